@@ -1,0 +1,154 @@
+"""One experiment as frozen dataclasses: what is prepared, what is trained, what is searched.
+
+Every field is a plain value, so that a configuration flattens to dotted names (MLflow
+parameters), digests to a short hash (the identity of a shard set or a trial) and becomes a
+command line without further code.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar
+
+Sequence = Literal["on", "off", "blank"]
+Fusion = Literal["tokens", "pairwise", "both"]
+Encoder = Literal["scratch", "tuned", "frozen"]
+Preset = Literal["large", "base", "small", "tiny"]
+DnaEncoder = Literal["tower", "pooled"]
+
+Config = TypeVar("Config")
+
+
+class UserError(Exception):
+    """Something the user got wrong: one sentence with the value, the rule and the way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What a shard set is cut from, and how."""
+
+    contacts: tuple[str, ...] = ()
+    """Contact maps (.mcool, .cool, .hic or a cooler URI); one source each. None: a simulation."""
+    genome: str = ""
+    """FASTA that the maps were aligned to, plain or BGZF."""
+    fine_bin_size: int = 4_000
+    """Bin size of the target, in bp."""
+    coarse_bin_sizes: tuple[int, ...] = (8_000, 16_000)
+    """Bin sizes of the inputs, in bp; multiples of the fine one."""
+    split: str = "orca"
+    """A named split, or one's own: 'val=chrII;test=chrVII,chrXIII'."""
+    window_bins: int = 224
+    """Fine bins along each side of a window."""
+    train_stride_bins: int = 0
+    """Fine bins between training windows; 0 is a quarter of a window."""
+    max_distance: int = 0
+    """How far off the diagonal windows reach, in bp; 0 keeps to the diagonal."""
+    raw: bool = False
+    """Raw counts instead of balanced contacts."""
+    weights: str = "weight"
+    """Column of balancing weights; Juicer's divisive ones (KR, VC, ...) are inverted."""
+    min_usable: float = 0.7
+    """Smallest fraction of usable bins, on each axis, of a window that is kept."""
+    coarse_keep: float = 1.0
+    """Fraction of the reads that the coarse map keeps (binomial thinning)."""
+    disjoint_reads: bool = False
+    """With thinning, take the coarse map's reads out of the fine map."""
+    data_seed: int = 0
+    """Seed of thinning and of the order in which windows are written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The dual-encoder network."""
+
+    preset: Preset = "large"
+    """Size of the contact encoder and decoder; large is HiCFoundation's."""
+    encoder: Encoder = "scratch"
+    """Contact encoder: from scratch, tuned from published weights, or frozen at them."""
+    encoder_weights: str = ""
+    """HiCFoundation checkpoint (.pth.tar or .safetensors) for a tuned or frozen encoder."""
+    sequence: Sequence = "on"
+    """DNA on; off (no DNA modules); or blank (all modules, a learned constant for DNA)."""
+    dna: DnaEncoder = "tower"
+    """One embedding per bin (tower), or one for the whole window (pooled, the report's CNN)."""
+    depth: int = 3
+    """Convolution blocks of the DNA tower."""
+    dna_channels: int = 32
+    """Width of the DNA tower and of its bin embeddings."""
+    fusion: Fusion = "both"
+    """Where DNA joins: tokens into the decoder, pairwise features at the pixels, or both."""
+    residual: bool = True
+    """Predict a correction to coarse O/E x fine expected, rather than the map itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run."""
+
+    epochs: int = 32
+    batch_size: int = 4
+    """Windows per worker and step."""
+    accumulate: int = 4
+    """Steps whose gradients are summed before the optimizer moves."""
+    learning_rate: float = 1e-3
+    """Peak learning rate, after warm-up."""
+    warmup: float = 0.1
+    """Share of all steps spent warming up; a cosine follows."""
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    """Largest gradient norm."""
+    ssim_weight: float = 0.2
+    """w in (1 - w) MSE + w (1 - SSIM)."""
+    reverse_complement: bool = True
+    """Flip half of the training windows together with their DNA."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that decides the result of one trial."""
+
+    coarse_bin_size: int
+    model: ModelConfig
+    train: TrainConfig
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return ``{"model.depth": 3, ...}``: dotted names of all leaves of nested dataclasses."""
+    leaves: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        name = f"{prefix}{field.name}"
+        if is_dataclass(value):
+            leaves |= flatten(value, prefix=f"{name}.")
+        else:
+            leaves[name] = value
+    return leaves
+
+
+def override(config: Config, changes: dict[str, Any]) -> Config:
+    """Return a copy of nested dataclasses with dotted names replaced.
+
+    Raises:
+        UserError: A name is not a field.
+    """
+    known = flatten(config)
+    for name in changes:
+        if name not in known:
+            raise UserError(f"unknown setting {name!r}; the settings are: {', '.join(known)}")
+    direct = {name: value for name, value in changes.items() if "." not in name}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        if "." in name:
+            head, rest = name.split(".", 1)
+            nested.setdefault(head, {})[rest] = value
+    for head, inner in nested.items():
+        direct[head] = override(getattr(config, head), inner)
+    return replace(config, **direct)  # type: ignore[type-var]  # T is a dataclass by contract
+
+
+def digest(config: Any) -> str:
+    """Return 12 hexadecimal digits that change whenever any value does."""
+    plain = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

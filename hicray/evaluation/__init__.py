@@ -1,0 +1,1 @@
+"""Scores on held-out chromosomes, baselines, and the seq-vs-noseq statement."""

@@ -1,0 +1,1 @@
+"""What the data is: genomes, contact maps, chromosomes and their splits."""

@@ -1,0 +1,1 @@
+"""From shards to a searched, tracked set of trained models."""

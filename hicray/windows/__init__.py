@@ -1,0 +1,1 @@
+"""What the network eats: aligned windows, their scale, shards and batches."""
