@@ -1,0 +1,214 @@
+"""Contact maps: .mcool, .cool and .hic to pixels, bands and weights; pixels to .cool and .mcool.
+
+One chromosome at a time, and of that only what lies near the diagonal, so that memory is one
+chromosome's band whatever the file's size. hictkpy reads every format alike; cooler lists
+levels, writes and balances.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cooler
+import hictkpy
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64, Int32
+
+from hicray.config import UserError
+from hicray.maps.bins import num_bins
+
+DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})
+"""Juicer's weights: contacts are divided by them, while cooler's are multiplied."""
+_CHUNK_BINS = 2_000
+"""Rows of a chromosome whose pixels are in memory at a time when a whole map is read."""
+
+Band = Int32[np.ndarray, "bins separations"]
+Weights = Float64[np.ndarray, " bins"]
+
+
+@dataclass(frozen=True)
+class ContactMap:
+    """One resolution of one contact map; opens the file anew at each call, so it pickles.
+
+    Attributes:
+        uri: What hictkpy opens: a cooler URI, or the path of a .hic file.
+        bin_size: In bp.
+        chromsizes: Length of each chromosome in bp, in the file's order.
+        weights_name: Column of balancing weights that ``weights`` reads.
+    """
+
+    uri: str
+    bin_size: int
+    chromsizes: Mapping[str, int]
+    weights_name: str = "weight"
+
+    def _open(self) -> hictkpy.File:
+        return hictkpy.File(self.uri, self.bin_size)
+
+    def num_bins(self, chrom: str) -> int:
+        """Return the number of bins of a chromosome."""
+        return num_bins(self.chromsizes[chrom], self.bin_size)
+
+    def band(self, chrom: str, num_separations: int) -> Band:
+        """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
+        band = np.zeros((self.num_bins(chrom), num_separations), dtype=np.int32)
+        near = self._open().fetch(chrom, diagonal_band_width=num_separations)
+        coo = near.to_coo()
+        row, col = np.minimum(coo.row, coo.col), np.maximum(coo.row, coo.col)
+        inside = col - row < num_separations
+        band[row[inside], (col - row)[inside]] = coo.data[inside]
+        return band
+
+    def total(self, chrom: str) -> int:
+        """Return the number of reads within a chromosome, each contact counted once."""
+        return int(self._open().fetch(chrom, count_type="int64").sum())
+
+    def balanced_total(self, chrom: str) -> float:
+        """Return the sum of the balanced contacts within a chromosome."""
+        near = self._open().fetch(chrom, normalization=self.weights_name, count_type="float64")
+        return float(near.sum())
+
+    def weights(self, chrom: str) -> Weights:
+        """Return multiplicative balancing weights by bin; NaN marks a bin that is not usable.
+
+        Raises:
+            UserError: The map has no such weights.
+        """
+        file = self._open()
+        if self.weights_name not in file.avail_normalizations():
+            raise UserError(_no_weights(self.uri, self.weights_name, file.avail_normalizations()))
+        weights = np.asarray(file.weights(self.weights_name, divisive=False))
+        names = list(file.chromosomes())
+        before = sum(self.num_bins(name) for name in names[: names.index(chrom)])
+        usable = weights[before : before + self.num_bins(chrom)].astype(np.float64)
+        usable[~np.isfinite(usable) | (usable <= 0)] = np.nan
+        return usable
+
+    def pixels(self, chrom: str) -> Iterator[pd.DataFrame]:
+        """Yield bin1_id, bin2_id (within the chromosome) and count, in order, in small tables."""
+        size = self.chromsizes[chrom]
+        for start in range(0, size, _CHUNK_BINS * self.bin_size):
+            end = min(start + _CHUNK_BINS * self.bin_size, size)
+            rows, cols = f"{chrom}:{start}-{end}", f"{chrom}:{start}-{size}"
+            coo = self._open().fetch(rows, cols, count_type="int64").to_coo()
+            offset = start // self.bin_size
+            table = pd.DataFrame(
+                {"bin1_id": coo.row + offset, "bin2_id": coo.col + offset, "count": coo.data}
+            )
+            upper = table[table["bin1_id"] <= table["bin2_id"]]
+            yield upper.sort_values(["bin1_id", "bin2_id"], ignore_index=True)
+
+
+def levels(uri: str) -> dict[int, str]:
+    """Return the bin sizes that a file offers, each with the URI of its map.
+
+    Args:
+        uri: A .hic, .cool or .mcool path, or a cooler URI such as ``a.mcool::/resolutions/4000``
+            (whose file's other resolutions are offered too).
+
+    Raises:
+        UserError: The file is missing, of no known format, or has bins of variable size.
+    """
+    path, _, group = uri.partition("::")
+    if not Path(path).is_file():
+        raise UserError(f"contact map {path} does not exist; give a .mcool, .cool or .hic file")
+    if hictkpy.is_hic(path):
+        return {int(size): path for size in hictkpy.MultiResFile(path).resolutions()}
+    try:
+        groups = cooler.fileops.list_coolers(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} is neither HDF5 (.mcool, .cool) nor .hic; it may be cut off or of another "
+            "format: fetch or convert it anew"
+        ) from error
+    chosen = _choose(path, groups, group)
+    return {_bin_size(f"{path}::{g}"): f"{path}::{g}" for g in chosen}
+
+
+def _choose(path: str, groups: list[str], group: str) -> list[str]:
+    resolutions = [g for g in groups if g.startswith("/resolutions/")]
+    wanted = "/" + group.strip("/")
+    if group and wanted not in groups:
+        raise UserError(f"{path} has no {wanted}; it has {', '.join(groups[:8]) or 'no maps'}")
+    if resolutions and (not group or wanted in resolutions):
+        return resolutions
+    if group or "/" in groups:
+        return [wanted]
+    raise UserError(
+        f"{path} holds {len(groups)} maps that are no resolutions of one map "
+        f"({', '.join(groups[:2])}{', ...' if len(groups) > 2 else ''}); "
+        f"choose one as {path}::GROUP"
+    )
+
+
+def _bin_size(uri: str) -> int:
+    size = cooler.Cooler(uri).binsize
+    if size is None:
+        raise UserError(f"{uri} has bins of variable size; hicray needs fixed bins")
+    return int(size)
+
+
+def open_map(uri: str, bin_size: int, *, weights_name: str = "weight") -> ContactMap:
+    """Open one resolution of a map.
+
+    Raises:
+        UserError: As ``levels``; or the file has no such bin size; or its counts are not whole.
+    """
+    offered = levels(uri)
+    if bin_size not in offered:
+        listed = ", ".join(f"{size:,}" for size in sorted(offered))
+        raise UserError(
+            f"{uri} has no bins of {bin_size:,} bp; it has {listed}: choose one of them, or add "
+            f"it with `cooler zoomify -r {bin_size} ...`"
+        )
+    level = offered[bin_size]
+    if "::" in level and cooler.Cooler(level).pixels().dtypes["count"].kind == "f":
+        raise UserError(
+            f"{level} holds fractional counts; hicray learns from raw reads: give the map as it "
+            "was before normalisation"
+        )
+    chromsizes = hictkpy.File(level, bin_size).chromosomes()
+    return ContactMap(level, bin_size, dict(chromsizes), weights_name)
+
+
+def _no_weights(uri: str, name: str, offered: Iterable[str]) -> str:
+    divisive = sorted(DIVISIVE_WEIGHTS & set(offered))
+    way_out = f"`cooler balance {uri}`, or --raw for raw counts"
+    if name == "weight" and divisive:
+        return (
+            f"{uri} has only Juicer's divisive weights ({', '.join(divisive)}); balanced values "
+            f"need 'weight': --weights {divisive[0]} inverts those, or {way_out}"
+        )
+    return f"{uri} has no balancing weights {name!r}; make them with {way_out}"
+
+
+def write_cool(
+    path: Path, chromsizes: Mapping[str, int], bin_size: int, pixels: Iterable[pd.DataFrame]
+) -> None:
+    """Write a single-resolution .cool; ``pixels`` hold genome-wide bin ids, in order."""
+    bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size)
+    cooler.create_cooler(str(path), bins, pixels, ordered=True, symmetric_upper=True)
+
+
+def genome_wide(
+    contacts: ContactMap, chrom_pixels: Mapping[str, Iterable[pd.DataFrame]]
+) -> Iterator[pd.DataFrame]:
+    """Turn pixels within each chromosome into pixels with genome-wide bin ids."""
+    offset = 0
+    for chrom in contacts.chromsizes:
+        for table in chrom_pixels.get(chrom, ()):
+            yield table.assign(
+                bin1_id=table["bin1_id"] + offset, bin2_id=table["bin2_id"] + offset
+            )
+        offset += contacts.num_bins(chrom)
+
+
+def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
+    """Sum a .cool into a balanced .mcool of the given bin sizes."""
+    sizes = sorted(bin_sizes)
+    cooler.zoomify_cooler(str(base), str(out), sizes, chunksize=5_000_000)
+    for size in sizes:
+        level = cooler.Cooler(f"{out}::/resolutions/{size}")
+        # Chromosomes of a small genome may have too few bins for the default filter of 10.
+        cooler.balance_cooler(level, store=True, min_nnz=5)

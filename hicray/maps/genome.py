@@ -1,0 +1,174 @@
+"""FASTA to base codes: A 0, C 1, G 2, T 3, anything else 4 (N); and the packed form.
+
+Packed, a genome takes 2 bits a base and 1 bit that marks N: 1.2 GB for a human one. That is
+what jobs carry and workers read, so that DNA is never stored per window.
+"""
+
+import gzip
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyfaidx
+from jaxtyping import UInt8
+
+from hicray.config import UserError
+
+A, C, G, T, N = range(5)
+_CODES = np.full(256, N, dtype=np.uint8)
+for _letters, _code in (("Aa", A), ("Cc", C), ("Gg", G), ("TtUu", T)):
+    _CODES[[ord(letter) for letter in _letters]] = _code
+_COMPLEMENT = np.array([T, G, C, A, N], dtype=np.uint8)
+_UNPACKED = (np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3).astype(np.uint8)
+
+Codes = UInt8[np.ndarray, " bases"]
+
+
+class PackedSequence(NamedTuple):
+    """One chromosome: four bases to a byte, and one bit per base that is set for N."""
+
+    bases: UInt8[np.ndarray, " quarters"]
+    unknown: UInt8[np.ndarray, " eighths"]
+    length: int
+
+
+PackedGenome = Mapping[str, PackedSequence]
+
+
+def encode(sequence: str) -> Codes:
+    """Return the codes of a sequence; lower case counts as upper, IUPAC letters as N."""
+    return _CODES[np.frombuffer(sequence.encode("latin-1"), dtype=np.uint8)]
+
+
+def reverse_complement(codes: Codes) -> Codes:
+    """Return the codes of the other strand, read in its own direction."""
+    return _COMPLEMENT[codes[::-1]]
+
+
+def pack(codes: Codes) -> PackedSequence:
+    """Pack base codes; ``unpack`` is the exact inverse."""
+    unknown = codes == N
+    padded = np.zeros(-(-len(codes) // 4) * 4, dtype=np.uint8)
+    padded[: len(codes)] = np.where(unknown, 0, codes)
+    quads = padded.reshape(-1, 4)
+    bases = quads[:, 0] | quads[:, 1] << 2 | quads[:, 2] << 4 | quads[:, 3] << 6
+    return PackedSequence(bases, np.packbits(unknown), len(codes))
+
+
+def unpack(packed: PackedSequence, start: int, end: int) -> Codes:
+    """Return the codes of [start, end) bp, N where it reaches beyond the chromosome."""
+    codes = np.full(end - start, N, dtype=np.uint8)
+    low, high = max(start, 0), min(end, packed.length)
+    if low >= high:
+        return codes
+    inside = _UNPACKED[packed.bases[low // 4 : -(-high // 4)]].ravel()[low % 4 :][: high - low]
+    mask = np.unpackbits(packed.unknown[low // 8 : -(-high // 8)])[low % 8 :][: high - low]
+    codes[low - start : high - start] = np.where(mask, N, inside)
+    return codes
+
+
+class Genome:
+    """An indexed FASTA file.
+
+    Args:
+        path: Plain FASTA, or BGZF (.fa.gz made by bgzip). Its index is written beside it where
+            that is possible, into a temporary folder where it is not.
+
+    Raises:
+        UserError: The file is missing, gzipped plainly, or not indexable.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        _check_readable(self.path)
+        try:
+            self._faidx = pyfaidx.Faidx(
+                str(self.path), as_raw=True, sequence_always_upper=False, **_index_paths(self.path)
+            )
+        except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError) as error:
+            raise UserError(
+                f"{self.path} cannot be indexed ({_first_line(error)}); a FASTA needs lines of "
+                "equal length within each sequence: rewrite it, for instance with `seqkit seq -w 80`"
+            ) from error
+
+    @property
+    def chromsizes(self) -> dict[str, int]:
+        """Length of each sequence, in bp, in the file's order."""
+        return {name: entry.rlen for name, entry in self._faidx.index.items()}
+
+    def codes(self, chrom: str, start: int, end: int) -> Codes:
+        """Return the codes of [start, end) bp, N where it reaches beyond the chromosome."""
+        codes = np.full(end - start, N, dtype=np.uint8)
+        low, high = max(start, 0), min(end, self.chromsizes[chrom])
+        if low < high:  # pyfaidx counts from 1 and includes the end
+            codes[low - start : high - start] = encode(self._faidx.fetch(chrom, low + 1, high))
+        return codes
+
+    def packed(self, chrom: str) -> PackedSequence:
+        """Return a whole chromosome, packed."""
+        return pack(self.codes(chrom, 0, self.chromsizes[chrom]))
+
+
+def write_packed(path: Path, genome: PackedGenome) -> None:
+    """Write a packed genome as one parquet file, a row per chromosome."""
+    table = pa.table(
+        {
+            "chrom": list(genome),
+            "length": [sequence.length for sequence in genome.values()],
+            "bases": [sequence.bases.tobytes() for sequence in genome.values()],
+            "unknown": [sequence.unknown.tobytes() for sequence in genome.values()],
+        }
+    )
+    pq.write_table(table, path, compression="zstd", row_group_size=1)
+
+
+def read_packed(path: Path) -> dict[str, PackedSequence]:
+    """Read what ``write_packed`` wrote."""
+    return {
+        row["chrom"]: PackedSequence(
+            np.frombuffer(row["bases"], dtype=np.uint8),
+            np.frombuffer(row["unknown"], dtype=np.uint8),
+            row["length"],
+        )
+        for row in pq.read_table(path).to_pylist()
+    }
+
+
+def _check_readable(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"genome {path} does not exist; give the FASTA that the map was aligned to")
+    with path.open("rb") as file:
+        head = file.read(18)
+    # BGZF is gzip with an extra field 'BC' that holds the block's length (SAM specification 4.1).
+    if head[:2] == b"\x1f\x8b" and head[12:14] != b"BC":
+        raise UserError(
+            f"{path} is plain gzip, which cannot be read at random; "
+            f"use BGZF: `gunzip -c {path.name} | bgzip > new.fa.gz`"
+        )
+    opener = gzip.open if head[:2] == b"\x1f\x8b" else open
+    with opener(path, "rb") as file:
+        if file.read(1) != b">":
+            raise UserError(f"{path} is not FASTA: it does not begin with '>'")
+
+
+def _index_paths(path: Path) -> dict[str, str]:
+    """Say where the index goes: beside the file, or in a temporary folder if that is closed."""
+    beside = path.with_name(path.name + ".fai")
+    if os.access(path.parent, os.W_OK):
+        return {}
+    if beside.exists() and beside.stat().st_mtime >= path.stat().st_mtime:
+        return {}
+    folder = Path(tempfile.mkdtemp(prefix="hicray-fai-"))
+    return {
+        "indexname": str(folder / f"{path.name}.fai"),
+        "gzi_indexname": str(folder / f"{path.name}.gzi"),
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
