@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-import cooler
-import cooltools
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int64, Shaped
@@ -89,6 +87,10 @@ def insulation(uri: str, window: int) -> pd.DataFrame:
         uri: A balanced cooler.
         window: Side of the diamond, in bp; ten bins or more.
     """
+    # numba comes with it: five seconds that the workers which cut windows need not pay.
+    import cooler
+    import cooltools
+
     table = cooltools.insulation(cooler.Cooler(uri), [window], ignore_diags=2)
     names = {
         f"log2_insulation_score_{window}": "log2_insulation",

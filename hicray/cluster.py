@@ -1,0 +1,69 @@
+"""Start a local Ray, or join the cluster that RAY_ADDRESS names, with settings tried on 2.60."""
+
+import logging
+import os
+
+import ray
+
+from hicray.config import UserError
+
+logger = logging.getLogger(__name__)
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Local runs are short: the default of 2 s would add seconds to every epoch.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
+DRIVER = "driver"
+"""Custom resource of the node that runs trial drivers; a cluster's head declares it."""
+
+
+def connect(num_cpus: int | None = None) -> None:
+    """Join RAY_ADDRESS, or start Ray on this machine.
+
+    Args:
+        num_cpus: Logical CPUs of a local Ray; workers take some, Ray Data needs one beyond them.
+    """
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS", "local")
+    if address != "local":
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        return
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    # A token file in the home folder would make Ray's own workers ask for it.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    ray.init(
+        address="local",
+        num_cpus=max(num_cpus or 0, (os.cpu_count() or 1) + 1),
+        resources={DRIVER: 100},
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
+    """Refuse at once what Ray would wait for for ever.
+
+    Raises:
+        UserError: The cluster lacks the CPUs, the GPUs or a driver node.
+    """
+    there = ray.cluster_resources()
+    need = {"CPU": workers * cpus_per_worker + 1, DRIVER: 1.0}
+    if use_gpu:
+        need["GPU"] = float(workers)
+    for name, amount in need.items():
+        if there.get(name, 0) < amount:
+            raise UserError(
+                f"{workers} workers need {amount:g} {name}, this Ray cluster has "
+                f"{there.get(name, 0):g}; ask for fewer workers"
+                + (", or leave out --use-gpu" if name == "GPU" else "")
+            )

@@ -1,0 +1,257 @@
+"""The dual-encoder network: contact tokens and DNA embeddings in, a finer map out.
+
+Axis names: ``batch``; ``rows cols`` are fine bins of a window; ``places`` are the DNA embeddings
+along one axis (its bins, or 1); ``width`` is that of a DNA embedding; ``tokens`` and ``dim`` are
+the contact encoder's. Maps are in network units, log10(contacts + 1) / log10(1001).
+"""
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from hicray.config import ModelConfig, UserError
+from hicray.model.decoder import Decoder
+from hicray.model.dna import UNKNOWN, DnaTower, PooledDna
+from hicray.model.encoder import PRESETS, ContactEncoder, Size
+from hicray.model.patches import PATCH, sincos_bins
+
+SEPARATION_SCALE = 5.0
+"""log(1 + separation in bins) of a window's far corner, roughly: keeps the feature near 1."""
+
+
+class DnaTokens(nn.Module):
+    """Turns DNA embeddings into tokens of the decoder, marked by place and axis."""
+
+    places: Tensor
+
+    def __init__(self, width: int, decoder_dim: int, *, places: int, patches: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, decoder_dim)
+        self.axis = nn.Parameter(torch.randn(2, decoder_dim) * 0.02)
+        table = sincos_bins(places, patches, decoder_dim)
+        self.register_buffer("places", table, persistent=False)
+
+    def forward(
+        self,
+        row: Float[Tensor, "batch places width"],
+        col: Float[Tensor, "batch places width"] | None,
+    ) -> Float[Tensor, "batch dna_tokens decoder_dim"]:
+        tokens: Tensor = self.project(row) + self.places + self.axis[0]
+        if col is None:
+            return tokens
+        return torch.cat([tokens, self.project(col) + self.places + self.axis[1]], dim=1)
+
+
+class PairFeatures(nn.Module):
+    """Gives every pixel features of the DNA at its two ends: sums and products of projections.
+
+    What counts is which end lies upstream (motifs point), not which one is the row; so a
+    diagonal window's features are symmetric, and the two triangles need not be learned apart.
+    """
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.upstream = nn.Linear(width, 2 * channels)
+        self.downstream = nn.Linear(width, 2 * channels)
+        self.mix = nn.Conv2d(2 * channels, channels, kernel_size=1)
+
+    def forward(
+        self,
+        row: Float[Tensor, "batch rows width"],
+        col: Float[Tensor, "batch cols width"],
+        separation: Int[Tensor, "batch rows cols"],
+    ) -> Float[Tensor, "batch channels rows cols"]:
+        row_first = self._pair(self.upstream(row), self.downstream(col))
+        col_first = self._pair(self.downstream(row), self.upstream(col))
+        pairs = torch.where((separation >= 0)[..., None], row_first, col_first)
+        features: Tensor = self.mix(pairs.permute(0, 3, 1, 2))
+        return features
+
+    @staticmethod
+    def _pair(
+        row: Float[Tensor, "batch rows features"], col: Float[Tensor, "batch cols features"]
+    ) -> Float[Tensor, "batch rows cols features"]:
+        row_sum, row_factor = row[:, :, None].chunk(2, dim=-1)
+        col_sum, col_factor = col[:, None].chunk(2, dim=-1)
+        return torch.cat([row_sum + col_sum, row_factor * col_factor], dim=-1)
+
+
+class PixelPath(nn.Module):
+    """Small convolutions over what is known of each pixel; the same with and without DNA."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.start = nn.Conv2d(3, channels, kernel_size=1)
+        self.convs = nn.Sequential(
+            nn.GELU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            nn.GELU(),
+        ).to(memory_format=torch.channels_last)
+        self.out = nn.Conv2d(channels, 1, kernel_size=1)
+
+    def forward(
+        self,
+        base: Float[Tensor, "batch rows cols"],
+        contact: Float[Tensor, "batch rows cols"],
+        separation: Int[Tensor, "batch rows cols"],
+        pairs: Float[Tensor, "batch channels rows cols"] | None,
+    ) -> Float[Tensor, "batch rows cols"]:
+        near = separation.abs().to(base.dtype).log1p() / SEPARATION_SCALE
+        x = self.start(torch.stack([base, contact, near], dim=-1).permute(0, 3, 1, 2))
+        x = x if pairs is None else x + pairs
+        out: Tensor = self.out(self.convs(x))
+        return out[:, 0]
+
+
+class Head(nn.Module):
+    """All that comes after the contact encoder: decoder, DNA and pixels.
+
+    It stands alone, so that it can be trained on stored tokens of a frozen contact encoder.
+    """
+
+    def __init__(self, config: ModelConfig, size: Size, *, window_bins: int, bin_size: int) -> None:
+        super().__init__()
+        self.residual = config.residual
+        self.blank = config.sequence == "blank"
+        self.window_bins = window_bins
+        self.bin_size = bin_size
+        self.patches = window_bins // PATCH
+        self.decoder = Decoder(size, patch_rows=self.patches, patch_cols=self.patches)
+        self.dna: DnaTower | PooledDna | None = None
+        self.dna_tokens: DnaTokens | None = None
+        self.pairs: PairFeatures | None = None
+        self.pixels: PixelPath | None = None
+        if config.fusion != "tokens":
+            self.pixels = PixelPath(size.pixel_channels)
+        # What differs between the arms comes last: equal seeds then start the rest equally.
+        if config.sequence != "off":
+            self._add_dna(config, size)
+        if config.residual:
+            self._start_at_base()
+
+    def _add_dna(self, config: ModelConfig, size: Size) -> None:
+        """Build the DNA encoder and the ways in which its embeddings join the contacts."""
+        pooled = config.dna == "pooled"
+        width = size.dim if pooled else config.dna_channels
+        self.places = 1 if pooled else self.window_bins
+        self.dna = PooledDna(width) if pooled else DnaTower(self.bin_size, config.depth, width)
+        if config.fusion != "pairwise":
+            self.dna_tokens = DnaTokens(
+                width, size.decoder_dim, places=self.places, patches=self.patches
+            )
+        if config.fusion != "tokens":
+            self.pairs = PairFeatures(width, size.pixel_channels)
+
+    def _start_at_base(self) -> None:
+        """Zero the last layers: a gain that starts at zero instead hardly ever leaves it."""
+        for last in (self.decoder.map, self.pixels and self.pixels.out):
+            for parameter in last.parameters() if last else ():
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        base: Float[Tensor, "batch rows cols"],
+        diagonal: Int[Tensor, " batch"],
+        row_bases: UInt8[Tensor, "batch bases"] | None = None,
+        col_bases: UInt8[Tensor, "batch bases"] | None = None,
+    ) -> Float[Tensor, "batch rows cols"]:
+        """Enhance from the contact encoder's tokens; the rest as in ``Enhancer``."""
+        row = col = dna = pairs = None
+        if self.dna is not None:
+            row = self._embed(row_bases, len(base))
+            col = None if col_bases is None else self._embed(col_bases, len(base))
+        if row is not None and self.dna_tokens is not None:
+            dna = self.dna_tokens(row, col)
+        change = self.decoder(tokens, self.patches, self.patches, dna)
+        if self.pixels is not None:
+            separation = self._separation(diagonal)
+            if row is not None and self.pairs is not None:
+                row, col = self._by_bin(row), self._by_bin(row if col is None else col)
+                pairs = self.pairs(row, col, separation)
+            change = change + self.pixels(base, change, separation, pairs)
+        enhanced = base + change if self.residual else change
+        on_diagonal = (diagonal == 0)[:, None, None]
+        return torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
+
+    def _embed(
+        self, bases: UInt8[Tensor, "batch bases"] | None, batch: int
+    ) -> Float[Tensor, "batch places width"]:
+        """Embed the DNA of one axis; blank: that of one unknown bin, whatever the bases are."""
+        assert self.dna is not None
+        if self.blank:
+            device = self.decoder.pos_embed.device
+            unknown = torch.full((1, self.bin_size), UNKNOWN, dtype=torch.uint8, device=device)
+            constant: Tensor = self.dna(unknown)
+            return constant.expand(batch, self.places, -1)
+        if bases is None:
+            raise ValueError("this model reads DNA, but was given none: pass row_bases")
+        if bases.shape[1] != self.window_bins * self.bin_size:
+            raise ValueError(
+                f"{bases.shape[1]} bases do not cover {self.window_bins} bins of "
+                f"{self.bin_size} bp; pass {self.window_bins * self.bin_size} bases"
+            )
+        embedding: Tensor = self.dna(bases)
+        return embedding
+
+    def _by_bin(
+        self, embedding: Float[Tensor, "batch places width"]
+    ) -> Float[Tensor, "batch bins width"]:
+        return embedding.expand(-1, self.window_bins, -1)
+
+    def _separation(self, diagonal: Int[Tensor, " batch"]) -> Int[Tensor, "batch rows cols"]:
+        bins = torch.arange(self.window_bins, device=diagonal.device)
+        return diagonal[:, None, None] + bins - bins[:, None]
+
+
+class Enhancer(nn.Module):
+    """Sharpens a window's coarse map, with or without its DNA.
+
+    ``sequence`` is ``on``, ``off`` (no DNA modules) or ``blank`` (as many parameters as ``on``, a
+    learned constant for the DNA). With ``residual`` all three return ``base`` before training,
+    and learn a correction to it.
+
+    Raises:
+        UserError: The window is not a whole number of patches.
+    """
+
+    def __init__(self, config: ModelConfig, *, window_bins: int, bin_size: int) -> None:
+        super().__init__()
+        if window_bins % PATCH:
+            raise UserError(
+                f"a window of {window_bins} bins is not a whole number of {PATCH}-bin patches; "
+                f"take {(window_bins // PATCH + 1) * PATCH} bins"
+            )
+        size = PRESETS[config.preset]
+        patches = window_bins // PATCH
+        self.encoder = ContactEncoder(size, patch_rows=patches, patch_cols=patches)
+        self.encoder.requires_grad_(config.encoder != "frozen")
+        self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size)
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch 3 rows cols"],
+        total_reads: Float[Tensor, " batch"],
+        base: Float[Tensor, "batch rows cols"],
+        diagonal: Int[Tensor, " batch"],
+        row_bases: UInt8[Tensor, "batch bases"] | None = None,
+        col_bases: UInt8[Tensor, "batch bases"] | None = None,
+    ) -> Float[Tensor, "batch rows cols"]:
+        """Enhance a batch of windows; those on the diagonal come out exactly symmetric.
+
+        Args:
+            image: HiCFoundation's normalised image of the coarse map on the fine grid.
+            total_reads: Raw reads of the whole coarse map.
+            base: Coarse O/E x fine expected, in network units.
+            diagonal: First column minus first row of each window, in fine bins.
+            row_bases: Base codes of the rows' DNA; not read unless ``sequence`` is ``on``.
+            col_bases: Likewise of the columns; None if all windows are on the diagonal.
+
+        Returns:
+            Enhanced maps, in network units.
+        """
+        tokens = self.encoder(image, total_reads)
+        enhanced: Tensor = self.head(tokens, base, diagonal, row_bases, col_bases)
+        return enhanced

@@ -1,0 +1,234 @@
+"""Published HiCFoundation checkpoints: the network as published, and its parts for an Enhancer.
+
+Every key of a file is accounted for, because a file that half fits would leave the other half of
+the network random without a word.
+
+Axis names: ``batch``; ``rows cols`` are bins of a window.
+"""
+
+import argparse
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hicray.config import ModelConfig, UserError
+from hicray.model.decoder import Decoder
+from hicray.model.encoder import ContactEncoder, Size
+from hicray.model.enhancer import Enhancer
+from hicray.model.patches import PATCH, resize_positions
+
+BACKBONE = "vit_backbone."
+"""Prefix of the encoder's keys in fine-tuned files; pre-training's have none."""
+UNUSED = {
+    r"vit_backbone\.head\.": "the classifier that timm builds, which takes no part",
+    r"map_block\.": "task 0's second head; the map does not depend on it",
+    r"mask_token$": "pre-training's fill for masked patches",
+    r"decoder_pred\.": "pre-training's image head",
+    r"decoder_count\.": "pre-training's read-count head",
+}
+"""Keys that are left out, and why."""
+
+
+class HiCFoundation(nn.Module):
+    """HiCFoundation's resolution task as published: no residual, no symmetrisation.
+
+    Args of the forward pass are a normalised image and the raw reads of the whole map; the
+    output is log10(contacts + 1) / log10(1001) on the image's own grid.
+    """
+
+    def __init__(self, size: Size, *, patches: int) -> None:
+        super().__init__()
+        # A file does not tell its grid, only the number of patches; both tables come from it.
+        self.encoder = ContactEncoder(size, patch_rows=1, patch_cols=patches)
+        self.decoder = Decoder(size, patch_rows=1, patch_cols=patches)
+
+    def forward(
+        self, image: Float[Tensor, "batch 3 rows cols"], total_count: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch rows cols"]:
+        tokens = self.encoder(image, total_count)
+        rows, cols = image.shape[2] // PATCH, image.shape[3] // PATCH
+        enhanced: Tensor = self.decoder(tokens, rows, cols)
+        return enhanced
+
+
+def load(path: str | Path, *, num_heads: int = 16, decoder_num_heads: int = 16) -> HiCFoundation:
+    """Load a fine-tuned checkpoint with a map head; sizes are read off its tensors.
+
+    Args:
+        path: A .pth.tar, .pth or .safetensors file.
+        num_heads: Attention heads of the encoder; no tensor tells them.
+        decoder_num_heads: Attention heads of the decoder.
+
+    Raises:
+        UserError: The file cannot be read, or is not exactly such a checkpoint.
+    """
+    weights = _rename(read(path), path)
+    size = _size(weights, num_heads, decoder_num_heads, path)
+    with torch.device("meta"):
+        network = HiCFoundation(size, patches=weights["decoder.pos_embed"].shape[1])
+    _check(weights, network.state_dict(), path)
+    network.load_state_dict(weights, assign=True)
+    return network.eval()
+
+
+def load_into(enhancer: Enhancer, path: str | Path) -> None:
+    """Start an Enhancer's contact encoder and decoder from a pre-trained or fine-tuned file.
+
+    Position tables are interpolated where the windows differ. The map head is loaded only if
+    the file has one and the model predicts maps; one that predicts corrections starts at zero.
+
+    Raises:
+        UserError: The file cannot be read, or does not fit the model.
+    """
+    weights = _rename(read(path), path)
+    wanted = {f"encoder.{key}": value for key, value in enhancer.encoder.state_dict().items()}
+    decoder = enhancer.head.decoder
+    wanted |= {f"decoder.{key}": value for key, value in decoder.state_dict().items()}
+    _resize(weights, enhancer.head.patches, path)
+    head = {"decoder.map.weight", "decoder.map.bias"}
+    if enhancer.head.residual or not head & weights.keys():
+        weights = {key: value for key, value in weights.items() if key not in head}
+        wanted = {key: value for key, value in wanted.items() if key not in head}
+    _check(weights, wanted, path)
+    for prefix, module in (("encoder.", enhancer.encoder), ("decoder.", decoder)):
+        part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        module.load_state_dict(part, strict=False)  # _check was strict, but for the map head
+
+
+def build(config: ModelConfig, *, window_bins: int, bin_size: int) -> Enhancer:
+    """Build an Enhancer with the contact encoder that its configuration asks for.
+
+    Raises:
+        UserError: A tuned or frozen encoder without weights, or with ones that do not fit.
+    """
+    if config.encoder != "scratch" and not config.encoder_weights:
+        raise UserError(
+            f"a {config.encoder} contact encoder needs published weights: set encoder_weights to "
+            "a HiCFoundation checkpoint, or encoder to scratch"
+        )
+    enhancer = Enhancer(config, window_bins=window_bins, bin_size=bin_size)
+    if config.encoder != "scratch":
+        load_into(enhancer, config.encoder_weights)
+    return enhancer
+
+
+def read(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint, running none of the code that a pickle may hold.
+
+    Raises:
+        UserError: The file is missing, unreadable, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}; give the path of a .pth.tar or .safetensors")
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a readable checkpoint of tensors: {reason}") from error
+    for name in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f"{path} holds no table of tensors, which a checkpoint is")
+    return dict(content)
+
+
+def _read_pickle(path: Path) -> object:
+    # Upstream saves its command line, a plain Namespace, along with the weights.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def _rename(weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """Give a file's tensors the names used here, without those that take no part."""
+    fine_tuned = any(key.startswith(BACKBONE) for key in weights)
+    renamed = {}
+    for key, value in weights.items():
+        if any(re.match(pattern, key) for pattern in UNUSED):
+            continue
+        if fine_tuned and key.startswith("patch_embed."):
+            # Upstream shares this layer between its two parts and so writes it twice.
+            if not torch.equal(value, weights.get(BACKBONE + key, value)):
+                raise UserError(f"{path}: {key} and {BACKBONE}{key} differ, but are one layer")
+            continue
+        renamed[_new_name(key, fine_tuned)] = value
+    return renamed
+
+
+def _new_name(key: str, fine_tuned: bool) -> str:
+    key = key.replace("patch_embed.proj.", "patch_embed.")
+    if key.startswith("decoder_"):
+        return key.replace("decoder_", "decoder.", 1)
+    if not fine_tuned:
+        return f"encoder.{key}"
+    return key.replace(BACKBONE, "encoder.", 1)
+
+
+def _size(weights: dict[str, Tensor], heads: int, decoder_heads: int, path: str | Path) -> Size:
+    needed = (
+        "encoder.cls_token",
+        "decoder.embed.weight",
+        "decoder.pos_embed",
+        "decoder.map.weight",
+    )
+    missing = [key for key in needed if key not in weights]
+    if missing:
+        raise UserError(
+            f"{path} is not a fine-tuned HiCFoundation checkpoint with a map head: "
+            f"no {', '.join(missing)}"
+        )
+    decoder_dim, dim = weights["decoder.embed.weight"].shape
+    for width, number in ((dim, heads), (decoder_dim, decoder_heads)):
+        if width % number:
+            raise UserError(
+                f"{path}: {number} heads do not divide a width of {width}; set the heads"
+            )
+    return Size(
+        dim=dim,
+        depth=_depth(weights, "encoder"),
+        heads=heads,
+        decoder_dim=decoder_dim,
+        decoder_depth=_depth(weights, "decoder"),
+        decoder_heads=decoder_heads,
+    )
+
+
+def _depth(weights: dict[str, Tensor], part: str) -> int:
+    blocks = (re.match(rf"{part}\.blocks\.(\d+)\.", key) for key in weights)
+    return 1 + max((int(block[1]) for block in blocks if block), default=-1)
+
+
+def _resize(weights: dict[str, Tensor], patches: int, path: str | Path) -> None:
+    """Bring both position tables to a square grid of ``patches`` a side; row 0 is cls's."""
+    for key, first in (("encoder.pos_embed", 1), ("decoder.pos_embed", 0)):
+        if key not in weights:
+            continue  # _check says so, together with all else that is missing
+        extra, places = weights[key][0, :first], weights[key][0, first:]
+        try:
+            places = resize_positions(places, patches, patches)
+        except ValueError as error:
+            raise UserError(f"{path}: {key} cannot be fitted to this window: {error}") from error
+        weights[key] = torch.cat([extra, places])[None]
+
+
+def _check(weights: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Path) -> None:
+    """Refuse a file unless its keys and shapes are exactly the wanted ones."""
+    unknown = sorted(weights.keys() - wanted.keys())
+    missing = sorted(wanted.keys() - weights.keys())
+    misfits = [
+        f"{key} {tuple(weights[key].shape)}, not {tuple(wanted[key].shape)}"
+        for key in sorted(weights.keys() & wanted.keys())
+        if weights[key].shape != wanted[key].shape
+    ]
+    faults = (("unknown", unknown), ("missing", missing), ("of another shape", misfits))
+    found = [f"{name}: {', '.join(keys)}" for name, keys in faults if keys]
+    if found:
+        raise UserError(f"{path} does not fit this network; {'; '.join(found)}")

@@ -1,0 +1,139 @@
+"""One chromosome of one source to the rows of its windows: compact counts and weight vectors."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from jaxtyping import Bool, Float64, Int32
+
+from hicray.maps.bins import num_bins
+from hicray.maps.contacts import Band, ContactMap
+from hicray.maps.features import DecaySums, decay_sums
+from hicray.windows.plan import Layout
+from hicray.windows.sources import Source
+
+_COUNTS, _WEIGHTS = pa.list_(pa.int32()), pa.list_(pa.float32())
+
+
+def schema(map_names: list[str]) -> pa.Schema:
+    """Return the Arrow schema of a shard row.
+
+    Intervals are 0-based, in bp. ``*_counts`` are raw and row-major: the upper triangle of a
+    window on the diagonal, the full square of one off it. ``*_weights`` multiply both axes; NaN
+    is a bin that is not usable (fine: in the fine map or under an unusable coarse bin).
+    """
+    fields = [
+        pa.field("source", pa.string()),
+        pa.field("chrom", pa.string()),
+        pa.field("row_start", pa.int64()),
+        pa.field("col_start", pa.int64()),
+        pa.field("num_rows", pa.int32()),  # fine bins of the window inside the chromosome
+        pa.field("num_cols", pa.int32()),
+    ]
+    for name in map_names:
+        fields += [
+            pa.field(f"{name}_counts", _COUNTS),
+            pa.field(f"{name}_row_weights", _WEIGHTS),
+            pa.field(f"{name}_col_weights", _WEIGHTS),
+        ]
+    return pa.schema(fields)
+
+
+class Level(NamedTuple):
+    """One map of a chromosome: its band and its weights, padded so that windows may run over."""
+
+    repeat: int
+    band: Band
+    weights: Float64[np.ndarray, " bins"]
+
+
+class Chromosome(NamedTuple):
+    """All maps of one chromosome, and what they sum to."""
+
+    levels: dict[str, Level]
+    usable: Bool[np.ndarray, " bins"]
+    decays: dict[str, DecaySums]
+
+
+def read_chromosome(source: Source, chrom: str, how: Layout, *, raw: bool) -> Chromosome:
+    """Read the bands and weights of one chromosome at every level."""
+    fine_size = source.fine.bin_size
+    levels: dict[str, Level] = {}
+    decays: dict[str, DecaySums] = {}
+    usable = np.ones(source.fine.num_bins(chrom), dtype=bool)
+    for name, contacts in source.maps.items():
+        repeat = contacts.bin_size // fine_size
+        band = contacts.band(chrom, how.num_separations // repeat)
+        weights = _unit_weights(band) if raw else contacts.weights(chrom)
+        usable &= np.isfinite(np.repeat(weights, repeat)[: len(usable)])
+        decays[name] = decay_sums(band, weights)
+        levels[name] = Level(repeat, band, weights)
+    fine = levels["fine"]
+    levels["fine"] = fine._replace(weights=np.where(usable, fine.weights, np.nan))
+    padded = {name: _pad(level, how.window // level.repeat) for name, level in levels.items()}
+    return Chromosome(padded, usable, decays)
+
+
+def _unit_weights(band: Band) -> Float64[np.ndarray, " bins"]:
+    """Return 1 for every bin that was read at all near the diagonal, else NaN."""
+    reads = band.sum(axis=1)
+    for s in range(1, min(band.shape)):
+        reads[s:] += band[:-s, s]
+    return np.where(reads > 0, 1.0, np.nan)
+
+
+def _pad(level: Level, window: int) -> Level:
+    return Level(
+        level.repeat,
+        np.pad(level.band, ((0, window), (0, 0))),
+        np.pad(level.weights, (0, window), constant_values=np.nan),
+    )
+
+
+def cut(
+    source: Source, chrom: str, chromosome: Chromosome, windows: pd.DataFrame, how: Layout
+) -> pa.Table:
+    """Return the rows of some of a chromosome's windows, in their order."""
+    fine_size = source.fine.bin_size
+    total = num_bins(source.fine.chromsizes[chrom], fine_size)
+    rows, cols = windows["row_start"].to_numpy(), windows["col_start"].to_numpy()
+    columns: dict[str, object] = {
+        "source": [source.name] * len(windows),
+        "chrom": [chrom] * len(windows),
+        "row_start": rows,
+        "col_start": cols,
+        "num_rows": np.clip(total - rows // fine_size, 0, how.window).astype(np.int32),
+        "num_cols": np.clip(total - cols // fine_size, 0, how.window).astype(np.int32),
+    }
+    starts = list(zip(rows // fine_size, cols // fine_size, strict=True))
+    for name, level in chromosome.levels.items():
+        side = how.window // level.repeat
+        own = [(row // level.repeat, col // level.repeat) for row, col in starts]
+        columns[f"{name}_counts"] = [_counts(level.band, r, c, side) for r, c in own]
+        for axis, index in (("row", 0), ("col", 1)):
+            columns[f"{name}_{axis}_weights"] = list(_weights(level, own, index, side))
+    return pa.table(columns, schema=schema(list(chromosome.levels)))
+
+
+def _counts(band: Band, row: int, col: int, side: int) -> Int32[np.ndarray, " pixels"]:
+    slab, index = band[row : row + side], np.arange(side)
+    if row == col:  # band rows hold separations 0.., so this is the row-major upper triangle
+        return slab[:, :side][index[None, :] < side - index[:, None]]
+    separation = col - row + index[None, :] - index[:, None]
+    square = np.take_along_axis(slab, np.minimum(separation, band.shape[1] - 1), axis=1)
+    return square.ravel()
+
+
+def _weights(
+    level: Level, starts: list[tuple[int, int]], axis: int, side: int
+) -> Iterator[np.ndarray]:
+    for start in starts:
+        yield level.weights[start[axis] : start[axis] + side].astype(np.float32)
+
+
+def chromosome_total(contacts: ContactMap, chrom: str, *, raw: bool) -> tuple[int, float]:
+    """Return the raw reads and the balanced contacts within a chromosome."""
+    reads = contacts.total(chrom)
+    return reads, float(reads) if raw else contacts.balanced_total(chrom)

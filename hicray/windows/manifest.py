@@ -1,0 +1,122 @@
+"""The manifest of a shard set: what is in the folder, and what decoding it needs.
+
+It is written last, so a folder without one is unfinished.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from hicray.config import UserError
+from hicray.maps.bins import SplitName
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+PLAN = "plan.json"
+GENOME = "genome.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFile:
+    """One parquet shard."""
+
+    file: str
+    split: SplitName
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInfo:
+    """What decoding needs to know of a source; maps are named fine, coarse_8000, ...
+
+    Attributes:
+        contacts: Path or URI it was read from.
+        fingerprint: As ``sources.fingerprint``.
+        chromsizes: In bp.
+        total_reads: Within chromosomes, by map.
+        scale: Factor by map that brings its balanced sum to its raw sum.
+        expected: Scaled mean contacts by separation (own bins), by map, training chromosomes.
+    """
+
+    contacts: str
+    fingerprint: str
+    chromsizes: Mapping[str, int]
+    total_reads: Mapping[str, int]
+    scale: Mapping[str, float]
+    expected: Mapping[str, list[float]]
+
+    def curve(self, name: str) -> Float64[np.ndarray, " separations"]:
+        """Return the expected contacts of a map by separation."""
+        return np.asarray(self.expected[name], dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A finished shard set; sizes in bp where called ``bin_size``, else in bins."""
+
+    plan: str
+    fine_bin_size: int
+    coarse_bin_sizes: tuple[int, ...]
+    window_bins: int
+    diagonal_only: bool
+    raw: bool
+    eps: float
+    caps: Mapping[str, float | None]
+    splits: Mapping[str, SplitName]
+    genome: Mapping[str, str]
+    sources: Mapping[str, SourceInfo]
+    shards: tuple[ShardFile, ...]
+    dropped: Mapping[SplitName, int]
+    schema_version: int = SCHEMA_VERSION
+
+    def num_windows(self, split: SplitName) -> int:
+        """Return the number of windows of a set."""
+        return sum(shard.rows for shard in self.shards if shard.split == split)
+
+    def files(self, split: SplitName) -> list[ShardFile]:
+        """Return the shards of a set."""
+        return [shard for shard in self.shards if shard.split == split]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON beside and rename, so that a reader never sees half a file."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(value, indent=1, default=_plain))
+    unfinished.rename(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Finish a shard set."""
+    write_json(folder / MANIFEST, asdict(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Open a shard set.
+
+    Raises:
+        UserError: The folder is unfinished, or of another version of hicray.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} holds no finished shard set; run `hicray prepare` to make it")
+    fields = json.loads((folder / MANIFEST).read_text())
+    if fields["schema_version"] != SCHEMA_VERSION:
+        raise UserError(
+            f"{folder} has shards of schema {fields['schema_version']}, this hicray reads "
+            f"{SCHEMA_VERSION}; prepare them anew in another folder"
+        )
+    fields["coarse_bin_sizes"] = tuple(fields["coarse_bin_sizes"])
+    fields["sources"] = {name: SourceInfo(**info) for name, info in fields["sources"].items()}
+    fields["shards"] = tuple(ShardFile(**shard) for shard in fields["shards"])
+    return Manifest(**fields)

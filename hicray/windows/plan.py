@@ -1,0 +1,111 @@
+"""The table of windows: which loci, which split, how much of each is usable.
+
+Starts are aligned to every coarse bin size in use, so that one coarse bin never straddles a
+window's edge and all gaps see the same windows. The last window of a chromosome runs past its
+end, masked. Training windows overlap; validation and test windows do not.
+
+    chromosome  |----------------------------------------|
+    training    |========|                                     stride < window
+                  |========|  ...                |========|
+    val, test   |========|========|========|========|========|  stride = window
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+from hicray.config import DataConfig, UserError
+from hicray.maps.bins import SplitName, num_bins
+
+PATCH_BINS = 16
+"""Side of the vision transformer's patch, in fine bins."""
+
+
+class Layout(NamedTuple):
+    """How windows lie: all in fine bins."""
+
+    window: int
+    train_stride: int
+    offsets: tuple[int, ...]
+
+    @property
+    def num_separations(self) -> int:
+        """Separations that a band must hold for all windows, from 0 up."""
+        return self.offsets[-1] + self.window
+
+
+def layout(config: DataConfig) -> Layout:
+    """Resolve and check the sizes of windows.
+
+    Raises:
+        UserError: A size does not fit the bins, patches or coarse bins.
+    """
+    gaps = [_gap(config.fine_bin_size, size) for size in config.coarse_bin_sizes]
+    step = math.lcm(*gaps)
+    window = config.window_bins
+    if window <= 0 or window % math.lcm(step, PATCH_BINS):
+        raise UserError(
+            f"a window of {window} bins does not fit; it must be a multiple of {PATCH_BINS} "
+            f"(the patch) and of the gaps {gaps}, such as {math.lcm(step, PATCH_BINS) * 4}"
+        )
+    stride = config.train_stride_bins or max(step, window // 4 // step * step)
+    if stride % step:
+        raise UserError(
+            f"a training stride of {stride} bins cuts coarse bins; give a multiple of {step}"
+        )
+    reach = config.max_distance // config.fine_bin_size
+    return Layout(window, stride, tuple(range(0, reach + 1, window)))
+
+
+def _gap(fine: int, coarse: int) -> int:
+    if coarse < fine or coarse % fine:
+        raise UserError(
+            f"coarse bins of {coarse:,} bp are not made of whole fine bins of {fine:,} bp; "
+            f"give a multiple, such as {2 * fine:,}"
+        )
+    return coarse // fine
+
+
+def chromosome_windows(length: int, bin_size: int, split: SplitName, how: Layout) -> pd.DataFrame:
+    """Return row_start and col_start (bp) of a chromosome's windows.
+
+    Args:
+        length: Of the chromosome, in bp.
+        bin_size: Fine bin size, in bp.
+        split: The chromosome's set.
+        how: Sizes of the windows.
+    """
+    total = num_bins(length, bin_size)
+    stride = how.train_stride if split == "train" else how.window
+    last = max(total - how.window, 0)
+    starts = np.arange(0, last + stride, stride)
+    rows = np.concatenate([starts for _ in how.offsets])
+    cols = np.concatenate([starts + offset for offset in how.offsets])
+    inside = cols < total
+    return pd.DataFrame({"row_start": rows[inside], "col_start": cols[inside]}) * bin_size
+
+
+def usable_fraction(
+    windows: pd.DataFrame, usable: Bool[np.ndarray, " bins"], bin_size: int, window: int
+) -> pd.Series:
+    """Return the smaller share of usable bins along a window's two axes; bins past the end count.
+
+    Args:
+        windows: With row_start and col_start, in bp.
+        usable: By fine bin of the chromosome.
+        bin_size: Fine bin size, in bp.
+        window: Fine bins along a side.
+    """
+    before = np.concatenate([[0], np.cumsum(usable)])
+
+    def share(starts: pd.Series) -> pd.Series:
+        first = np.minimum(starts // bin_size, len(usable))
+        last = np.minimum(first + window, len(usable))
+        return (before[last] - before[first]) / window
+
+    axes: Mapping[str, pd.Series] = {a: share(windows[f"{a}_start"]) for a in ("row", "col")}
+    return pd.Series(np.minimum(axes["row"], axes["col"]), index=windows.index)

@@ -1,0 +1,132 @@
+"""Counts <-> network values, with exact inverses; windows decoded from compact counts.
+
+Everything works on tensors of any device, so that compact integers travel to it and the dense
+float maps are made there. Upstream's input image: HiCFoundation's inference (its task 3).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+LOG_MAX = float(np.log10(1001.0))
+"""Network value 1 is 1,000 contacts, as in HiCFoundation's target."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Maps = Float[Tensor, "batch rows cols"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How contacts become network input, fixed per shard set and saved with every checkpoint.
+
+    Attributes:
+        cap: Largest count that the image tells apart; None takes each window's own maximum.
+        eps: Pseudo-count of observed over expected, in contacts.
+    """
+
+    cap: float | None
+    eps: float = 1.0
+
+
+def to_network(contacts: Maps) -> Maps:
+    """Return log10(x + 1) / log10(1001)."""
+    return torch.log10(contacts + 1) / LOG_MAX
+
+
+def from_network(values: Maps) -> Maps:
+    """Invert ``to_network``; values below 0 are no contacts."""
+    return (torch.pow(10.0, values * LOG_MAX) - 1).clamp(min=0)
+
+
+def contact_image(
+    contacts: Maps, diagonal: Int[Tensor, " batch"], cap: float | None
+) -> Float[Tensor, "batch 3 rows cols"]:
+    """Return the normalised image that HiCFoundation's encoder reads.
+
+    The main diagonal is zeroed where a window holds it, as upstream's inference does. High
+    contact is 0; the first channel is a constant 1; then ImageNet's mean and deviation.
+    """
+    eye = torch.eye(contacts.shape[-2], contacts.shape[-1], dtype=torch.bool, device=contacts.device)
+    zeroed = contacts.masked_fill(eye & (diagonal == 0)[:, None, None], 0.0)
+    if cap is None:
+        logs = torch.log10(zeroed + 1)
+        # A window without a single contact would divide by zero.
+        top = logs.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
+    else:
+        logs = torch.log10(zeroed.clamp(max=cap) + 1)
+        top = torch.full_like(logs[:, :1, :1], float(np.log10(cap + 1)))
+    value = (top - logs) / top
+    image = torch.stack([torch.ones_like(value), value, value], dim=1)
+    mean = image.new_tensor(IMAGENET_MEAN)[:, None, None]
+    std = image.new_tensor(IMAGENET_STD)[:, None, None]
+    return (image - mean) / std
+
+
+@cache
+def triangle_index(bins: int, repeat: int) -> Int[Tensor, "rows cols"]:
+    """Return where each pixel of a symmetric window lies in its row-major upper triangle.
+
+    Args:
+        bins: Bins along a side at the map's own resolution.
+        repeat: How many fine bins each of them covers.
+    """
+    own = torch.arange(bins).repeat_interleave(repeat)
+    low, high = torch.minimum(own[:, None], own), torch.maximum(own[:, None], own)
+    return low * bins - low * (low - 1) // 2 + high - low
+
+
+def spread(counts: Int[Tensor, "batch pixels"], bins: int, repeat: int) -> Maps:
+    """Return dense counts on the fine grid, each coarse pixel repeated.
+
+    Args:
+        counts: Row-major upper triangle (diagonal windows) or full square of each window.
+        bins: Bins along a side at the map's own resolution.
+        repeat: How many fine bins each of them covers.
+    """
+    side = bins * repeat
+    if counts.shape[1] == bins * (bins + 1) // 2:
+        index = triangle_index(bins, repeat).to(counts.device)
+    else:
+        own = torch.arange(bins, device=counts.device).repeat_interleave(repeat)
+        index = own[:, None] * bins + own
+    return counts[:, index.reshape(-1)].reshape(-1, side, side).float()
+
+
+def fine_pixels(
+    exists: tuple[Bool[Tensor, "batch rows"], Bool[Tensor, "batch cols"]],
+    diagonal: Int[Tensor, " batch"],
+    gap: int,
+) -> Maps:
+    """Return by fine pixel how many distinct fine pixels its coarse pixel holds.
+
+    gap^2 off the diagonal, gap (gap + 1) / 2 on it, since a map counts each pair once; fewer in
+    the last bin of a chromosome. Pixels past the end give 1, so that one may divide.
+    """
+
+    def per_bin(axis: Bool[Tensor, "batch bins"]) -> Float[Tensor, "batch bins"]:
+        return axis.unflatten(1, (-1, gap)).sum(-1).repeat_interleave(gap, dim=1).float()
+
+    rows, cols = per_bin(exists[0]), per_bin(exists[1])
+    square = rows[:, :, None] * cols[:, None, :]
+    block = torch.arange(rows.shape[1], device=rows.device) // gap
+    on_diagonal = (diagonal == 0)[:, None, None] & (block[:, None] == block)
+    triangle = (rows * (rows + 1) / 2)[:, :, None].expand_as(square)
+    return torch.where(on_diagonal, triangle, square).clamp(min=1)
+
+
+def balance(
+    counts: Maps, rows: Float[Tensor, "batch rows"], cols: Float[Tensor, "batch cols"]
+) -> Maps:
+    """Multiply counts by the weights of both axes; unusable pixels (NaN weights) become 0."""
+    return counts * rows.nan_to_num(0.0)[:, :, None] * cols.nan_to_num(0.0)[:, None, :]
+
+
+def separations(diagonal: Int[Tensor, " batch"], bins: int) -> Int[Tensor, "batch rows cols"]:
+    """Return |col - row| of every pixel, in bins."""
+    index = torch.arange(bins, device=diagonal.device)
+    return (diagonal[:, None, None] + index[None, None, :] - index[None, :, None]).abs()

@@ -1,0 +1,264 @@
+"""The Ray Data job: maps and a genome to globally shuffled parquet shards, manifest last.
+
+    chromosome tasks:  band -> windows -> parts/<source>.<chrom>.parquet   a row group per shard
+    shard tasks:       row group k of every part, sorted by key -> train-00k.parquet
+
+A window's place is a random key drawn from (seed, source, chromosome), so that any task can be
+done at any time, in any order, on any node, and the same plan gives the same rows. Finished
+parts and shards are kept when an interrupted job runs again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray.data
+from tqdm import tqdm
+
+from hicray.config import DataConfig, UserError, digest
+from hicray.maps.bins import SplitName, assign, parse_split
+from hicray.maps.features import DecaySums
+from hicray.maps.genome import Genome, write_packed
+from hicray.windows import manifest as mf
+from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
+from hicray.windows.plan import Layout, chromosome_windows, layout, usable_fraction
+from hicray.windows.sources import Source, coarse_name, fingerprint, open_sources
+
+ROWS_PER_SHARD = 256
+ROWS_PER_GROUP = 16
+"""Small row groups, so that Ray's reader can deal one shard to many tasks."""
+EPS = 1.0
+"""Pseudo-count of observed over expected: one read."""
+SPARSE_CAP = 100.0
+"""HiCFoundation caps its image at 100 where a map has at most one read per base pair."""
+
+
+class _Job(NamedTuple):
+    """What every task of one preparation knows; plain values, so it travels."""
+
+    config: DataConfig
+    folder: str
+    how: Layout
+    splits: dict[str, SplitName]
+    num_shards: dict[SplitName, int]
+
+    @property
+    def parts(self) -> Path:
+        return Path(self.folder) / "parts"
+
+
+def prepare(config: DataConfig, folder: Path) -> mf.Manifest:
+    """Make a shard set, or finish one that was interrupted, or return a finished one.
+
+    Args:
+        config: The data set; its maps and genome must have passed ``maps.check``.
+        folder: Where the shard set goes.
+
+    Raises:
+        UserError: The folder belongs to another plan.
+    """
+    plan = plan_digest(config)
+    _claim(folder, plan, config)
+    if (folder / mf.MANIFEST).exists():
+        return mf.read_manifest(folder)
+    sources = open_sources(config, folder / "derived")
+    job = _plan_job(config, folder, sources)
+    _pack_genome(Path(config.genome), folder / mf.GENOME, job.splits)
+    units = [{"source": i, "chrom": c} for i, s in enumerate(sources) for c in s.fine.chromsizes]
+    parts = _run("cut", "chrom", units, lambda unit: _cut_part(job, unit))
+    shards = [
+        {"split": split, "index": i} for split, n in job.num_shards.items() for i in range(n)
+    ]
+    files = _run("shuffle", "shard", shards, lambda shard: _gather_shard(job, shard))
+    manifest = _manifest(job, plan, sources, parts, files)
+    mf.write_manifest(folder, manifest)
+    for path in job.parts.iterdir():
+        path.unlink()
+    job.parts.rmdir()
+    return manifest
+
+
+def plan_digest(config: DataConfig) -> str:
+    """Return the identity of a shard set: its settings and the contents of its files."""
+    prints = [fingerprint(uri) for uri in (*config.contacts, config.genome)]
+    return digest([digest(config), prints, mf.SCHEMA_VERSION, ROWS_PER_SHARD])
+
+
+def _claim(folder: Path, plan: str, config: DataConfig) -> None:
+    note = folder / mf.PLAN
+    if note.exists() and (there := json.loads(note.read_text())["plan"]) != plan:
+        raise UserError(
+            f"{folder} belongs to another plan ({there}, this is {plan}: other maps, genome or "
+            "window settings); give another --storage folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    mf.write_json(note, {"plan": plan, "config": {k: str(v) for k, v in vars(config).items()}})
+
+
+def _plan_job(config: DataConfig, folder: Path, sources: list[Source]) -> _Job:
+    how = layout(config)
+    splits = assign(parse_split(config.split), sources[0].fine.chromsizes)
+    planned: dict[SplitName, int] = {}
+    for source in sources:
+        for chrom, split in splits.items():
+            length = source.fine.chromsizes[chrom]
+            windows = chromosome_windows(length, config.fine_bin_size, split, how)
+            planned[split] = planned.get(split, 0) + len(windows)
+    num_shards = {split: max(1, round(n / ROWS_PER_SHARD)) for split, n in planned.items()}
+    job = _Job(config, str(folder.resolve()), how, splits, num_shards)
+    job.parts.mkdir(exist_ok=True)
+    return job
+
+
+def _pack_genome(fasta: Path, out: Path, splits: dict[str, SplitName]) -> None:
+    if out.exists():
+        return
+    genome = Genome(fasta)
+    chroms = tqdm(splits, desc="pack genome", unit="chrom")
+    unfinished = out.with_suffix(".unfinished")
+    write_packed(unfinished, {chrom: genome.packed(chrom) for chrom in chroms})
+    unfinished.rename(out)
+
+
+def _run(
+    name: str, unit: str, items: list[dict[str, Any]], work: Callable[[dict[str, Any]], Any]
+) -> list[dict[str, Any]]:
+    """Run one Ray Data task per item, with a progress bar; return what they return."""
+    results = ray.data.from_items(items, override_num_blocks=len(items)).map(
+        lambda item: {"json": json.dumps(work(item))}
+    )
+    bar = tqdm(results.iter_rows(), total=len(items), desc=name, unit=unit)
+    return [json.loads(row["json"]) for row in bar]
+
+
+def _cut_part(job: _Job, unit: dict[str, Any]) -> dict[str, Any]:
+    """Cut one chromosome; write its windows grouped by shard, and return what it sums to."""
+    source = open_sources(job.config, Path(job.folder) / "derived")[unit["source"]]
+    chrom, raw = unit["chrom"], job.config.raw
+    part = job.parts / f"{source.name}.{chrom}.parquet"
+    done = part.with_suffix(".json")
+    if done.exists():
+        record: dict[str, Any] = json.loads(done.read_text())
+        return record
+    totals = {n: chromosome_total(m, chrom, raw=raw) for n, m in source.maps.items()}
+    record = {"source": source.name, "chrom": chrom, "totals": totals, "dropped": 0}
+    record |= {"split": job.splits.get(chrom), "shards": [], "rows": 0, "part": part.name}
+    if chrom in job.splits:
+        record |= _write_part(job, source, chrom, part)
+    mf.write_json(done, record)
+    return record
+
+
+def _write_part(job: _Job, source: Source, chrom: str, part: Path) -> dict[str, Any]:
+    split, how, fine_size = job.splits[chrom], job.how, source.fine.bin_size
+    chromosome = read_chromosome(source, chrom, how, raw=job.config.raw)
+    windows = chromosome_windows(source.fine.chromsizes[chrom], fine_size, split, how)
+    share = usable_fraction(windows, chromosome.usable, fine_size, how.window)
+    seed = np.random.SeedSequence([job.config.data_seed, *f"{source.name} {chrom}".encode()])
+    windows = windows.assign(key=np.random.default_rng(seed).random(len(windows)))
+    kept = windows[share >= job.config.min_usable].sort_values("key")
+    shard_of = (kept["key"] * job.num_shards[split]).astype(int)
+    names = list(chromosome.levels)
+    keyed = schema(names).append(pa.field("key", pa.float64()))
+    with pq.ParquetWriter(part, keyed, compression="zstd") as writer:
+        for _, group in kept.groupby(shard_of):
+            rows = cut(source, chrom, chromosome, group, how)
+            writer.write_table(rows.append_column("key", pa.array(group["key"])))
+    return {
+        "dropped": len(windows) - len(kept),
+        "rows": len(kept),
+        "shards": sorted(set(shard_of)),
+        "decays": {
+            name: [list(sums.contacts), [int(n) for n in sums.pixels]]
+            for name, sums in chromosome.decays.items()
+        },
+    }
+
+
+def _gather_shard(job: _Job, shard: dict[str, Any]) -> dict[str, Any]:
+    """Collect one shard's row groups from all parts of its split, in the order of their keys."""
+    split, index = shard["split"], shard["index"]
+    path = Path(job.folder) / f"{split}-{index:05d}.parquet"
+    if not path.exists():
+        rows = pa.concat_tables(_shard_rows(job, split, index))
+        rows = rows.take(pc.sort_indices(rows, [("key", "ascending")])).drop_columns("key")
+        rows = rows.replace_schema_metadata({"hicray.schema_version": str(mf.SCHEMA_VERSION)})
+        unfinished = path.with_suffix(".unfinished")
+        pq.write_table(rows, unfinished, compression="zstd", row_group_size=ROWS_PER_GROUP)
+        unfinished.rename(path)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    rows_written = pq.read_metadata(path).num_rows
+    return {"file": path.name, "split": split, "rows": rows_written, "sha256": checksum}
+
+
+def _shard_rows(job: _Job, split: str, index: int) -> Iterator[pa.Table]:
+    maps = ["fine", *map(coarse_name, job.config.coarse_bin_sizes)]
+    yield schema(maps).append(pa.field("key", pa.float64())).empty_table()
+    for note in sorted(job.parts.glob("*.json")):
+        record = json.loads(note.read_text())
+        if record["split"] == split and index in record["shards"]:
+            part = pq.ParquetFile(job.parts / record["part"])
+            yield part.read_row_group(record["shards"].index(index))
+
+
+def _manifest(
+    job: _Job, plan: str, sources: list[Source], parts: list[dict[str, Any]], files: list[Any]
+) -> mf.Manifest:
+    config = job.config
+    infos = {s.name: _source_info(config, s, parts, i) for i, s in enumerate(sources)}
+    if not any(part["rows"] for part in parts if part["split"] == "train"):
+        raise UserError(
+            f"no training window of {config.window_bins} bins is {config.min_usable:.0%} usable; "
+            "take smaller windows, or check the map's weights"
+        )
+    genome_length = sum(sources[0].fine.chromsizes.values())
+    first = next(iter(infos.values()))
+    dropped = pd.DataFrame(parts).groupby("split")["dropped"].sum()
+    return mf.Manifest(
+        plan=plan,
+        fine_bin_size=config.fine_bin_size,
+        coarse_bin_sizes=config.coarse_bin_sizes,
+        window_bins=config.window_bins,
+        diagonal_only=len(job.how.offsets) == 1,
+        raw=config.raw,
+        eps=EPS,
+        caps={
+            name: None if reads / genome_length > 1 else SPARSE_CAP
+            for name, reads in first.total_reads.items()
+        },
+        splits=job.splits,
+        genome={"path": str(config.genome), "fingerprint": fingerprint(config.genome)},
+        sources=infos,
+        shards=tuple(mf.ShardFile(**file) for file in files if file["rows"]),
+        dropped={split: int(n) for split, n in dropped.items()},
+    )
+
+
+def _source_info(
+    config: DataConfig, source: Source, parts: list[dict[str, Any]], index: int
+) -> mf.SourceInfo:
+    own = [part for part in parts if part["source"] == source.name]
+    reads = {n: sum(p["totals"][n][0] for p in own) for n in source.maps}
+    balanced = {n: sum(p["totals"][n][1] for p in own) for n in source.maps}
+    scale = {n: reads[n] / balanced[n] if balanced[n] else 1.0 for n in source.maps}
+    train = [p for p in own if p["split"] == "train" and "decays" in p]
+    expected = {}
+    for name in source.maps:
+        sums = [DecaySums(*map(np.asarray, part["decays"][name])) for part in train]
+        total = sum(sums[1:], start=sums[0])
+        expected[name] = list(np.nan_to_num(total.expected() * scale[name]))
+    return mf.SourceInfo(
+        contacts=config.contacts[index],
+        fingerprint=fingerprint(config.contacts[index]),
+        chromsizes=dict(source.fine.chromsizes),
+        total_reads=reads,
+        scale=scale,
+        expected=expected,
+    )

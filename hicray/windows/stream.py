@@ -1,0 +1,231 @@
+"""Shards to batches: which windows, in which order, and decoded into what the network eats.
+
+Two ways in, one order. A set that fits the object store is read once with Ray Data and its
+blocks are shared by all workers and trials without copying (`resident`); a larger one is
+streamed anew each epoch (`streamed`). Each rank owns a contiguous slice of the epoch's order,
+cut at window granularity, so that validation sees every window once and training drops fewer
+than workers x batch.
+"""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+from jaxtyping import Int64
+
+from hicray.config import UserError
+from hicray.maps.bins import SplitName
+from hicray.windows.manifest import Manifest
+from hicray.windows.sources import coarse_name
+
+_KEYS = ["source", "chrom", "row_start", "col_start", "num_rows", "num_cols"]
+_STORE_SHARE = 0.4
+"""Share of the object store that resident windows may take."""
+
+
+def columns(coarse_bin_size: int) -> list[str]:
+    """Return the columns that a trial of one gap reads; no other gap's are touched."""
+    maps = ("fine", coarse_name(coarse_bin_size))
+    parts = ("counts", "row_weights", "col_weights")
+    return _KEYS + [f"{name}_{part}" for name in maps for part in parts]
+
+
+class Blocks(NamedTuple):
+    """Windows resident in the object store: references to Arrow tables, in shard order."""
+
+    refs: list[Any]
+    rows: int
+
+
+class Files(NamedTuple):
+    """Windows on disk: paths and rows of each shard."""
+
+    paths: list[str]
+    rows_of: list[int]
+    columns: list[str]
+
+    @property
+    def rows(self) -> int:
+        """Windows in all shards."""
+        return sum(self.rows_of)
+
+
+Windows = Blocks | Files
+
+
+def open_windows(folder: Path, manifest: Manifest, split: SplitName, coarse: int) -> Windows:
+    """Read a set into the object store if it fits there, else name its files.
+
+    Raises:
+        UserError: The set has no window.
+    """
+    shards = manifest.files(split)
+    if not shards:
+        raise UserError(
+            f"{folder} has no {split} window: every one was under the usable share "
+            f"({manifest.dropped.get(split, 0)} left out); choose other {split} chromosomes"
+        )
+    paths = [str(folder / shard.file) for shard in shards]
+    files = Files(paths, [shard.rows for shard in shards], columns(coarse))
+    if not _fits(manifest, files.rows, coarse):
+        return files
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = 16 << 20  # 128 MiB, the default, would read all in one task
+    context.execution_options.preserve_order = True
+    context.print_on_execution_start = False
+    data = ray.data.read_parquet(paths, columns=files.columns).materialize()
+    return Blocks(data.to_arrow_refs(), files.rows)
+
+
+def _fits(manifest: Manifest, rows: int, coarse: int) -> bool:
+    pixels = manifest.window_bins**2 * (1 if not manifest.diagonal_only else 0.5)
+    gap = coarse // manifest.fine_bin_size
+    row_bytes = 4 * pixels * (1 + 1 / gap**2) + 16 * manifest.window_bins
+    store = ray.cluster_resources().get("object_store_memory", 0)
+    return rows * row_bytes < _STORE_SHARE * store
+
+
+class Slice(NamedTuple):
+    """One rank's share of an ordered set: windows [start, end)."""
+
+    start: int
+    end: int
+
+
+def train_slice(rows: int, rank: int, workers: int, batch: int) -> Slice:
+    """Return a rank's equal share; ``rows mod (workers x batch)`` windows are left out."""
+    share = rows // (workers * batch) * batch
+    return Slice(rank * share, (rank + 1) * share)
+
+
+def whole_slice(rows: int, rank: int, workers: int) -> Slice:
+    """Return a rank's share of a set of which every window counts once."""
+    return Slice(rows * rank // workers, rows * (rank + 1) // workers)
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> Int64[np.ndarray, " rows"]:
+    """Return the order of an epoch: a pure function of (seed, epoch)."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+@dataclass
+class Reader:
+    """Reads slices of a set as Arrow tables of ``batch`` rows.
+
+    Args:
+        windows: The set.
+        batch: Rows of a table; the last one of a slice may have fewer.
+    """
+
+    windows: Windows
+    batch: int
+
+    def ordered(self, part: Slice) -> Iterator[pa.Table]:
+        """Yield a slice in the order of the shards."""
+        yield from self._read(part, np.arange(self.windows.rows), np.arange(self._num_files()))
+
+    def shuffled(self, part: Slice, seed: int, epoch: int) -> Iterator[pa.Table]:
+        """Yield a slice of an epoch's order.
+
+        Resident windows are permuted one by one. Streamed ones are permuted by shard and within
+        each table; they were shuffled over the whole genome when the shards were written.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        order = epoch_order(self.windows.rows, seed, epoch)
+        yield from self._read(part, order, rng.permutation(self._num_files()))
+
+    def _num_files(self) -> int:
+        return len(self.windows.paths) if isinstance(self.windows, Files) else 0
+
+    def _read(
+        self, part: Slice, rows: Int64[np.ndarray, " rows"], files: Int64[np.ndarray, " files"]
+    ) -> Iterator[pa.Table]:
+        if isinstance(self.windows, Blocks):
+            yield from _from_blocks(self.windows, rows[part.start : part.end], self.batch)
+        else:
+            yield from _from_files(self.windows, files, part, self.batch)
+
+
+def _from_blocks(
+    blocks: Blocks, rows: Int64[np.ndarray, " rows"], batch: int
+) -> Iterator[pa.Table]:
+    tables = ray.get(blocks.refs)
+    ends = np.cumsum([table.num_rows for table in tables])
+    block_of = np.searchsorted(ends, rows, side="right")
+    inside = rows - (ends - [table.num_rows for table in tables])[block_of]
+    places = list(zip(block_of, inside, strict=True))
+    for first in range(0, len(places), batch):
+        pieces = [tables[b].slice(i, 1) for b, i in places[first : first + batch]]
+        yield pa.concat_tables(pieces).combine_chunks()
+
+
+def _from_files(
+    files: Files, order: Int64[np.ndarray, " files"], part: Slice, batch: int
+) -> Iterator[pa.Table]:
+    """Read only the shards that a slice touches, and trim the rows before and after it."""
+    rows = np.asarray(files.rows_of)[order]
+    ends = np.cumsum(rows)
+    touched = np.flatnonzero((ends > part.start) & (ends - rows < part.end))
+    if not len(touched):
+        return
+    skip = part.start - (ends - rows)[touched[0]]
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.target_max_block_size = 16 << 20
+    data = ray.data.read_parquet(
+        [files.paths[order[i]] for i in touched], columns=files.columns
+    ).limit(int(skip + part.end - part.start))
+    # Rows before the slice are read with it, since a shard is opened as a whole.
+    left = int(skip)
+    rest: pa.Table | None = None
+    for table in data.iter_batches(batch_size=batch, batch_format="pyarrow"):
+        kept = table.slice(min(left, table.num_rows))
+        left -= table.num_rows - kept.num_rows
+        rest = kept if rest is None else pa.concat_tables([rest, kept])
+        while rest.num_rows >= batch:
+            yield rest.slice(0, batch).combine_chunks()
+            rest = rest.slice(batch)
+    if rest is not None and rest.num_rows:
+        yield rest.combine_chunks()
+
+
+def ahead(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
+    """Yield items that a thread makes ahead of time; its exception is raised here."""
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
+    done, stopped = object(), threading.Event()
+
+    def put(item: Any, error: BaseException | None = None) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def fill() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(done)
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
+            put(done, error)
+
+    threading.Thread(target=fill, daemon=True).start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is done:
+                return
+            yield item
+    finally:
+        stopped.set()
