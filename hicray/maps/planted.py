@@ -43,6 +43,7 @@ Track = Float64[np.ndarray, " bins"]
 Rates = Float64[np.ndarray, "bins bins"]
 Mask = Bool[np.ndarray, " bins"]
 Pwm = Float64[np.ndarray, "positions 4"]
+Words = UInt8[np.ndarray, "instances positions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,11 @@ def _compartments(config: SimulationConfig, chrom: str, bins: int) -> Track:
 def visibility(config: SimulationConfig, cell: CellLine, chrom: str, bins: int) -> Track:
     """Return each bin's log visibility in a cell line."""
     seed = 0 if config.visibility_in_dna else cell.visibility_seed
-    return random_numbers(config, "visibility", seed, chrom).normal(0, config.visibility_sd, bins)
+    return config.visibility_sd * _standard_visibility(config, seed, chrom, bins)
+
+
+def _standard_visibility(config: SimulationConfig, seed: int, chrom: str, bins: int) -> Track:
+    return random_numbers(config, "visibility", seed, chrom).standard_normal(bins)
 
 
 def contact_rates(config: SimulationConfig, cell: CellLine, plan: Plan, v: Track) -> Rates:
@@ -218,8 +223,9 @@ def chromosome_dna(config: SimulationConfig, chrom: str, plan: Plan, pwm: Pwm) -
     coupling = config.gc_coupling if config.structure_in_dna else 0.0
     codes = _random_bases(rng, np.repeat(_GC + coupling * plan.compartments, plan.filled))
     if config.visibility_in_dna:
-        v = visibility(config, CellLine(""), chrom, len(plan.filled))
-        _plant_cut_sites(random_numbers(config, "sites", chrom), codes, v / config.visibility_sd)
+        wanted = 4 + 2 * _standard_visibility(config, 0, chrom, len(plan.filled))
+        num_sites = np.clip(np.rint(wanted), 0, MAX_CUT_SITES).astype(np.int64)
+        _plant_cut_sites(random_numbers(config, "sites", chrom), codes, num_sites, config.bin_size)
     if config.structure_in_dna:
         anchors = plan.anchors[plan.anchors != 0]
         words = _sample_words(random_numbers(config, "words", chrom), pwm, anchors < 0)
@@ -231,3 +237,29 @@ def _random_bases(rng: np.random.Generator, gc: Float64[np.ndarray, " bases"]) -
     strong = rng.random(len(gc)) < gc
     second = rng.integers(0, 2, len(gc), dtype=np.uint8)
     return np.where(strong, 1 + second, 3 * second).astype(np.uint8)
+
+
+def _sample_words(
+    rng: np.random.Generator, pwm: Pwm, reverse: Bool[np.ndarray, " instances"]
+) -> Words:
+    """Draw an instance of the motif for each entry of ``reverse``, as the + strand reads."""
+    draws = rng.random((len(reverse), len(pwm), 1))
+    words = (draws > np.cumsum(pwm, axis=1)[:, :3]).sum(axis=-1).astype(np.uint8)
+    # Codes of complements add up to 3.
+    return np.where(reverse[:, None], 3 - words[:, ::-1], words)
+
+
+def _plant_cut_sites(
+    rng: np.random.Generator, codes: Codes, num_sites: Int64[np.ndarray, " bins"], bin_size: int
+) -> None:
+    """Write cut sites at random places of each bin; never two over each other."""
+    slots = bin_size // len(CUT_SITE)
+    ranks = rng.random((len(num_sites), slots)).argsort(axis=1).argsort(axis=1)
+    rows, slot = np.nonzero(ranks < num_sites[:, None])
+    starts = rows * bin_size + slot * len(CUT_SITE)
+    starts = starts[starts + len(CUT_SITE) <= len(codes)]
+    _plant(codes, starts, np.tile(encode(CUT_SITE), (len(starts), 1)))
+
+
+def _plant(codes: Codes, starts: Int64[np.ndarray, " instances"], words: Words) -> None:
+    codes[starts[:, None] + np.arange(words.shape[1])] = words

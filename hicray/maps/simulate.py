@@ -1,116 +1,55 @@
-"""A genome and its contact maps, whose fine structure is known and written in the DNA.
+"""Simulated files to try everything on: a genome FASTA, its .mcool maps and the truth behind them.
 
-Anchors lie in random bins, each with an orientation. An instance of one motif marks each of them
-in the DNA, on the + or the - strand. From the anchors come loops, stripes and insulation:
-
-    log rate(i, j) = log depth - decay log(d + 1) + compartment c_i c_j
-                     - insulation min(anchors between, 4) + structure(i, j) + v_i + v_j
-
-with d = |j - i| in bins, c a compartment track that GC content follows, structure the loops and
-stripes, v a visibility per bin. Counts are Poisson. All of it is a pure function of the
-configuration: the maps are the same whether or not the DNA tells of them.
+``planted`` says what a simulation holds; here it is written, once, and read back.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 from tqdm import tqdm
 
 from hicray.config import UserError, digest
-from hicray.maps.bins import num_bins
 from hicray.maps.contacts import ContactMap, genome_wide, write_cool, write_levels
-from hicray.maps.dna_grammar import (
+from hicray.maps.planted import (
+    CellLine,
+    Plan,
     Pwm,
-    plant,
-    plant_cut_sites,
-    random_bases,
+    SimulationConfig,
+    Track,
+    chromosome_dna,
+    contact_rates,
+    loop_strengths,
+    plan_chromosome,
+    random_numbers,
     random_pwm,
-    sample_words,
-    write_fasta,
+    visibility,
 )
-from hicray.maps.genome import Codes
+
+__all__ = [
+    "CellLine",
+    "Simulation",
+    "SimulationConfig",
+    "chromsizes",
+    "default_split",
+    "simulate",
+]
 
 GAPS = (1, 2, 4)
 """Levels of each map, in units of its bin size."""
 _VERSION = 1
 """Part of a simulation's identity: raise it when the same configuration gives other files."""
-_GC = 0.45
-"""Mean GC content."""
 _MIN_BIN_SIZE = 64
 """In bp; holds the most cut sites that a bin is given."""
-_MAX_INSULATING = 4
-"""Anchors between two bins that insulate; further ones change nothing."""
-_LOOP_BINS = range(3, 120)
-"""Separations at which convergent anchors form a loop."""
-_LOOP_WIDTH = 0.6
-"""Standard deviation of a loop's spot, in bins."""
-_SKIP = 0.5
-"""What is left of a loop or stripe with each anchor that it passes."""
-_MAX_STRUCTURE = 2.0
-"""Largest log fold of loops and stripes together, at strength 1."""
-_COMPARTMENT_BINS = (15, 60)
-"""Shortest and longest compartment, in bins."""
+_BASES_PER_LINE = 80
+_LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
 
-Track = Float64[np.ndarray, " bins"]
-Rates = Float64[np.ndarray, "bins bins"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulationConfig:
-    """What is simulated; strengths are natural logs of fold changes."""
-
-    bin_size: int = 128
-    """Of the finest level, in bp; 2 and 4 times that are written too."""
-    num_chromosomes: int = 48
-    chromosome_bins: int = 576
-    """Bins of a chromosome, a multiple of 4; every third ends within its last bin, and every
-    third within the bin before that, so that the last coarse bin is short of bins as well."""
-    depth: float = 1_000.0
-    """Mean count on the main diagonal, without any structure."""
-    decay: float = 0.8
-    """Exponent with which contacts fall with (separation in bins + 1)."""
-    motif_length: int = 14
-    """In bases."""
-    motif_mutation: float = 0.03
-    """Probability that a base of an instance is not the consensus."""
-    anchor_density: float = 0.08
-    """Share of the bins that hold an anchor."""
-    insulation: float = 0.15
-    """Lost with each anchor between two bins, up to 4 of them."""
-    loop_strength: float = 2.0
-    """Centre of a loop between neighbouring convergent anchors; halved by each one skipped."""
-    stripe_strength: float = 1.2
-    """Stripe from an anchor; halved by each opposite anchor that it passes."""
-    compartment_strength: float = 0.2
-    """Gained within a compartment, lost between two."""
-    gc_coupling: float = 0.12
-    """GC content of a compartment above (or below) the mean of 0.45."""
-    visibility_sd: float = 0.1
-    """Standard deviation of the bins' visibility, a bias like a real map's."""
-    structure_in_dna: bool = True
-    """Mark anchors by motifs and compartments by GC; False: same maps, DNA that tells nothing."""
-    visibility_in_dna: bool = False
-    """Write visibility as the number of cut sites of a bin (then one for all cell lines)."""
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class CellLine:
-    """A map of the common genome."""
-
-    name: str
-    depth: float = 1.0
-    """Factor of the configuration's depth."""
-    strength: float = 1.0
-    """Factor of loops, stripes and insulation."""
-    visibility_seed: int = 0
-    """Cell lines with the same one share their visibility."""
+Plans = Mapping[str, Plan]
 
 
 @dataclass(frozen=True)
@@ -154,22 +93,15 @@ class Simulation:
 
     def visibility(self, chrom: str, cell: str) -> Track:
         """Return log visibility by bin; ``rates`` holds it, once for each axis."""
-        table = pd.read_csv(self.truth / f"visibility_{cell}.tsv", sep="\t")
-        return table.loc[table["chrom"] == chrom, "visibility"].to_numpy(dtype=np.float64)
+        visibility: Track = np.load(self.truth / "rates" / cell / f"{chrom}.visibility.npy")
+        return visibility
 
     def rates(self, chrom: str, cell: str) -> Float32[np.ndarray, "bins bins"]:
         """Return the mean count of every pixel of a chromosome, symmetric."""
-        rates: Float32[np.ndarray, "bins bins"] = np.load(self.truth / "rates" / cell / f"{chrom}.npy")
+        rates: Float32[np.ndarray, "bins bins"] = np.load(
+            self.truth / "rates" / cell / f"{chrom}.npy"
+        )
         return rates
-
-
-class _Plan(NamedTuple):
-    """What a chromosome is made of: bases in each bin, anchors (+1, -1, 0), compartments."""
-
-    length: int
-    filled: Int64[np.ndarray, " bins"]
-    anchors: Int64[np.ndarray, " bins"]
-    compartments: Track
 
 
 def simulate(
@@ -190,12 +122,10 @@ def simulate(
     simulation = Simulation(folder, config, tuple(cell_lines))
     if _is_finished(simulation):
         return simulation
-    plans = {chrom: _plan(config, chrom, size) for chrom, size in chromsizes(config).items()}
-    pwm = random_pwm(_rng(config, "motif"), config.motif_length, config.motif_mutation)
+    plans = {c: plan_chromosome(config, c, size) for c, size in chromsizes(config).items()}
     simulation.truth.mkdir(parents=True, exist_ok=True)
-    _write_table(pd.DataFrame(pwm, columns=list("ACGT")), simulation.truth / "pwm.tsv")
-    _write_genome(simulation, plans, pwm)
     _write_structure(simulation, plans)
+    _write_genome(simulation, plans)
     for cell in cell_lines:
         _write_map(simulation, plans, cell)
     _write_record(simulation)
@@ -264,6 +194,95 @@ def _is_finished(simulation: Simulation) -> bool:
             "overwritten; give a new folder"
         )
     return False
+
+
+def _write_structure(simulation: Simulation, plans: Plans) -> None:
+    config, truth = simulation.config, simulation.truth
+    pwm = pd.DataFrame(random_pwm(config), columns=list("ACGT"))
+    motifs = [_motifs(config, chrom, plan) for chrom, plan in plans.items()]
+    loops = [_loops(config, chrom, plan) for chrom, plan in plans.items()]
+    boundaries = [_boundaries(config, chrom, plan) for chrom, plan in plans.items()]
+    _write_table(pwm, truth / "pwm.tsv")
+    _write_table(
+        pd.concat(motifs if config.structure_in_dna else [motifs[0][:0]]), truth / "motifs.tsv"
+    )
+    _write_table(pd.concat(loops), truth / "loops.bedpe")
+    _write_table(pd.concat(boundaries), truth / "boundaries.tsv")
+
+
+def _motifs(config: SimulationConfig, chrom: str, plan: Plan) -> pd.DataFrame:
+    start, end = plan.starts, plan.starts + config.motif_length
+    return pd.DataFrame({"chrom": chrom, "start": start, "end": end, "strand": _strands(plan)})
+
+
+def _boundaries(config: SimulationConfig, chrom: str, plan: Plan) -> pd.DataFrame:
+    bins = np.flatnonzero(plan.anchors)
+    return pd.DataFrame({**_span(config, chrom, plan, bins), "strand": _strands(plan)})
+
+
+def _loops(config: SimulationConfig, chrom: str, plan: Plan) -> pd.DataFrame:
+    strengths = loop_strengths(config, plan)
+    rows, cols = np.nonzero(strengths)
+    left, right = (_span(config, chrom, plan, bins) for bins in (rows, cols))
+    ends = {f"{k}1": v for k, v in left.items()} | {f"{k}2": v for k, v in right.items()}
+    return pd.DataFrame({**ends, "strength": strengths[rows, cols]})
+
+
+def _span(
+    config: SimulationConfig, chrom: str, plan: Plan, bins: Int64[np.ndarray, " loci"]
+) -> dict[str, Any]:
+    start = bins * config.bin_size
+    return {"chrom": chrom, "start": start, "end": start + plan.filled[bins]}
+
+
+def _strands(plan: Plan) -> list[str]:
+    return ["+" if anchor > 0 else "-" for anchor in plan.anchors[plan.anchors != 0]]
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, sep="\t", index=False)
+
+
+def _write_genome(simulation: Simulation, plans: Plans) -> None:
+    config, pwm = simulation.config, random_pwm(simulation.config)
+    unfinished = simulation.folder / "genome.unfinished.fa"
+    with unfinished.open("w", newline="\n") as file:
+        for chrom, plan in plans.items():
+            letters = _LETTERS[chromosome_dna(config, chrom, plan, pwm)].tobytes().decode("ascii")
+            starts = range(0, len(letters), _BASES_PER_LINE)
+            lines = (letters[start : start + _BASES_PER_LINE] for start in starts)
+            file.write(f">{chrom}\n" + "\n".join(lines) + "\n")
+    unfinished.rename(simulation.genome)
+
+
+def _write_map(simulation: Simulation, plans: Plans, cell: CellLine) -> None:
+    config, sizes = simulation.config, chromsizes(simulation.config)
+    base = simulation.folder / f"{cell.name}.base.cool"
+    unfinished = simulation.folder / f"{cell.name}.unfinished.mcool"
+    (simulation.truth / "rates" / cell.name).mkdir(parents=True, exist_ok=True)
+    tables = {chrom: _pixels(simulation, cell, chrom, plan) for chrom, plan in plans.items()}
+    pixels = genome_wide(ContactMap(str(base), config.bin_size, sizes), tables)
+    progress = tqdm(pixels, total=len(plans), desc=f"simulate {cell.name}", unit="chromosome")
+    write_cool(base, sizes, config.bin_size, progress)
+    write_levels(base, unfinished, [gap * config.bin_size for gap in GAPS])
+    unfinished.rename(simulation.folder / f"{cell.name}.mcool")
+    base.unlink()
+
+
+def _pixels(
+    simulation: Simulation, cell: CellLine, chrom: str, plan: Plan
+) -> Iterator[pd.DataFrame]:
+    """Draw a chromosome's counts, and write down the rates and visibility behind them."""
+    config = simulation.config
+    v = visibility(config, cell, chrom, len(plan.filled))
+    rates = contact_rates(config, cell, plan, v)
+    folder = simulation.truth / "rates" / cell.name
+    np.save(folder / f"{chrom}.npy", rates.astype(np.float32))
+    np.save(folder / f"{chrom}.visibility.npy", v)
+    rows, cols = np.triu_indices(len(v))
+    counts = random_numbers(config, "counts", cell.name, chrom).poisson(rates[rows, cols])
+    table = pd.DataFrame({"bin1_id": rows, "bin2_id": cols, "count": counts})
+    yield table[counts > 0]
 
 
 def _write_record(simulation: Simulation) -> None:

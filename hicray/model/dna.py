@@ -104,7 +104,7 @@ class DnaTower(nn.Module):
         self.context = conv(channels, channels, 5)
 
     def forward(self, codes: UInt8[Tensor, "batch bases"]) -> Float[Tensor, "batch bins channels"]:
-        x = self.blocks(one_hot(codes, self.bins.weight.dtype))
+        x: Tensor = self.blocks(one_hot(codes, self.bins.weight.dtype))
         x = x + F.gelu(self.bins(x))
         x = x + self.context(x)
         return x[:, :, 0].transpose(1, 2)

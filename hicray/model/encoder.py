@@ -87,7 +87,7 @@ class ContactEncoder(nn.Module):
         self, image: Float[Tensor, "batch 3 rows cols"], total_reads: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch tokens dim"]:
         patches = self.patch_embed(image).flatten(2).transpose(1, 2) + self.pos_embed[:, 1:]
-        cls = self.cls_token.expand(len(image), -1, -1)
+        cls = self.cls_token.expand(image.shape[0], -1, -1)
         count = count_token(total_reads, patches.shape[2])[:, None].to(patches.dtype)
         tokens: Tensor = self.norm(self.blocks(torch.cat([cls, count, patches], dim=1)))
         return tokens

@@ -77,7 +77,11 @@ class PairFeatures(nn.Module):
 
 
 class PixelPath(nn.Module):
-    """Small convolutions over what is known of each pixel; the same with and without DNA."""
+    """Small convolutions over what is known of each pixel; the same with and without DNA.
+
+    The decoder's map is one of their inputs, not added to their output: measured, that learned
+    better, and a published map, which is no correction, can serve as it is.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -145,10 +149,10 @@ class Head(nn.Module):
             self.pairs = PairFeatures(width, size.pixel_channels)
 
     def _start_at_base(self) -> None:
-        """Zero the last layers: a gain that starts at zero instead hardly ever leaves it."""
-        for last in (self.decoder.map, self.pixels and self.pixels.out):
-            for parameter in last.parameters() if last else ():
-                nn.init.zeros_(parameter)
+        """Zero the last layer: a gain that starts at zero instead hardly ever leaves it."""
+        last = self.decoder.map if self.pixels is None else self.pixels.out
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -161,8 +165,8 @@ class Head(nn.Module):
         """Enhance from the contact encoder's tokens; the rest as in ``Enhancer``."""
         row = col = dna = pairs = None
         if self.dna is not None:
-            row = self._embed(row_bases, len(base))
-            col = None if col_bases is None else self._embed(col_bases, len(base))
+            row = self._embed(row_bases, base)
+            col = None if col_bases is None else self._embed(col_bases, base)
         if row is not None and self.dna_tokens is not None:
             dna = self.dna_tokens(row, col)
         change = self.decoder(tokens, self.patches, self.patches, dna)
@@ -171,21 +175,20 @@ class Head(nn.Module):
             if row is not None and self.pairs is not None:
                 row, col = self._by_bin(row), self._by_bin(row if col is None else col)
                 pairs = self.pairs(row, col, separation)
-            change = change + self.pixels(base, change, separation, pairs)
+            change = self.pixels(base, change, separation, pairs)
         enhanced = base + change if self.residual else change
         on_diagonal = (diagonal == 0)[:, None, None]
         return torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
 
     def _embed(
-        self, bases: UInt8[Tensor, "batch bases"] | None, batch: int
+        self, bases: UInt8[Tensor, "batch bases"] | None, base: Float[Tensor, "batch rows cols"]
     ) -> Float[Tensor, "batch places width"]:
         """Embed the DNA of one axis; blank: that of one unknown bin, whatever the bases are."""
         assert self.dna is not None
         if self.blank:
-            device = self.decoder.pos_embed.device
-            unknown = torch.full((1, self.bin_size), UNKNOWN, dtype=torch.uint8, device=device)
+            unknown = torch.full((1, self.bin_size), UNKNOWN, dtype=torch.uint8, device=base.device)
             constant: Tensor = self.dna(unknown)
-            return constant.expand(batch, self.places, -1)
+            return constant.expand(base.shape[0], self.places, -1)
         if bases is None:
             raise ValueError("this model reads DNA, but was given none: pass row_bases")
         if bases.shape[1] != self.window_bins * self.bin_size:

@@ -80,8 +80,8 @@ def load(path: str | Path, *, num_heads: int = 16, decoder_num_heads: int = 16) 
 def load_into(enhancer: Enhancer, path: str | Path) -> None:
     """Start an Enhancer's contact encoder and decoder from a pre-trained or fine-tuned file.
 
-    Position tables are interpolated where the windows differ. The map head is loaded only if
-    the file has one and the model predicts maps; one that predicts corrections starts at zero.
+    Position tables are interpolated where the windows differ. The map head is loaded if the file
+    has one, unless its map would be taken for a correction (residual, tokens alone).
 
     Raises:
         UserError: The file cannot be read, or does not fit the model.
@@ -92,7 +92,8 @@ def load_into(enhancer: Enhancer, path: str | Path) -> None:
     wanted |= {f"decoder.{key}": value for key, value in decoder.state_dict().items()}
     _resize(weights, enhancer.head.patches, path)
     head = {"decoder.map.weight", "decoder.map.bias"}
-    if enhancer.head.residual or not head & weights.keys():
+    corrects = enhancer.head.residual and enhancer.head.pixels is None
+    if corrects or not head & weights.keys():
         weights = {key: value for key, value in weights.items() if key not in head}
         wanted = {key: value for key, value in wanted.items() if key not in head}
     _check(weights, wanted, path)

@@ -1,0 +1,276 @@
+"""The worker loop and the TorchTrainer around it.
+
+Everything random is a pure function of (seed, epoch, rank): a killed run resumes at its last
+epoch and ends where an undisturbed one does.
+"""
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hicray.config import TrialConfig
+from hicray.maps.genome import PackedGenome
+from hicray.model.hicfoundation import build
+from hicray.training import checkpoint
+from hicray.training.checkpoint import Progress
+from hicray.training.losses import loss
+from hicray.training.metrics import Scored, Sums, decay_error
+from hicray.windows.batches import Batch, Collate
+from hicray.windows.manifest import Manifest
+from hicray.windows.stream import Reader, Slice, Windows, ahead, train_slice, whole_slice
+
+TRAIN_WINDOWS_SCORED = 256
+"""Training scores are those of the last windows of an epoch, as predicted in passing."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the workers of one gap share: references, so it is small.
+
+    Attributes:
+        manifest: Of the shard set.
+        train: Training windows.
+        val: Validation windows.
+        genome: Reference of the packed genome; None where DNA is off.
+    """
+
+    manifest: Manifest
+    train: Windows
+    val: Windows
+    genome: Any = None
+
+    def collate(self, coarse_bin_size: int) -> Collate:
+        """Return the collate of one gap; reads the genome without copying it."""
+        genome: PackedGenome | None = None if self.genome is None else ray.get(self.genome)
+        return Collate(self.manifest, coarse_bin_size, genome)
+
+
+class Place(NamedTuple):
+    """Which worker this is."""
+
+    rank: int
+    workers: int
+    device: torch.device
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add a tensor over all workers."""
+        if self.workers > 1:
+            tensor = tensor.to(self.device)
+            torch.distributed.all_reduce(tensor)
+        return tensor.cpu()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return bf16 where the GPU has it."""
+        cuda = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext()
+
+
+def worker_loop(config: dict[str, Any]) -> None:
+    """Train on one worker; Ray Train calls this on each."""
+    trial, data = config["trial"], config["data"]
+    context = ray.train.get_context()
+    place = Place(
+        context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device()
+    )
+    torch.manual_seed(trial.train.seed)
+    manifest = data.manifest
+    bare = build(
+        trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size
+    )
+    history: list[dict[str, Any]] = []
+    optimizer = make_optimizer(bare, trial)
+    if (last := ray.train.get_checkpoint()) is not None:
+        with last.as_directory() as folder:
+            history = checkpoint.read_progress(Path(folder)).history
+            checkpoint.load_weights(Path(folder), bare)
+            checkpoint.load_optimizer(Path(folder), optimizer)
+    model = ray.train.torch.prepare_model(bare)
+    loop = Loop(trial, data, place, model, optimizer)
+    for epoch in range(len(history), trial.train.epochs):
+        metrics = loop.epoch(epoch)
+        history.append(metrics)
+        _report(metrics, loop, Progress(trial, manifest.plan, history))
+
+
+def _report(metrics: dict[str, Any], loop: "Loop", progress: Progress) -> None:
+    if loop.place.rank:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.save(Path(folder), loop.bare, loop.optimizer, progress)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def make_optimizer(model: nn.Module, trial: TrialConfig) -> torch.optim.AdamW:
+    """Return AdamW; vectors (biases, norms) are not decayed."""
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in learnt if p.ndim > 1], "weight_decay": trial.train.weight_decay},
+        {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=trial.train.learning_rate, betas=(0.9, 0.95))
+
+
+def learning_rate(peak: float, warmup: float, step: int, steps: int) -> float:
+    """Return the rate of a step: linear warm-up, then half a cosine to 0."""
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+class Loop:
+    """One worker's epochs.
+
+    Args:
+        trial: Configuration.
+        data: Windows and genome.
+        place: Which worker this is.
+        model: The network, wrapped for several workers.
+        optimizer: Of its parameters.
+    """
+
+    def __init__(
+        self,
+        trial: TrialConfig,
+        data: Data,
+        place: Place,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self.trial, self.place, self.model, self.optimizer = trial, place, model, optimizer
+        self.bare = model.module if isinstance(model, DistributedDataParallel) else model
+        self.collate = data.collate(trial.coarse_bin_size)
+        batch = trial.train.batch_size
+        self.train_reader, self.val_reader = Reader(data.train, batch), Reader(data.val, batch)
+        self.train_part = train_slice(data.train.rows, place.rank, place.workers, batch)
+        self.val_part = whole_slice(data.val.rows, place.rank, place.workers)
+        used = (self.train_part.end - self.train_part.start) * place.workers
+        self.dropped = data.train.rows - used
+        self.steps = (self.train_part.end - self.train_part.start) // batch
+
+    def epoch(self, epoch: int) -> dict[str, Any]:
+        """Train one epoch, validate, and return the metrics of both."""
+        began = time.monotonic()
+        trained = self._train(epoch)
+        scores, error = self.validate()
+        weight = self.trial.train.ssim_weight
+        val_loss = (1 - weight) * scores["mse"] + weight * (1 - scores["ssim"])
+        return {
+            "epoch": epoch + 1,
+            **trained,
+            "val_loss": val_loss,
+            **{f"val_{name}": value for name, value in scores.items()},
+            "val_decay_error": error,
+            "dropped_windows": self.dropped,
+            "seconds": time.monotonic() - began,
+        }
+
+    def batches(self, reader: Reader, part: Slice, epoch: int | None = None) -> Iterator[Batch]:
+        """Yield a slice as batches on the device; shuffled where an epoch is given."""
+        seed = self.trial.train.seed
+        tables = reader.ordered(part) if epoch is None else reader.shuffled(part, seed, epoch)
+        for compact in ahead(map(self.collate.compact, tables)):
+            yield self.collate.decode(compact, self.place.device)
+
+    def _train(self, epoch: int) -> dict[str, float]:
+        self.model.train()
+        strand = torch.Generator().manual_seed(self._seed(epoch))
+        scored, total, waited = self._scored(), 0.0, 0.0
+        began = last = time.monotonic()
+        for step, batch in enumerate(self.batches(self.train_reader, self.train_part, epoch)):
+            waited += time.monotonic() - last
+            if self.trial.train.reverse_complement:
+                chosen = torch.rand(len(batch), generator=strand) < 0.5
+                batch = batch.reverse_complemented(chosen.to(self.place.device))  # noqa: PLW2901
+            total += self._step(batch, step, epoch, scored)
+            last = time.monotonic()
+        mean = self.place.sum(torch.tensor([total, float(self.steps)], dtype=torch.float64))
+        scores, _ = self._scores(scored)
+        return {
+            "train_loss": float(mean[0] / mean[1]),
+            **{f"train_{name}": value for name, value in scores.items()},
+            "data_wait_fraction": waited / max(last - began, 1e-9),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
+
+    def _step(self, batch: Batch, step: int, epoch: int, scored: Scored) -> float:
+        config = self.trial.train
+        moves = (step + 1) % config.accumulate == 0 or step + 1 == self.steps
+        with self._without_sync(moves), self.place.autocast():
+            prediction = self.model(**batch.inputs()).float()
+            value = loss(
+                prediction=prediction,
+                target=batch.target,
+                usable=batch.usable,
+                ssim_weight=config.ssim_weight,
+            )
+            (value / config.accumulate).backward()  # type: ignore[no-untyped-call]
+        if not torch.isfinite(value):
+            raise FloatingPointError(
+                f"the loss is {value.item()} at epoch {epoch + 1}, step {step + 1}; lower "
+                f"--learning-rate (it is {config.learning_rate:g})"
+            )
+        scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
+        del scored.kept[: -math.ceil(TRAIN_WINDOWS_SCORED / config.batch_size)]
+        if moves:
+            self._move(step, epoch)
+        return float(value.detach())
+
+    def _seed(self, epoch: int) -> int:
+        entropy = [self.trial.train.seed, epoch, self.place.rank]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+    def _without_sync(self, moves: bool) -> AbstractContextManager[Any]:
+        """Return a context in which gradients stay local until the optimizer moves."""
+        wrapped = isinstance(self.model, DistributedDataParallel)
+        return self.model.no_sync() if wrapped and not moves else nullcontext()
+
+    def _move(self, step: int, epoch: int) -> None:
+        config = self.trial.train
+        per_epoch = math.ceil(self.steps / config.accumulate)
+        done = epoch * per_epoch + step // config.accumulate
+        rate = learning_rate(
+            config.learning_rate, config.warmup, done, per_epoch * config.epochs
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        nn.utils.clip_grad_norm_(self.bare.parameters(), config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def validate(self) -> tuple[dict[str, float], float]:
+        """Score every validation window exactly once, over all workers."""
+        self.bare.eval()
+        scored = self._scored()
+        for batch in self.batches(self.val_reader, self.val_part):
+            with self.place.autocast():
+                prediction = self.bare(**batch.inputs())
+            scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
+        return self._scores(scored)
+
+    def _scored(self) -> Scored:
+        expected = self.collate.fine_expected
+        return Scored(groups=len(expected), separations=expected.shape[1])
+
+    def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
+        eps = self.collate.scale.eps
+        decays: Float64[Tensor, "groups separations 3"] = self.place.sum(scored.decays())
+        own = Sums.of(scored.scores(decays, self.collate.fine_expected, eps))
+        sums = Sums(self.place.sum(own.table))
+        return sums.means() | {"windows": sums.windows}, decay_error(decays, eps)

@@ -1,0 +1,121 @@
+"""One trial: a TorchTrainer run under a name that its configuration decides.
+
+The name is the identity: the same configuration on the same shards finds its own run again, goes
+on from its last checkpoint, and is reported, not retrained, once it has finished.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from hicray.config import TrialConfig, digest
+from hicray.training import checkpoint
+from hicray.training.metrics import OBJECTIVE
+from hicray.training.train import Data, worker_loop
+
+CHECKPOINT = "checkpoint_path"
+"""Metric that names the checkpoint of an epoch; Tune's own are not filled by Train."""
+_BEST = f"val_{OBJECTIVE}"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial takes.
+
+    Attributes:
+        workers: Processes that train together.
+        use_gpu: One GPU each.
+        cpus_per_worker: CPUs reserved for each.
+        max_failures: Restarts from the last checkpoint before a trial is given up.
+    """
+
+    workers: int = 1
+    use_gpu: bool = False
+    cpus_per_worker: float = 1.0
+    max_failures: int = 3
+
+
+def trial_name(trial: TrialConfig, plan: str) -> str:
+    """Return e.g. ``seq-16000-3f2a...``: sequence mode, coarse bin size, digest."""
+    return f"{arm(trial)}-{trial.coarse_bin_size}-{digest([digest(trial), plan])}"
+
+
+def arm(trial: TrialConfig) -> str:
+    """Return seq, noseq or blank."""
+    return {"on": "seq", "off": "noseq", "blank": "blank"}[trial.model.sequence]
+
+
+def run_trial(trial: TrialConfig, data: Data, folder: Path, resources: Resources) -> None:
+    """Train one trial inside a Tune trial, reporting every epoch to Tune.
+
+    Args:
+        trial: Configuration.
+        data: Windows and genome.
+        folder: Where trials keep their checkpoints.
+        resources: What to train with.
+    """
+    name = trial_name(trial, data.manifest.plan)
+    own = folder / name
+    past = _past(own)
+    for metrics in past:
+        tune.report(metrics)
+    if len(past) == trial.train.epochs:
+        return
+    trainer = ray.train.torch.TorchTrainer(
+        worker_loop,
+        train_loop_config={"trial": trial, "data": data},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.use_gpu,
+            resources_per_worker=_per_worker(resources),
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=str(folder),
+            callbacks=[TuneReportCallback()],
+            failure_config=ray.train.FailureConfig(max_failures=resources.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=_BEST
+            ),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    trainer.fit()
+
+
+def _per_worker(resources: Resources) -> dict[str, float]:
+    gpus = {"GPU": 1.0} if resources.use_gpu else {}
+    return {"CPU": resources.cpus_per_worker, **gpus}
+
+
+def _past(folder: Path) -> list[dict[str, Any]]:
+    """Return the metrics of epochs that an earlier process finished."""
+    epochs = [p for p in checkpoints(folder) if (p / checkpoint.TRIAL).is_file()]
+    if not epochs:
+        return []
+    histories = {path: checkpoint.read_progress(path).history for path in epochs}
+    of_epoch = {len(history): str(path) for path, history in histories.items()}
+    longest = max(histories.values(), key=len)
+    return [{**m, CHECKPOINT: of_epoch.get(m["epoch"], "")} for m in longest]
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoint folders of a trial, oldest first."""
+    return sorted(path for path in folder.glob("checkpoint_*") if path.is_dir())
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint whose last epoch scored best, or None where there is none yet."""
+
+    def score(path: Path) -> float:
+        value = float(checkpoint.read_progress(path).history[-1][_BEST])
+        return value if math.isfinite(value) else -math.inf
+
+    there = [path for path in checkpoints(folder) if (path / checkpoint.TRIAL).is_file()]
+    return max(there, key=score, default=None)

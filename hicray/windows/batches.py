@@ -1,0 +1,239 @@
+"""Arrow rows to what the network eats: compact tensors on the host, dense maps on the device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from hicray.maps.genome import N, PackedGenome, unpack
+from hicray.windows.manifest import Manifest
+from hicray.windows.scales import (
+    Scale,
+    balance,
+    contact_image,
+    fine_pixels,
+    separations,
+    spread,
+    to_network,
+)
+from hicray.windows.sources import coarse_name
+
+_COMPLEMENT = torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8)
+
+
+@dataclass
+class Batch:
+    """Windows as the network sees them; maps in network units (log10(x + 1) / log10(1001)).
+
+    Attributes:
+        image: HiCFoundation's image of the coarse map on the fine grid.
+        coarse: The coarse map on the fine grid.
+        base: Coarse O/E x fine expected, the map that the residual corrects.
+        target: The fine map.
+        usable: Pixels whose two bins are usable; only they are learnt from and scored.
+        total_reads: Raw reads of the whole coarse map.
+        diagonal: First column minus first row, in fine bins.
+        group: Index of (source, chromosome) in ``Collate.groups``.
+        row_start: Of the window, in bp.
+        row_bases: Base codes of the rows, or None where DNA is not read.
+        col_bases: Of the columns; None where they are the rows' (all windows on the diagonal).
+    """
+
+    image: Float[Tensor, "batch 3 rows cols"]
+    coarse: Float[Tensor, "batch rows cols"]
+    base: Float[Tensor, "batch rows cols"]
+    target: Float[Tensor, "batch rows cols"]
+    usable: Bool[Tensor, "batch rows cols"]
+    total_reads: Float[Tensor, " batch"]
+    diagonal: Int[Tensor, " batch"]
+    group: Int[Tensor, " batch"]
+    row_start: Int[Tensor, " batch"]
+    row_bases: UInt8[Tensor, "batch bases"] | None = None
+    col_bases: UInt8[Tensor, "batch bases"] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.diagonal)
+
+    def inputs(self) -> dict[str, Tensor]:
+        """Return the model's keyword arguments."""
+        given = {
+            "image": self.image,
+            "total_reads": self.total_reads,
+            "base": self.base,
+            "diagonal": self.diagonal,
+            "row_bases": self.row_bases,
+            "col_bases": self.col_bases,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def reverse_complemented(self, chosen: Bool[Tensor, " batch"]) -> Self:
+        """Flip the chosen windows to the other strand: maps and DNA together.
+
+        Seen from the other strand, the locus of the columns comes before that of the rows: both
+        axes turn around and swap, which keeps the window above the diagonal.
+        """
+        flipped: dict[str, Any] = {}
+        for name in ("image", "coarse", "base", "target", "usable"):
+            maps = getattr(self, name)
+            pick = chosen.reshape(-1, *[1] * (maps.ndim - 1))
+            flipped[name] = torch.where(pick, maps.flip(-1, -2).transpose(-1, -2), maps)
+        if self.row_bases is not None:
+            cols = self.row_bases if self.col_bases is None else self.col_bases
+            pick = chosen[:, None]
+            flipped["row_bases"] = torch.where(pick, _other_strand(cols), self.row_bases)
+            if self.col_bases is not None:
+                other = _other_strand(self.row_bases)
+                flipped["col_bases"] = torch.where(pick, other, self.col_bases)
+        return replace(self, **flipped)
+
+    def cpu(self) -> Self:
+        """Move everything to the host."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{n: v.cpu() for n, v in values.items() if v is not None})
+
+
+def _other_strand(bases: UInt8[Tensor, "batch bases"]) -> UInt8[Tensor, "batch bases"]:
+    return _COMPLEMENT.to(bases.device)[bases.flip(-1).long()]
+
+
+class Collate:
+    """Turns the rows of one gap into batches.
+
+    Args:
+        manifest: Of the shard set.
+        coarse_bin_size: In bp.
+        genome: Packed; None where the trial reads no DNA.
+    """
+
+    def __init__(
+        self, manifest: Manifest, coarse_bin_size: int, genome: PackedGenome | None = None
+    ) -> None:
+        self.manifest = manifest
+        self.map_name = coarse_name(coarse_bin_size)
+        self.gap = coarse_bin_size // manifest.fine_bin_size
+        self.scale = Scale(cap=manifest.caps[self.map_name], eps=manifest.eps)
+        self.genome = genome
+        chroms = manifest.splits
+        self.groups = [(source, chrom) for source in manifest.sources for chrom in chroms]
+        self._group_of = {pair: i for i, pair in enumerate(self.groups)}
+        sources = manifest.sources.values()
+        self._fine_curve = self._curves("fine")
+        self._coarse_curve = self._curves(self.map_name)
+        self._scales = {
+            name: torch.tensor([info.scale[name] for info in sources], dtype=torch.float32)
+            for name in ("fine", self.map_name)
+        }
+        self._reads = torch.tensor([float(info.total_reads[self.map_name]) for info in sources])
+
+    def _curves(self, name: str) -> Float[Tensor, "sources separations"]:
+        curves = [info.curve(name) for info in self.manifest.sources.values()]
+        return torch.from_numpy(np.stack(curves)).float()
+
+    @property
+    def fine_expected(self) -> Float[Tensor, "groups separations"]:
+        """Fine decay of the training chromosomes for each group, in contacts."""
+        per_source = len(self.manifest.splits)
+        return self._fine_curve.repeat_interleave(per_source, dim=0)
+
+    def compact(self, table: pa.Table) -> dict[str, Tensor]:
+        """Return small host tensors: integer counts, weight vectors, base codes."""
+        sources = list(self.manifest.sources)
+        names, chroms = table["source"].to_pylist(), table["chrom"].to_pylist()
+        row, col = (table[f"{a}_start"].to_numpy() for a in ("row", "col"))
+        arrays: dict[str, np.ndarray] = {
+            "source": np.array([sources.index(name) for name in names]),
+            "group": np.array([self._group_of[p] for p in zip(names, chroms, strict=True)]),
+            "row_start": row,
+            "diagonal": (col - row) // self.manifest.fine_bin_size,
+            "num_rows": table["num_rows"].to_numpy(),
+            "num_cols": table["num_cols"].to_numpy(),
+        }
+        for name in ("fine", self.map_name):
+            arrays[f"{name}_counts"] = self._stack_counts(table[f"{name}_counts"])
+            for axis in ("row", "col"):
+                column = f"{name}_{axis}_weights"
+                arrays[column] = np.stack([cell.values.to_numpy() for cell in table[column]])
+        if self.genome is not None:
+            arrays["row_bases"] = self._bases(self.genome, chroms, row)
+            if not self.manifest.diagonal_only:
+                arrays["col_bases"] = self._bases(self.genome, chroms, col)
+        return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+    def _stack_counts(self, column: pa.ChunkedArray) -> np.ndarray:
+        """Stack windows' counts; where both forms occur, triangles become squares."""
+        cells = [cell.values.to_numpy() for cell in column]
+        if len({len(cell) for cell in cells}) == 1:
+            return np.stack(cells)
+        side = round(max(len(cell) for cell in cells) ** 0.5)
+        return np.stack(
+            [
+                spread(torch.from_numpy(np.array(cell))[None], side, 1).int().numpy().ravel()
+                if len(cell) < side * side
+                else cell
+                for cell in cells
+            ]
+        )
+
+    def _bases(
+        self, genome: PackedGenome, chroms: list[str], starts: np.ndarray
+    ) -> UInt8[np.ndarray, "batch bases"]:
+        length = self.manifest.window_bins * self.manifest.fine_bin_size
+        loci = zip(chroms, starts.tolist(), strict=True)
+        return np.stack([unpack(genome[chrom], start, start + length) for chrom, start in loci])
+
+    def decode(self, compact: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Batch:
+        """Return dense maps made on ``device``."""
+        on = {name: tensor.to(device, non_blocking=True) for name, tensor in compact.items()}
+        window, name, source = self.manifest.window_bins, self.map_name, on["source"]
+        diagonal = on["diagonal"]
+        fine = self._balanced(on, "fine", 1) * self._scale("fine", source)
+        coarse = self._balanced(on, name, self.gap) * self._scale(name, source)
+        bins = torch.arange(window, device=fine.device)
+        exists = tuple(bins < on[f"num_{axis}"][:, None] for axis in ("rows", "cols"))
+        usable = [torch.isfinite(on[f"fine_{axis}_weights"]) for axis in ("row", "col")]
+        per_fine = coarse / fine_pixels((exists[0], exists[1]), diagonal, self.gap)
+        return Batch(
+            image=contact_image(per_fine, diagonal, self.scale.cap),
+            coarse=to_network(per_fine),
+            base=to_network(self._base(coarse, diagonal, source)),
+            target=to_network(fine),
+            usable=usable[0][:, :, None] & usable[1][:, None, :],
+            total_reads=self._reads.to(fine.device)[source],
+            diagonal=diagonal,
+            group=on["group"],
+            row_start=on["row_start"],
+            row_bases=on.get("row_bases"),
+            col_bases=on.get("col_bases"),
+        )
+
+    def _balanced(
+        self, on: Mapping[str, Tensor], name: str, gap: int
+    ) -> Float[Tensor, "batch rows cols"]:
+        counts = spread(on[f"{name}_counts"], self.manifest.window_bins // gap, gap)
+        rows, cols = (on[f"{name}_{a}_weights"].repeat_interleave(gap, 1) for a in ("row", "col"))
+        return balance(counts, rows, cols)
+
+    def _scale(self, name: str, source: Int[Tensor, " batch"]) -> Float[Tensor, "batch 1 1"]:
+        return self._scales[name].to(source.device)[source][:, None, None]
+
+    def _base(
+        self,
+        coarse: Float[Tensor, "batch rows cols"],
+        diagonal: Int[Tensor, " batch"],
+        source: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch rows cols"]:
+        """Return coarse O/E x fine expected, in contacts."""
+        window, device = self.manifest.window_bins, coarse.device
+        fine_at = separations(diagonal, window)
+        coarse_at = separations(diagonal // self.gap, window // self.gap)
+        coarse_at = coarse_at.repeat_interleave(self.gap, 1).repeat_interleave(self.gap, 2)
+        pick = source[:, None, None]
+        fine_mean = self._fine_curve.to(device)[pick, fine_at]
+        coarse_mean = self._coarse_curve.to(device)[pick, coarse_at]
+        return torch.where(coarse_mean > 0, coarse / coarse_mean.clamp(min=1e-12) * fine_mean, 0.0)

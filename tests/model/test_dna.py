@@ -1,0 +1,100 @@
+import copy
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hicray.model.dna import DnaTower, PooledDna, one_hot, pool_factors
+
+
+def random_codes(batch, bases, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 5, (batch, bases), dtype=torch.uint8, generator=generator)
+
+
+def reverse_complement(codes):
+    return torch.where(codes < 4, 3 - codes, codes).flip(1)
+
+
+def test_one_hot_spells_bases_and_leaves_n_empty():
+    codes = torch.tensor([[0, 1, 2, 3, 4]], dtype=torch.uint8)
+    expected = torch.cat([torch.eye(4), torch.zeros(4, 1)], dim=1)
+    assert torch.equal(one_hot(codes, torch.float32)[0, :, 0], expected)
+
+
+@given(bin_size=st.integers(1, 20_000), depth=st.integers(1, 7))
+def test_pool_factors_multiply_to_the_bin(bin_size, depth):
+    factors = pool_factors(bin_size, depth)
+    assert len(factors) == depth
+    assert math.prod(factors) == bin_size
+    assert list(factors[1:]) == sorted(factors[1:], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("bin_size", "depth", "expected"),
+    [
+        (128, 1, (128,)),
+        (128, 3, (8, 4, 4)),
+        (4000, 4, (8, 10, 10, 5)),
+        (5000, 5, (8, 5, 5, 5, 5)),
+        (8, 3, (8, 1, 1)),
+        (101, 2, (101, 1)),
+        (1, 2, (1, 1)),
+    ],
+)
+def test_pool_factors_of_known_bins(bin_size, depth, expected):
+    assert pool_factors(bin_size, depth) == expected
+
+
+@pytest.mark.parametrize(("bin_size", "depth"), [(128, 1), (128, 3), (60, 4), (7, 2)])
+def test_the_tower_gives_one_embedding_per_bin(bin_size, depth):
+    tower = DnaTower(bin_size, depth, 8)
+    assert tower(random_codes(2, 6 * bin_size)).shape == (2, 6, 8)
+
+
+def reach_bins(tower, bin_size):
+    """Bins on each side that an embedding can see, from the kernels and pools."""
+    bases, scale = 0, 1
+    for block in tower.blocks:
+        bases += scale * (block.conv.kernel_size[1] // 2)
+        scale *= block.pool
+    return math.ceil(bases / bin_size) + 1 + 2
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_an_embedding_sees_its_own_bin_and_near_ones_only(depth):
+    tower, bin_size, bins, changed = DnaTower(64, depth, 8), 64, 24, 12
+    codes = random_codes(1, bins * bin_size)
+    other = codes.clone()
+    middle = slice(changed * bin_size, (changed + 1) * bin_size)
+    other[:, middle] = random_codes(1, bin_size, seed=1)
+    difference = (tower(codes) - tower(other)).abs().amax(dim=(0, 2))
+    touched = difference.nonzero().flatten()
+    assert difference[changed] > 0
+    reach = reach_bins(tower, bin_size)
+    assert touched.min() >= changed - reach
+    assert touched.max() <= changed + reach
+    # The same distance on both sides: nothing is shifted against the bins.
+    assert abs((changed - touched.min()) - (touched.max() - changed)) <= 1
+
+
+@pytest.mark.parametrize(("bin_size", "depth"), [(128, 3), (60, 4), (50, 1)])
+def test_the_other_strand_read_by_mirrored_kernels_gives_mirrored_embeddings(bin_size, depth):
+    tower = DnaTower(bin_size, depth, 8).double()
+    mirrored = copy.deepcopy(tower)
+    with torch.no_grad():
+        for module in mirrored.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.copy_(module.weight.flip(3))
+        first = mirrored.blocks[0].conv.weight
+        first.copy_(first.flip(1))  # A <-> T, C <-> G
+    codes = random_codes(2, 10 * bin_size)
+    torch.testing.assert_close(mirrored(reverse_complement(codes)), tower(codes).flip(1))
+
+
+def test_the_pooled_encoder_is_the_reports():
+    encoder = PooledDna(1024)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == 404_672
+    assert encoder(random_codes(2, 300)).shape == (2, 1, 1024)
