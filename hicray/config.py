@@ -35,6 +35,8 @@ class DataConfig:
     """Bin size of the target, in bp."""
     coarse_bin_sizes: tuple[int, ...] = (8_000, 16_000)
     """Bin sizes of the inputs, in bp; multiples of the fine one."""
+    match_chr: bool = False
+    """Take chromosome names of map and genome that differ only in 'chr' as the same."""
     split: str = "orca"
     """A named split, or one's own: 'val=chrII;test=chrVII,chrXIII'."""
     window_bins: int = 224
@@ -61,8 +63,8 @@ class DataConfig:
 class ModelConfig:
     """The dual-encoder network."""
 
-    preset: Preset = "large"
-    """Size of the contact encoder and decoder; large is HiCFoundation's."""
+    preset: Preset = "tiny"
+    """Size of the contact encoder and decoder; large is HiCFoundation's, for its weights."""
     encoder: Encoder = "scratch"
     """Contact encoder: from scratch, tuned from published weights, or frozen at them."""
     encoder_weights: str = ""

@@ -205,9 +205,7 @@ def genome_wide(
     offset = 0
     for chrom in contacts.chromsizes:
         for table in chrom_pixels.get(chrom, ()):
-            yield table.assign(
-                bin1_id=table["bin1_id"] + offset, bin2_id=table["bin2_id"] + offset
-            )
+            yield table.assign(bin1_id=table["bin1_id"] + offset, bin2_id=table["bin2_id"] + offset)
         offset += contacts.num_bins(chrom)
 
 

@@ -97,5 +97,3 @@ def insulation(uri: str, window: int) -> pd.DataFrame:
         f"boundary_strength_{window}": "boundary_strength",
     }
     return table.rename(columns=names)[["chrom", "start", "end", *names.values()]]
-
-

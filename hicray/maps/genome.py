@@ -93,7 +93,7 @@ class Genome:
         except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError) as error:
             raise UserError(
                 f"{self.path} cannot be indexed ({_first_line(error)}); a FASTA needs lines of "
-                "equal length within each sequence: rewrite it, for instance with `seqkit seq -w 80`"
+                "equal length within each sequence: rewrite it, for instance by `seqkit seq -w 80`"
             ) from error
 
     @property

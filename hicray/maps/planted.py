@@ -174,7 +174,8 @@ def contact_rates(config: SimulationConfig, cell: CellLine, plan: Plan, v: Track
         + seen[:, None]
         + seen
     )
-    return np.exp(log_rates)
+    rates: Rates = np.exp(log_rates)
+    return rates
 
 
 def loop_strengths(config: SimulationConfig, plan: Plan) -> Rates:
@@ -196,13 +197,15 @@ def _structure(config: SimulationConfig, plan: Plan) -> Rates:
     rightwards = plus[:, None] * _PASSED ** _between(minus)
     leftwards = minus * _PASSED ** _between(plus)
     stripes = np.triu(config.stripe_strength * (rightwards + leftwards), 1)
-    return np.minimum(loops + stripes, _MAX_STRUCTURE)
+    structure: Rates = np.minimum(loops + stripes, _MAX_STRUCTURE)
+    return structure
 
 
 def _between(mask: Mask) -> Rates:
     """Count the bins of ``mask`` strictly between row and column; 0 below the diagonal."""
     before = np.concatenate([[0], np.cumsum(mask)])
-    return np.maximum(before[:-1] - before[1:, None], 0).astype(np.float64)
+    counts: Rates = np.maximum(before[:-1] - before[1:, None], 0).astype(np.float64)
+    return counts
 
 
 def random_pwm(config: SimulationConfig) -> Pwm:

@@ -1,8 +1,8 @@
 """Save and restore a training run; nothing in a checkpoint is code.
 
-    weights.safetensors   the model
-    optimizer.pt          AdamW's state, loaded with weights_only
-    trial.json            configuration, plan of the shard set, history of metrics
+weights.safetensors   the model
+optimizer.pt          AdamW's state, loaded with weights_only
+trial.json            configuration, plan of the shard set, history of metrics
 """
 
 import json

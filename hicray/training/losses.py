@@ -24,9 +24,7 @@ def mse(*, prediction: Maps, target: Maps, usable: Mask) -> Float[Tensor, " batc
     return squared.sum(dim=(1, 2)) / usable.sum(dim=(1, 2)).clamp(min=1)
 
 
-def loss(
-    *, prediction: Maps, target: Maps, usable: Mask, ssim_weight: float
-) -> Float[Tensor, ""]:
+def loss(*, prediction: Maps, target: Maps, usable: Mask, ssim_weight: float) -> Float[Tensor, ""]:
     """Return the mean over windows of (1 - w) MSE + w (1 - SSIM)."""
     error = mse(prediction=prediction, target=target, usable=usable)
     if ssim_weight == 0:

@@ -203,6 +203,17 @@ class Store:
         wanted = f"tags.`{_PARENT}` = '{search_run}'"
         return [_trial(run) for run in self.client.search_runs([self.experiment()], wanted)]
 
+    def run(self, run_id: str) -> TrialRun:
+        """Return a run by its id.
+
+        Raises:
+            UserError: There is no such run.
+        """
+        try:
+            return _trial(self.client.get_run(run_id))
+        except MlflowException as error:
+            raise UserError(f"{self.uri} has no run {run_id}; `mlflow ui` lists them") from error
+
     def last_search(self) -> TrialRun:
         """Return the newest search.
 

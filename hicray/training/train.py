@@ -83,14 +83,10 @@ def worker_loop(config: dict[str, Any]) -> None:
     """Train on one worker; Ray Train calls this on each."""
     trial, data = config["trial"], config["data"]
     context = ray.train.get_context()
-    place = Place(
-        context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device()
-    )
+    place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
-    bare = build(
-        trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size
-    )
+    bare = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
     history: list[dict[str, Any]] = []
     optimizer = make_optimizer(bare, trial)
     if (last := ray.train.get_checkpoint()) is not None:
@@ -196,7 +192,7 @@ class Loop:
             waited += time.monotonic() - last
             if self.trial.train.reverse_complement:
                 chosen = torch.rand(len(batch), generator=strand) < 0.5
-                batch = batch.reverse_complemented(chosen.to(self.place.device))  # noqa: PLW2901
+                batch = batch.reverse_complemented(chosen.to(self.place.device))
             total += self._step(batch, step, epoch, scored)
             last = time.monotonic()
         mean = self.place.sum(torch.tensor([total, float(self.steps)], dtype=torch.float64))
@@ -244,9 +240,7 @@ class Loop:
         config = self.trial.train
         per_epoch = math.ceil(self.steps / config.accumulate)
         done = epoch * per_epoch + step // config.accumulate
-        rate = learning_rate(
-            config.learning_rate, config.warmup, done, per_epoch * config.epochs
-        )
+        rate = learning_rate(config.learning_rate, config.warmup, done, per_epoch * config.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         nn.utils.clip_grad_norm_(self.bare.parameters(), config.clip)

@@ -7,45 +7,37 @@ guess.
 
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
-import torch
 from optuna.samplers import TPESampler
 from ray import tune
-from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
-from tqdm import tqdm
 
 from hicray import cluster
 from hicray import config as cfg
-from hicray.figures import loss_curves, map_panels
 from hicray.maps.genome import read_packed
-from hicray.model.hicfoundation import build
-from hicray.training import checkpoint, track
-from hicray.training.metrics import OBJECTIVE
-from hicray.training.train import Data
-from hicray.training.trial import (
-    CHECKPOINT,
-    Resources,
-    arm,
-    best_checkpoint,
-    run_trial,
-    trial_name,
+from hicray.training import track
+from hicray.training.record import (
+    BEST_OBJECTIVE,
+    VAL_OBJECTIVE,
+    Bar,
+    Recorder,
+    gap_tag,
+    log_model,
 )
+from hicray.training.train import Data
+from hicray.training.trial import Resources, arm, best_checkpoint, run_trial
 from hicray.windows.manifest import GENOME, Manifest
-from hicray.windows.stream import Reader, Slice, open_windows
+from hicray.windows.stream import open_windows
 
 logger = logging.getLogger(__name__)
-VAL_OBJECTIVE = f"val_{OBJECTIVE}"
 SSIM_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4)
 DEPTHS = (1, 2, 3, 4, 5, 6)
 FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")
-_PREFIX = "best_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +80,6 @@ class Cell(NamedTuple):
         return space
 
 
-def cells(search: SearchConfig, manifest: Manifest) -> list[Cell]:
-    """Return all cells, gap by gap."""
-    return [Cell(size, arm) for size in manifest.coarse_bin_sizes for arm in search.sequences]
-
-
 def search_name(search: SearchConfig, manifest: Manifest) -> str:
     """Return the identity of a search on a shard set."""
     return f"search-{cfg.digest([cfg.digest(search), manifest.plan])}"
@@ -116,8 +103,6 @@ def search(
         track.SEARCH, name, cfg.flatten(what), _search_tags(shards, manifest)
     )
     genome: Any = None
-    total = len(cells(what, manifest)) * what.trials * what.train.epochs
-    bar = tqdm(total=total, desc="search", unit="epoch")
     for size in manifest.coarse_bin_sizes:
         sets = {s: open_windows(shards, manifest, s, size) for s in ("train", "val")}  # type: ignore[arg-type]  # literals
         for sequence in what.sequences:
@@ -127,9 +112,8 @@ def search(
             cell = Cell(size, sequence)
             folder = shards.parent / "trials"
             job = _CellJob(what, cell, data, folder, resources, store, parent)
-            job.run(shards.parent / "search" / name, bar)
+            job.run(shards.parent / "search" / name)
             job.record_best()
-    bar.close()
     store.finish(parent)
     return parent
 
@@ -156,7 +140,7 @@ class _CellJob:
     def trial(self, chosen: dict[str, Any]) -> cfg.TrialConfig:
         return cfg.override(self.cell.first_guess(self.what), chosen)
 
-    def run(self, state: Path, bar: "tqdm[Any]") -> None:
+    def run(self, state: Path) -> None:
         """Run the cell's Tuner, or go on with one that was interrupted."""
         name = f"{self.cell.sequence}-{self.cell.coarse_bin_size}"
         what, data, folder, resources = self.what, self.data, self.folder, self.resources
@@ -167,6 +151,7 @@ class _CellJob:
 
         trainable = tune.with_resources(drive, {"CPU": 0, cluster.DRIVER: 1})
         recorder = Recorder(self.store, self.parent, first, self.data.manifest, self.folder)
+        bar = Bar(f"{arm(first)} {self._gap()}", what.trials * what.train.epochs)
         where = state.resolve() / name
         if tune.Tuner.can_restore(str(where)):
             tuner = tune.Tuner.restore(str(where), trainable, resume_errored=True)
@@ -178,7 +163,7 @@ class _CellJob:
                 run_config=tune.RunConfig(
                     name=name,
                     storage_path=str(state.resolve()),
-                    callbacks=[recorder, _Bar(bar)],
+                    callbacks=[recorder, bar],
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=1),
                 ),
@@ -218,14 +203,14 @@ class _CellJob:
     def record_best(self) -> None:
         """Log the cell's best checkpoint as a model, with maps of validation windows."""
         runs = [run for run in self.store.trials(self.parent) if self._mine(run)]
-        best = max(runs, key=lambda run: run.metrics.get(_PREFIX + VAL_OBJECTIVE, -math.inf))
+        best = max(runs, key=lambda run: run.metrics.get(BEST_OBJECTIVE, -math.inf))
         if best.tags.get("model"):
             return
         place = best_checkpoint(self.folder / best.name)
         if place is None:
             return
         with self.store.forgiving():
-            _log_model(self.store, best.run_id, place, self.data)
+            log_model(self.store, best.run_id, place, self.data)
 
     def _mine(self, run: track.TrialRun) -> bool:
         wanted = {"sequence": arm(self.cell.first_guess(self.what)), "gap": self._gap()}
@@ -233,146 +218,3 @@ class _CellJob:
 
     def _gap(self) -> str:
         return gap_tag(self.cell.coarse_bin_size, self.data.manifest)
-
-
-def gap_tag(coarse_bin_size: int, manifest: Manifest) -> str:
-    """Return e.g. '16000->4000'."""
-    return f"{coarse_bin_size}->{manifest.fine_bin_size}"
-
-
-def _log_model(store: track.Store, run_id: str, place: Path, data: Data) -> None:
-    trial = checkpoint.read_progress(place).trial
-    manifest = data.manifest
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
-    checkpoint.load_weights(place, model)
-    model.eval()
-    collate = data.collate(trial.coarse_bin_size)
-    shown = min(3, data.val.rows)
-    table = next(iter(Reader(data.val, shown).ordered(Slice(0, shown))))
-    batch = collate.decode(collate.compact(table))
-    with torch.no_grad():
-        enhanced = model(**batch.inputs())
-    rows = {}
-    for i in range(len(batch)):
-        _, chrom = collate.groups[int(batch.group[i])]
-        maps = {"coarse": batch.coarse[i], "enhanced": enhanced[i], "fine": batch.target[i]}
-        maps["difference (enhanced - fine)"] = enhanced[i] - batch.target[i]
-        rows[f"{chrom}:{int(batch.row_start[i]):,}"] = {k: v.numpy() for k, v in maps.items()}
-    store.figure(run_id, map_panels(rows, "validation windows, log10(x + 1) / 3"), "maps.png")
-    twice = {name: torch.cat([value, value])[:2] for name, value in batch.inputs().items()}
-    store.tag(run_id, {"model": store.model(run_id, model, twice), "checkpoint": str(place)})
-
-
-class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
-    """Writes every trial of a cell to MLflow, from the driver.
-
-    Args:
-        store: Where to.
-        parent: Run of the search.
-        first: The cell's first guess, which a trial's choices override.
-        manifest: Of the shard set.
-        folder: Where trials keep their checkpoints.
-    """
-
-    def __init__(
-        self,
-        store: track.Store,
-        parent: str,
-        first: cfg.TrialConfig,
-        manifest: Manifest,
-        folder: Path,
-    ) -> None:
-        self.store, self.parent, self.first = store, parent, first
-        self.plan, self.folder = manifest.plan, folder
-        self.gap = gap_tag(first.coarse_bin_size, manifest)
-        self._runs: dict[str, str] = {}
-        self._logged: dict[str, int] = {}
-
-    def _config(self, trial: Trial) -> cfg.TrialConfig:
-        return cfg.override(self.first, trial.config)
-
-    def _run(self, trial: Trial) -> str:
-        if trial.trial_id not in self._runs:
-            config = self._config(trial)
-            tags = {
-                "mlflow.parentRunId": self.parent,
-                "sequence": arm(config),
-                "gap": self.gap,
-                "dataset": self.plan,
-                "mlflow.source.git.commit": track.git_commit(),
-            }
-            name = trial_name(config, self.plan)
-            run = self.store.find_or_start(track.TRIAL, name, cfg.flatten(config), tags)
-            self._runs[trial.trial_id] = run
-            self._logged[trial.trial_id] = self.store.last_step(run, VAL_OBJECTIVE)
-        return self._runs[trial.trial_id]
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Find or start the trial's run."""
-        with self.store.forgiving():
-            self._run(trial)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
-    ) -> None:
-        """Log an epoch once; a restarted trial reports its past again."""
-        with self.store.forgiving():
-            run, epoch = self._run(trial), int(result["epoch"])
-            if epoch > self._logged[trial.trial_id]:
-                self.store.log(run, _ours(result), epoch)
-                self._logged[trial.trial_id] = epoch
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
-    ) -> None:
-        """End the run with its best epoch and its loss curves."""
-        with self.store.forgiving():
-            self._finish(trial, "FINISHED")
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """End the run as failed."""
-        with self.store.forgiving():
-            self._finish(trial, "FAILED")
-
-    def _finish(self, trial: Trial, status: str) -> None:
-        run = self._run(trial)
-        lines = {name: self.store.curve(run, f"{name}_loss") for name in ("train", "val")}
-        scores = self.store.curve(run, VAL_OBJECTIVE)
-        config = self._config(trial)
-        name = trial_name(config, self.plan)
-        place = best_checkpoint(self.folder / name)
-        stopped = len(scores) < config.train.epochs
-        self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
-        if scores:
-            self.store.log(run, {_PREFIX + VAL_OBJECTIVE: max(scores)}, len(scores))
-            self.store.figure(run, loss_curves({name: lines}), "loss_curves.png")
-        self.store.finish(run, status)
-
-
-def _ours(result: dict[str, Any]) -> dict[str, Any]:
-    """Return what a worker reported, without what Tune adds."""
-    names = ("train_", "val_", "data_", "learning_", "dropped_", "seconds")
-    return {name: value for name, value in result.items() if name.startswith(names)}
-
-
-class _Bar(tune.Callback):  # type: ignore[misc]  # Ray is untyped
-    """Moves the search's progress bar."""
-
-    def __init__(self, bar: "tqdm[Any]") -> None:
-        self.bar = bar
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"bar": None}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
-    ) -> None:
-        if self.bar is not None:
-            self.bar.update(1)
-            self.bar.set_postfix_str(
-                f"{trial.trial_id} epoch {result['epoch']} "
-                f"O/E Pearson {result[VAL_OBJECTIVE]:.3f} loss {result['val_loss']:.4f}"
-            )
-
-
-__all__: Sequence[str] = ("CHECKPOINT", "Cell", "Recorder", "SearchConfig", "cells", "search")

@@ -51,7 +51,9 @@ def contact_image(
     The main diagonal is zeroed where a window holds it, as upstream's inference does. High
     contact is 0; the first channel is a constant 1; then ImageNet's mean and deviation.
     """
-    eye = torch.eye(contacts.shape[-2], contacts.shape[-1], dtype=torch.bool, device=contacts.device)
+    eye = torch.eye(
+        contacts.shape[-2], contacts.shape[-1], dtype=torch.bool, device=contacts.device
+    )
     zeroed = contacts.masked_fill(eye & (diagonal == 0)[:, None, None], 0.0)
     if cap is None:
         logs = torch.log10(zeroed + 1)

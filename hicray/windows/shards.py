@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from hicray.config import DataConfig, UserError, digest
 from hicray.maps.bins import SplitName, assign, parse_split
+from hicray.maps.check import genome_names
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
 from hicray.windows import manifest as mf
@@ -70,12 +71,10 @@ def prepare(config: DataConfig, folder: Path) -> mf.Manifest:
         return mf.read_manifest(folder)
     sources = open_sources(config, folder / "derived")
     job = _plan_job(config, folder, sources)
-    _pack_genome(Path(config.genome), folder / mf.GENOME, job.splits)
+    _pack_genome(config, folder / mf.GENOME, job.splits)
     units = [{"source": i, "chrom": c} for i, s in enumerate(sources) for c in s.fine.chromsizes]
     parts = _run("cut", "chrom", units, lambda unit: _cut_part(job, unit))
-    shards = [
-        {"split": split, "index": i} for split, n in job.num_shards.items() for i in range(n)
-    ]
+    shards = [{"split": split, "index": i} for split, n in job.num_shards.items() for i in range(n)]
     files = _run("shuffle", "shard", shards, lambda shard: _gather_shard(job, shard))
     manifest = _manifest(job, plan, sources, parts, files)
     mf.write_manifest(folder, manifest)
@@ -117,13 +116,14 @@ def _plan_job(config: DataConfig, folder: Path, sources: list[Source]) -> _Job:
     return job
 
 
-def _pack_genome(fasta: Path, out: Path, splits: dict[str, SplitName]) -> None:
+def _pack_genome(config: DataConfig, out: Path, splits: dict[str, SplitName]) -> None:
     if out.exists():
         return
-    genome = Genome(fasta)
-    chroms = tqdm(splits, desc="pack genome", unit="chrom")
+    genome = Genome(config.genome)
+    names = genome_names(splits, genome.chromsizes, match_chr=config.match_chr)
+    chroms = tqdm(names.items(), desc="pack genome", unit="chrom")
     unfinished = out.with_suffix(".unfinished")
-    write_packed(unfinished, {chrom: genome.packed(chrom) for chrom in chroms})
+    write_packed(unfinished, {chrom: genome.packed(name) for chrom, name in chroms})
     unfinished.rename(out)
 
 

@@ -7,12 +7,12 @@ cut at window granularity, so that validation sees every window once and trainin
 than workers x batch.
 """
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,8 @@ from hicray.config import UserError
 from hicray.maps.bins import SplitName
 from hicray.windows.manifest import Manifest
 from hicray.windows.sources import coarse_name
+
+Item = TypeVar("Item")
 
 _KEYS = ["source", "chrom", "row_start", "col_start", "num_rows", "num_cols"]
 _STORE_SHARE = 0.4
@@ -196,36 +198,11 @@ def _from_files(
         yield rest.combine_chunks()
 
 
-def ahead(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
+def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """Yield items that a thread makes ahead of time; its exception is raised here."""
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
-    done, stopped = object(), threading.Event()
-
-    def put(item: Any, error: BaseException | None = None) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put((item, error), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def fill() -> None:
-        try:
-            for item in items:
-                put(item)
-                if stopped.is_set():
-                    return
-            put(done)
-        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
-            put(done, error)
-
-    threading.Thread(target=fill, daemon=True).start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is done:
-                return
-            yield item
-    finally:
-        stopped.set()
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pending = deque(pool.submit(next, source, end) for _ in range(depth))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(pool.submit(next, source, end))
+            yield cast(Item, item)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from hicray.config import ModelConfig, UserError
 from hicray.model import enhancer as enhancer_module
 from hicray.model import hicfoundation
-from hicray.model.encoder import Size
+from hicray.model.encoder import PRESETS, Size
 from hicray.model.enhancer import Enhancer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hicfoundation"
@@ -56,6 +56,14 @@ def test_the_map_is_the_one_upstream_computes(name):
     torch.testing.assert_close(single.double(), io["output_f64"], rtol=1e-5, atol=1e-5)
     double = network.double()(io["input"].double(), io["total_count"].double())
     torch.testing.assert_close(double, io["output_f64"], rtol=1e-9, atol=1e-11)
+
+
+def test_the_large_network_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        network = hicfoundation.HiCFoundation(PRESETS["large"], patches=196)
+    unused_classifier, fixed_positions = 1_025_000, 100_352
+    number = sum(parameter.numel() for parameter in network.parameters())
+    assert number == 330_303_208 - unused_classifier - fixed_positions
 
 
 def test_the_published_large_model_would_fit():
@@ -190,9 +198,14 @@ def test_an_enhancer_with_published_parts_gives_the_published_map(tiny_d, tmp_pa
     assert torch.equal(enhanced, published(image, reads))
 
 
-def test_a_file_of_another_size_or_grid_is_refused(tiny_d):
-    with pytest.raises(UserError, match="of another shape"):
-        hicfoundation.load_into(tiny_d(), GOLDEN / "tiny_b_weights.safetensors")
+def test_a_file_of_another_size_is_refused():
+    config = ModelConfig(preset="tiny", sequence="off")
+    model = Enhancer(config, window_bins=96, bin_size=8)
+    with pytest.raises(UserError, match=r"of another shape: decoder\.blocks"):
+        hicfoundation.load_into(model, GOLDEN / "tiny_a_weights.safetensors")
+
+
+def test_a_file_of_an_unknown_grid_is_refused(tiny_d):
     with pytest.raises(UserError, match="not that of a square grid"):
         hicfoundation.load_into(tiny_d(), GOLDEN / "tiny_d_finetune_weights.safetensors")
 

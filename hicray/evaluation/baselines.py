@@ -1,0 +1,39 @@
+"""The same job without a model: what a model has to beat."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hicray.evaluation.held_out import Predictor
+from hicray.windows.batches import Batch, Collate
+from hicray.windows.scales import separations, to_network
+
+
+def baselines(collate: Collate) -> Mapping[str, Predictor]:
+    """Return the free predictions that every table carries, in network units."""
+    expected = collate.fine_expected
+
+    def distance_only(batch: Batch) -> Float[Tensor, "batch rows cols"]:
+        """Training chromosomes' mean at each separation: knows nothing of the locus."""
+        apart = separations(batch.diagonal, batch.target.shape[-1])
+        curves = expected.to(apart.device)
+        return to_network(curves[batch.group[:, None, None], apart])
+
+    return {
+        "upsampled coarse": lambda batch: batch.coarse,
+        "distance only": distance_only,
+        "coarse O/E x fine expected": lambda batch: batch.base,
+    }
+
+
+def model_predictor(model: torch.nn.Module) -> Predictor:
+    """Return a network as a predictor."""
+
+    def predict(batch: Batch) -> Float[Tensor, "batch rows cols"]:
+        with torch.no_grad():
+            prediction: Tensor = model(**batch.inputs())
+        return prediction
+
+    return predict

@@ -1,0 +1,163 @@
+"""Preflight: what is wrong with these files, said before hours are spent."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from hicray.config import DataConfig, ModelConfig, UserError
+from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, bare, num_bins, parse_split
+from hicray.maps.contacts import ContactMap, levels, open_map
+from hicray.maps.genome import Genome
+
+_NAMED = 5
+"""How many chromosomes a sentence names before it says how many more."""
+
+
+def check_data(config: DataConfig) -> list[str]:
+    """Check maps, genome and split against each other; return what was found, a line each.
+
+    Raises:
+        UserError: The first thing that would stop the work, in one sentence.
+    """
+    if not config.contacts or not config.genome:
+        raise UserError(
+            f"contacts {config.contacts or 'none'} and genome {config.genome or 'none'}: give "
+            "both --contacts MAP and --genome FASTA, or neither for the simulated default"
+        )
+    sizes = Genome(config.genome).chromsizes
+    lines = [f"{config.genome}: {len(sizes)} sequences, {sum(sizes.values()):,} bp"]
+    chromsizes: Mapping[str, int] | None = None
+    for uri in config.contacts:
+        lines += _check_map(config, uri, sizes)
+        fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
+        if chromsizes is not None and dict(chromsizes) != dict(fine.chromsizes):
+            raise UserError(
+                f"{uri} has other chromosomes or lengths than {config.contacts[0]}; maps of one "
+                "shard set must be of one assembly: prepare them apart"
+            )
+        chromsizes = fine.chromsizes
+    return lines
+
+
+def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[str]:
+    offered = levels(uri)
+    fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
+    sets = assign(parse_split(config.split), fine.chromsizes)
+    _check_chromosomes(fine, genome, sets, config)
+    _check_window(config, fine, sets)
+    first = next(iter(sets))
+    made = config.coarse_keep < 1
+    for size in (config.fine_bin_size, *config.coarse_bin_sizes):
+        if size % config.fine_bin_size:
+            raise UserError(
+                f"coarse bins of {size:,} bp are not made of whole fine bins of "
+                f"{config.fine_bin_size:,} bp; give a multiple, such as "
+                f"{2 * config.fine_bin_size:,}"
+            )
+        if size in offered and not config.raw and not made:
+            open_map(uri, size, weights_name=config.weights).weights(first)
+    missing = [size for size in config.coarse_bin_sizes if size not in offered]
+    lines = [f"{uri}: bins of {', '.join(f'{size:,}' for size in sorted(offered))} bp"]
+    if missing and not made:
+        names = ", ".join(f"{size:,}" for size in missing)
+        lines.append(f"  no bins of {names} bp: will be summed from {fine.bin_size:,} bp")
+    return lines + [_describe(name, sets, fine.chromsizes) for name in SPLIT_NAMES]
+
+
+def _describe(name: SplitName, sets: Mapping[str, SplitName], sizes: Mapping[str, int]) -> str:
+    chroms = [chrom for chrom, one in sets.items() if one == name]
+    return f"  {name}: {_listed(chroms)}, {sum(sizes[chrom] for chrom in chroms):,} bp"
+
+
+def _check_chromosomes(
+    contacts: ContactMap,
+    genome: Mapping[str, int],
+    chroms: Iterable[str],
+    config: DataConfig,
+) -> None:
+    uri, fasta = contacts.uri, config.genome
+    names = genome_names(chroms, genome, match_chr=config.match_chr)
+    absent = [chrom for chrom in chroms if chrom not in names]
+    if absent:
+        raise UserError(_absent(uri, fasta, absent, genome))
+    for chrom, name in names.items():
+        if contacts.chromsizes[chrom] != genome[name]:
+            raise UserError(
+                f"{chrom} is {contacts.chromsizes[chrom]:,} bp in {uri} but {genome[name]:,} bp "
+                f"in {fasta}; give the FASTA that the map was aligned to"
+            )
+
+
+def _absent(uri: str, fasta: str, absent: list[str], genome: Mapping[str, int]) -> str:
+    known = {bare(name) for name in genome}
+    if all(bare(chrom) in known for chrom in absent):
+        way_out = "they differ only in 'chr': --match-chr takes them as the same"
+    else:
+        way_out = (
+            f"the FASTA has {_listed(list(genome))}: give the one that the map was aligned to, or "
+            "leave those chromosomes out with --split 'train=...;val=...;test=...'"
+        )
+    return f"chromosomes {_listed(absent)} of {uri} are not in {fasta}; {way_out}"
+
+
+def genome_names(
+    chroms: Iterable[str], genome: Iterable[str], *, match_chr: bool
+) -> dict[str, str]:
+    """Return the FASTA's name of each chromosome that it has.
+
+    Args:
+        chroms: The map's names.
+        genome: The FASTA's names.
+        match_chr: Take names that differ only in 'chr' as the same.
+    """
+    genome = list(genome)
+    by_bare = {bare(name): name for name in genome} if match_chr else {}
+    there = {chrom: chrom for chrom in chroms if chrom in genome}
+    return there | {
+        chrom: by_bare[bare(chrom)]
+        for chrom in chroms
+        if chrom not in there and bare(chrom) in by_bare
+    }
+
+
+def _check_window(
+    config: DataConfig, contacts: ContactMap, sets: Mapping[str, SplitName]
+) -> None:
+    needed = config.min_usable * config.window_bins
+    for name in SPLIT_NAMES:
+        bins = [
+            num_bins(contacts.chromsizes[chrom], contacts.bin_size)
+            for chrom, one in sets.items()
+            if one == name
+        ]
+        if max(bins, default=0) < needed:
+            raise UserError(
+                f"the longest {name} chromosome has {max(bins, default=0)} bins of "
+                f"{contacts.bin_size:,} bp, a window needs {needed:.0f} of {config.window_bins}; "
+                "take smaller --window-bins or --fine-bin-size, or longer chromosomes"
+            )
+
+
+def check_model(config: ModelConfig) -> None:
+    """Check what can be known of a network before it is built.
+
+    Raises:
+        UserError: A frozen or tuned encoder without weights, or weights that would not be used.
+    """
+    weights = config.encoder_weights
+    if config.encoder == "scratch" and weights:
+        raise UserError(
+            f"--encoder scratch would not use --encoder-weights {weights}; say --encoder tuned or "
+            "frozen, or leave the weights out"
+        )
+    if config.encoder != "scratch" and not weights:
+        raise UserError(
+            f"--encoder {config.encoder} needs published weights; give --encoder-weights FILE "
+            "(.pth.tar or .safetensors), or --encoder scratch"
+        )
+    if weights and not Path(weights).is_file():
+        raise UserError(f"encoder weights {weights} do not exist; give the file's path")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
