@@ -119,9 +119,7 @@ def genome_names(
     }
 
 
-def _check_window(
-    config: DataConfig, contacts: ContactMap, sets: Mapping[str, SplitName]
-) -> None:
+def _check_window(config: DataConfig, contacts: ContactMap, sets: Mapping[str, SplitName]) -> None:
     needed = config.min_usable * config.window_bins
     for name in SPLIT_NAMES:
         bins = [

@@ -5,8 +5,6 @@ chromosome's band whatever the file's size. hictkpy reads every format alike; co
 levels, writes and balances.
 """
 
-import logging
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +17,6 @@ from jaxtyping import Float64, Int32
 
 from hicray.config import UserError
 from hicray.maps.bins import num_bins
-
-# Ray lets every logger of its workers speak; hictkpy tells of each buffer that it resizes.
-logging.getLogger("hictkpy").setLevel(logging.WARNING)
-# Its logger warns of every child process; ours exec at once and never use it.
-warnings.filterwarnings("ignore", message="hictkpy: detected a call to fork")
 
 DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})
 """Juicer's weights: contacts are divided by them, while cooler's are multiplied."""

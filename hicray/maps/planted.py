@@ -53,7 +53,7 @@ class SimulationConfig:
     bin_size: int = 128
     """Of the finest level, in bp; 2 and 4 times that are written too."""
     num_chromosomes: int = 48
-    chromosome_bins: int = 576
+    chromosome_bins: int = 544
     """Bins of a chromosome, a multiple of 4; every third ends within its last bin, and every
     third within the bin before that, so that the last coarse bin is short of bins as well."""
     depth: float = 1_000.0
@@ -249,7 +249,8 @@ def _sample_words(
     draws = rng.random((len(reverse), len(pwm), 1))
     words = (draws > np.cumsum(pwm, axis=1)[:, :3]).sum(axis=-1).astype(np.uint8)
     # Codes of complements add up to 3.
-    return np.where(reverse[:, None], 3 - words[:, ::-1], words)
+    read: Words = np.where(reverse[:, None], 3 - words[:, ::-1], words)
+    return read
 
 
 def _plant_cut_sites(

@@ -1,0 +1,33 @@
+"""What many tests share: a random generator, a small simulated data set, one local Ray."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from hicray import cluster
+from hicray.maps.simulate import Simulation, SimulationConfig, simulate
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """Six chromosomes of 200 bins of 128 bp, with levels of 128, 256 and 512 bp."""
+    config = SimulationConfig(num_chromosomes=6, chromosome_bins=200)
+    return simulate(tmp_path_factory.mktemp("simulation"), config)
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One Ray for the whole session: starting one takes seconds."""
+    cluster.connect(num_cpus=3)
+    yield
+    ray.shutdown()
