@@ -113,14 +113,14 @@ def levels(uri: str) -> dict[int, str]:
     path, _, group = uri.partition("::")
     if not Path(path).is_file():
         raise UserError(f"contact map {path} does not exist; give a .mcool, .cool or .hic file")
-    if hictkpy.is_hic(path):
-        return {int(size): path for size in hictkpy.MultiResFile(path).resolutions()}
     try:
+        if hictkpy.is_hic(path):
+            return {int(size): path for size in hictkpy.MultiResFile(path).resolutions()}
         groups = cooler.fileops.list_coolers(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # hictk raises the latter
         raise UserError(
-            f"{path} is neither HDF5 (.mcool, .cool) nor .hic; it may be cut off or of another "
-            "format: fetch or convert it anew"
+            f"{path} is neither HDF5 (.mcool, .cool) nor .hic, or not all of it; it may be cut "
+            "off or of another format: fetch or convert it anew"
         ) from error
     chosen = _choose(path, groups, group)
     return {_bin_size(f"{path}::{g}"): f"{path}::{g}" for g in chosen}
@@ -129,8 +129,12 @@ def levels(uri: str) -> dict[int, str]:
 def _choose(path: str, groups: list[str], group: str) -> list[str]:
     resolutions = [g for g in groups if g.startswith("/resolutions/")]
     wanted = "/" + group.strip("/")
+    if not groups:
+        raise UserError(f"{path} is HDF5 but holds no contact map; give a .mcool or .cool file")
     if group and wanted not in groups:
-        raise UserError(f"{path} has no {wanted}; it has {', '.join(groups[:8]) or 'no maps'}")
+        raise UserError(
+            f"{path} has no {wanted}; choose one of those that it has: {', '.join(groups[:8])}"
+        )
     if resolutions and (not group or wanted in resolutions):
         return resolutions
     if group or "/" in groups:
@@ -145,7 +149,10 @@ def _choose(path: str, groups: list[str], group: str) -> list[str]:
 def _bin_size(uri: str) -> int:
     size = cooler.Cooler(uri).binsize
     if size is None:
-        raise UserError(f"{uri} has bins of variable size; hicray needs fixed bins")
+        raise UserError(
+            f"{uri} has bins of variable size; hicray needs bins of one size: bin "
+            "the reads anew, for instance by `cooler cload pairs CHROMSIZES:4000 ...`"
+        )
     return int(size)
 
 
@@ -157,11 +164,7 @@ def open_map(uri: str, bin_size: int, *, weights_name: str = "weight") -> Contac
     """
     offered = levels(uri)
     if bin_size not in offered:
-        listed = ", ".join(f"{size:,}" for size in sorted(offered))
-        raise UserError(
-            f"{uri} has no bins of {bin_size:,} bp; it has {listed}: choose one of them, or add "
-            f"it with `cooler zoomify -r {bin_size} ...`"
-        )
+        raise UserError(_no_level(uri, bin_size, offered))
     level = offered[bin_size]
     if "::" in level and cooler.Cooler(level).pixels().dtypes["count"].kind == "f":
         raise UserError(
@@ -172,9 +175,20 @@ def open_map(uri: str, bin_size: int, *, weights_name: str = "weight") -> Contac
     return ContactMap(level, bin_size, dict(chromsizes), weights_name)
 
 
+def _no_level(uri: str, bin_size: int, offered: Mapping[int, str]) -> str:
+    listed = ", ".join(f"{size:,}" for size in sorted(offered))
+    sentence = f"{uri} has no bins of {bin_size:,} bp; it has {listed}: choose one of them"
+    finer = [size for size, level in offered.items() if "::" in level and bin_size % size == 0]
+    if bin_size > 0 and finer:
+        sentence += f", or add it with `cooler zoomify -r {bin_size} {offered[max(finer)]}`"
+    return sentence
+
+
 def _no_weights(uri: str, name: str, offered: Iterable[str]) -> str:
     divisive = sorted(DIVISIVE_WEIGHTS & set(offered))
     way_out = f"`cooler balance {uri}`, or --raw for raw counts"
+    if "::" not in uri:
+        way_out = f"a name that this .hic has ({', '.join(divisive)}), or --raw for raw counts"
     if name == "weight" and divisive:
         return (
             f"{uri} has only Juicer's divisive weights ({', '.join(divisive)}); balanced values "
@@ -203,10 +217,14 @@ def genome_wide(
 
 
 def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
-    """Sum a .cool into a balanced .mcool of the given bin sizes."""
+    """Sum a .cool of cis contacts into a balanced .mcool of the given bin sizes."""
     sizes = sorted(bin_sizes)
     cooler.zoomify_cooler(str(base), str(out), sizes, chunksize=5_000_000)
     for size in sizes:
         level = cooler.Cooler(f"{out}::/resolutions/{size}")
-        # Chromosomes of a small genome may have too few bins for the default filter of 10.
-        cooler.balance_cooler(level, store=True, min_nnz=5)
+        # Chromosomes that no contact connects never balance together. The tolerance is in reads
+        # squared; chromosomes of a small genome may have too few bins for the filter of 10.
+        reads_per_bin = 2 * level.info["sum"] / level.info["nbins"]
+        cooler.balance_cooler(
+            level, cis_only=True, tol=1e-5 * reads_per_bin**2, min_nnz=5, store=True
+        )

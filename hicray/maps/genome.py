@@ -4,10 +4,13 @@ Packed, a genome takes 2 bits a base and 1 bit that marks N: 1.2 GB for a human 
 what jobs carry and workers read, so that DNA is never stored per window.
 """
 
+import contextlib
 import gzip
 import os
+import struct
 import tempfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +28,9 @@ for _letters, _code in (("Aa", A), ("Cc", C), ("Gg", G), ("TtUu", T)):
     _CODES[[ord(letter) for letter in _letters]] = _code
 _COMPLEMENT = np.array([T, G, C, A, N], dtype=np.uint8)
 _UNPACKED = (np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3).astype(np.uint8)
+
+_CUT_OFF = (OSError, EOFError, struct.error, zlib.error)
+"""What readers raise at a file that ends too early or is of another compression."""
 
 Codes = UInt8[np.ndarray, " bases"]
 
@@ -80,20 +86,27 @@ class Genome:
             that is possible, into a temporary folder where it is not.
 
     Raises:
-        UserError: The file is missing, gzipped plainly, or not indexable.
+        UserError: The file is missing, cut off, gzipped plainly, or not indexable.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        _check_readable(self.path)
         try:
-            self._faidx = pyfaidx.Faidx(
-                str(self.path), as_raw=True, sequence_always_upper=False, **_index_paths(self.path)
-            )
-        except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError) as error:
+            _check_readable(self.path)
+            with _index_paths(self.path) as names:
+                self._faidx = pyfaidx.Faidx(
+                    str(self.path), as_raw=True, sequence_always_upper=False, **names
+                )
+        except (pyfaidx.FastaIndexingError, ValueError) as error:
             raise UserError(
-                f"{self.path} cannot be indexed ({_first_line(error)}); a FASTA needs lines of "
-                "equal length within each sequence: rewrite it, for instance by `seqkit seq -w 80`"
+                f"{self.path} cannot be indexed ({_first_line(error)}); a FASTA needs a name of "
+                "its own for each sequence, and within it lines of equal length: rewrite it, for "
+                "instance by `seqkit seq -w 80`"
+            ) from error
+        except _CUT_OFF as error:
+            raise UserError(
+                f"{self.path} cannot be read ({_first_line(error)}); it may be cut off or of "
+                "another compression: fetch it anew, or give plain FASTA (.fa) or BGZF (.fa.gz)"
             ) from error
 
     @property
@@ -156,18 +169,23 @@ def _check_readable(path: Path) -> None:
             raise UserError(f"{path} is not FASTA: it does not begin with '>'")
 
 
-def _index_paths(path: Path) -> dict[str, str]:
-    """Say where the index goes: beside the file, or in a temporary folder if that is closed."""
-    beside = path.with_name(path.name + ".fai")
-    if os.access(path.parent, os.W_OK):
-        return {}
-    if beside.exists() and beside.stat().st_mtime >= path.stat().st_mtime:
-        return {}
-    folder = Path(tempfile.mkdtemp(prefix="hicray-fai-"))
-    return {
-        "indexname": str(folder / f"{path.name}.fai"),
-        "gzi_indexname": str(folder / f"{path.name}.gzi"),
-    }
+@contextlib.contextmanager
+def _index_paths(path: Path) -> Iterator[dict[str, str]]:
+    """Say where the index goes: beside the file, or in a temporary folder if that is closed.
+
+    pyfaidx reads an index into memory at once, so that the folder need not outlive this.
+    """
+    endings = (".fai", ".gzi") if path.suffix.lower() in (".gz", ".bgz") else (".fai",)
+    beside = [path.with_name(path.name + ending) for ending in endings]
+    made = all(b.exists() and b.stat().st_mtime >= path.stat().st_mtime for b in beside)
+    if made or os.access(path.parent, os.W_OK):
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="hicray-fai-") as folder:
+        yield {
+            "indexname": f"{folder}/{path.name}.fai",
+            "gzi_indexname": f"{folder}/{path.name}.gzi",
+        }
 
 
 def _first_line(error: Exception) -> str:

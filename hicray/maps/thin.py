@@ -68,7 +68,7 @@ def derive(
         base, unfinished = out.with_suffix(".base.cool"), out.with_suffix(".unfinished.mcool")
         tables = {c: thin(contacts, c, keep, seed, side) for c in contacts.chromsizes}
         pixels = tqdm(genome_wide(contacts, tables), desc=f"derive {out.name}", unit="block")
-        write_cool(base, contacts.chromsizes, contacts.bin_size, pixels)
+        write_cool(base, contacts.chromsizes, contacts.bin_size, iter(pixels))
         write_levels(base, unfinished, {contacts.bin_size, *bin_sizes})
         unfinished.rename(out)
         base.unlink()

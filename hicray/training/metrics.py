@@ -6,7 +6,6 @@ and chromosome; ``oe_pearson_fixed`` takes the fine decay of the training chromo
 """
 
 from dataclasses import dataclass, field
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -135,21 +134,20 @@ class Sums:
 
     table: Float64[Tensor, "scores 4"]
 
-    @classmethod
-    def of(cls, scores: dict[str, PerWindow]) -> Self:
+    @staticmethod
+    def of(scores: dict[str, PerWindow]) -> "Sums":
         """Sum windows' scores."""
         rows = []
         for name in SCORES:
             defined = torch.isfinite(scores[name])
             values = scores[name][defined]
-            rows.append(
-                [len(values), values.sum(), values.square().sum(), (~defined).sum()]  # type: ignore[list-item]
-            )
-        return cls(torch.tensor([[float(v) for v in row] for row in rows], dtype=torch.float64))
+            numbers = (len(values), values.sum(), values.square().sum(), (~defined).sum())
+            rows.append([float(number) for number in numbers])
+        return Sums(torch.tensor(rows, dtype=torch.float64))
 
-    def __add__(self, other: Self) -> Self:
+    def __add__(self, other: "Sums") -> "Sums":
         """Merge the sums of other windows."""
-        return type(self)(self.table + other.table)
+        return Sums(self.table + other.table)
 
     def means(self) -> dict[str, float]:
         """Return the mean of each score over the windows where it is defined."""

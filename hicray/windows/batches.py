@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +72,7 @@ class Batch:
         }
         return {name: value for name, value in given.items() if value is not None}
 
-    def reverse_complemented(self, chosen: Bool[Tensor, " batch"]) -> Self:
+    def reverse_complemented(self, chosen: Bool[Tensor, " batch"]) -> "Batch":
         """Flip the chosen windows to the other strand: maps and DNA together.
 
         Seen from the other strand, the locus of the columns comes before that of the rows: both
@@ -92,7 +92,7 @@ class Batch:
                 flipped["col_bases"] = torch.where(pick, other, self.col_bases)
         return replace(self, **flipped)
 
-    def cpu(self) -> Self:
+    def cpu(self) -> "Batch":
         """Move everything to the host."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{n: v.cpu() for n, v in values.items() if v is not None})

@@ -13,13 +13,7 @@ from Bio.Seq import reverse_complement
 from hicray.config import UserError
 from hicray.maps import simulate as module
 from hicray.maps.bins import assign, parse_split
-from hicray.maps.simulate import (
-    CellLine,
-    SimulationConfig,
-    chromsizes,
-    default_split,
-    simulate,
-)
+from hicray.maps.simulate import CellLine, SimulationConfig, chromsizes, default_split, simulate
 
 SMALL = SimulationConfig(num_chromosomes=3, chromosome_bins=200, seed=3)
 CELLS = (CellLine("cell_a"), CellLine("cell_b", depth=0.25, strength=0.5, visibility_seed=1))
@@ -36,7 +30,7 @@ def sum_levels(base, out, sizes):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave out the balancing, which takes most of the time, where raw counts are all that matter."""
+    """Leave out the balancing, which takes most of the time, where raw counts are enough."""
     monkeypatch.setattr(module, "write_levels", sum_levels)
 
 
@@ -122,42 +116,11 @@ def test_instances_can_be_told_from_chance(simulation):
     assert np.mean(np.array(free) >= threshold) < 0.01
 
 
-def test_instances_follow_the_position_weight_matrix(tmp_path, quick):
-    config = replace(SMALL, anchor_density=0.9, chromosome_bins=400, motif_mutation=0.12)
-    simulation = simulate(tmp_path, config)
-    fasta, pwm = pyfaidx.Fasta(str(simulation.genome)), simulation.pwm()
-    words = [
-        (reverse_complement if row.strand == "-" else str)(
-            str(fasta[row.chrom][row.start : row.end])
-        )
-        for row in simulation.motifs().itertuples()
-    ]
-    letters = np.array([list(word) for word in words])
-    observed = np.stack([(letters == base).mean(axis=0) for base in "ACGT"], axis=1)
-    spread = np.sqrt(pwm * (1 - pwm) / len(words))
-    assert np.all(np.abs(observed - pwm) < 4.5 * spread)
-
-
 def test_each_anchor_bin_holds_one_motif_of_its_strand(simulation):
     motifs, boundaries = simulation.motifs(), simulation.boundaries()
     np.testing.assert_array_equal(motifs["start"] // 128 * 128, boundaries["start"])
     assert np.all(motifs["end"] <= boundaries["end"])
     assert motifs["strand"].tolist() == boundaries["strand"].tolist()
-
-
-def test_gc_content_follows_compartments(tmp_path, quick):
-    base = replace(SMALL, decay=0.0, compartment_strength=1.0, insulation=0.0, visibility_sd=0.0)
-    flat = replace(base, loop_strength=0.0, stripe_strength=0.0, depth=1.0, chromosome_bins=400)
-    simulation = simulate(tmp_path, flat)
-    c_squared = np.log(simulation.rates("chr1", "cell_a"))
-    compartments = c_squared[0] / np.sqrt(c_squared[0, 0])
-    bases = str(pyfaidx.Fasta(str(simulation.genome))["chr1"])
-    gc = np.array([(bases.count("G", s, s + 128) + bases.count("C", s, s + 128)) / 128
-                   for s in range(0, len(bases), 128)])  # fmt: skip
-    # Compartments are known from the rates up to their sign.
-    slope, mean = np.polyfit(compartments, gc, 1)
-    assert abs(slope) == pytest.approx(0.12, abs=0.02)
-    assert mean == pytest.approx(0.45, abs=0.03)
 
 
 def test_coarse_levels_are_block_sums_of_the_fine_one(simulation):
@@ -182,41 +145,6 @@ def test_counts_are_poisson_around_the_rates(simulation):
     assert np.max(np.abs(z)) < 4.5
     # The statistic's own variance is 2 + 1 / rate per pixel, and rates are well above 1.
     assert abs(chi_square - num_pixels) < 5 * np.sqrt(3 * num_pixels)
-
-
-def slow_log_structure(anchors, config):
-    """Loops, stripes and insulation of every pixel by the definition, one pixel at a time."""
-    n = len(anchors)
-    plus, minus = ([k for k in range(n) if anchors[k] == sign] for sign in (1, -1))
-    log = np.zeros((n, n))
-    for i in range(n):
-        for j in range(i, n):
-            raised = 0.0
-            for p in plus:
-                for m in minus:
-                    if 2 < m - p < 120 and abs(p - i) < 8 and abs(m - j) < 8:
-                        passed = sum(anchors[k] != 0 for k in range(p + 1, m))
-                        near = np.exp(-((p - i) ** 2 + (m - j) ** 2) / 2 / 0.6**2)
-                        raised += config.loop_strength * 0.5**passed * near
-            if i < j and anchors[i] == 1:
-                raised += config.stripe_strength * 0.5 ** sum(i < m < j for m in minus)
-            if i < j and anchors[j] == -1:
-                raised += config.stripe_strength * 0.5 ** sum(i < p < j for p in plus)
-            barriers = sum(anchors[k] != 0 for k in range(i + 1, j))
-            log[i, j] = log[j, i] = min(raised, 2.0) - config.insulation * min(barriers, 4)
-    return log
-
-
-def test_rates_equal_the_formula_pixel_by_pixel(tmp_path, quick):
-    config = replace(SMALL, chromosome_bins=64, compartment_strength=0.0, anchor_density=0.15)
-    simulation = simulate(tmp_path, config)
-    table = simulation.boundaries().query("chrom == 'chr1'")
-    anchors = np.zeros(64, dtype=int)
-    anchors[table["start"] // 128] = np.where(table["strand"] == "+", 1, -1)
-    v, bins = simulation.visibility("chr1", "cell_a"), np.arange(64)
-    log = slow_log_structure(anchors, config) + v[:, None] + v
-    rates = 1000 * (np.abs(bins[:, None] - bins) + 1.0) ** -0.8 * np.exp(log)
-    np.testing.assert_allclose(simulation.rates("chr1", "cell_a"), rates, rtol=1e-4)
 
 
 def test_loops_stand_out_of_their_surroundings(simulation):
@@ -254,21 +182,13 @@ def test_boundaries_are_where_insulation_is_low(tmp_path):
     by_chance = bioframe.closest(drawn, minima[["chrom", "start", "end"]])["distance"] <= 128
     assert found.mean() > 0.7
     assert found.mean() > by_chance.mean() + 0.2
-    score = table.set_index(["chrom", "start"])[f"log2_insulation_score_{window}"]
-    at = score.reindex(pd.MultiIndex.from_frame(truth[["chrom", "start"]])).dropna()
-    assert at.mean() < score.mean() - 4 * score.std() / np.sqrt(len(at))
-
-
-def test_decay_exponent_is_recovered(tmp_path, quick):
-    plain = replace(
-        SMALL, insulation=0.0, loop_strength=0.0, stripe_strength=0.0, compartment_strength=0.0
-    )
-    rates = simulate(tmp_path, replace(plain, decay=1.1)).rates("chr1", "cell_a")
-    separation = np.arange(100)
-    means = [np.diagonal(rates, s).mean() for s in separation]
-    slope, intercept = np.polyfit(np.log(separation + 1), np.log(means), 1)
-    assert slope == pytest.approx(-1.1, abs=0.02)
-    assert np.exp(intercept) == pytest.approx(1000, rel=0.1)
+    # Near a chromosome's end the diamond is cut off, and its score says little.
+    ends = table["chrom"].map(chromsizes(strong)).astype(int)
+    whole = table[(table["start"] >= window) & (table["end"] <= ends - window)]
+    score = whole.set_index(["chrom", "start"])[f"log2_insulation_score_{window}"].dropna()
+    anchored = score.index.isin(pd.MultiIndex.from_frame(truth[["chrom", "start"]]))
+    error = score.std() / np.sqrt(anchored.sum())
+    assert score[anchored].mean() < score[~anchored].mean() - 4 * error
 
 
 def test_visibility_is_recovered_from_counts(simulation):
@@ -296,20 +216,6 @@ def test_without_structure_in_dna_the_maps_stay_and_the_motifs_go(tmp_path, simu
     for row in blank.boundaries().itertuples():
         bases = str(fasta[row.chrom][row.start : row.end])
         assert max(scores.max() for scores in both_strands(bases, pwm)) < limit
-
-
-@pytest.mark.parametrize("written", [False, True])
-def test_cut_sites_tell_visibility_only_where_asked(tmp_path, quick, simulation, written):
-    config = replace(SMALL, visibility_in_dna=written)
-    told = simulate(tmp_path, config, CELLS)
-    bases = pyfaidx.Fasta(str(told.genome))["chr1"]
-    sites = [str(bases[start : start + 128]).count("GAATTC") for start in range(0, 200 * 128, 128)]
-    v = told.visibility("chr1", "cell_a")
-    correlation = np.corrcoef(sites, v)[0, 1]
-    assert correlation > 0.85 if written else abs(correlation) < 0.25
-    np.testing.assert_array_equal(v, simulation.visibility("chr1", "cell_a"))
-    shared = np.array_equal(v, told.visibility("chr1", "cell_b"))
-    assert shared == written
 
 
 def test_cell_lines_share_dna_and_differ_in_depth_and_strength(simulation):

@@ -1,0 +1,35 @@
+# `make tune` runs the main job, `make test` the tests; both make the environment if need be.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: help tune test lint clean
+
+help:
+	@echo "make tune   simulate, prepare, search, and print the seq-vs-noseq table"
+	@echo "make test   run all tests"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove the environment and the results of make tune"
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	$(RUN) -m uv pip install --quiet --python $(RUN) --requirement requirements.lock
+	$(RUN) -m uv pip install --quiet --python $(RUN) --no-deps --editable .
+	rm -f $(VENV)/ready-*
+	touch $@
+
+tune: $(READY)
+	$(RUN) experiments/tune_encoder.py $(ARGS)
+
+test: $(READY)
+	$(RUN) -m pytest -q $(ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) runs/simulated

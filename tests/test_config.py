@@ -1,0 +1,35 @@
+"""Configurations flatten, override and digest."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError, digest, flatten, override
+
+TRIAL = TrialConfig(coarse_bin_size=8_000, model=ModelConfig(), train=TrainConfig())
+
+
+def test_flattened_names_are_dotted():
+    leaves = flatten(TRIAL)
+    assert leaves["coarse_bin_size"] == 8_000
+    assert leaves["model.depth"] == ModelConfig().depth
+
+
+@given(st.integers(1, 9), st.floats(0, 1))
+def test_override_changes_what_is_named_and_nothing_else(depth, weight):
+    changed = override(TRIAL, {"model.depth": depth, "train.ssim_weight": weight})
+    expected = flatten(TRIAL) | {"model.depth": depth, "train.ssim_weight": weight}
+    assert flatten(changed) == expected
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match=r"unknown setting 'model\.deph'.*model\.depth"):
+        override(TRIAL, {"model.deph": 3})
+
+
+def test_the_digest_changes_with_any_value_and_only_then():
+    assert digest(TRIAL) == digest(replace(TRIAL))
+    digests = {digest(override(TRIAL, {name: "other"})) for name in flatten(TRIAL)}
+    assert len(digests | {digest(TRIAL)}) == len(flatten(TRIAL)) + 1

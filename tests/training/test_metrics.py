@@ -1,0 +1,135 @@
+"""Scores of windows against scipy and dense loops; sums that do not depend on who added them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr
+
+from hicray.training.metrics import SCORES, Scored, Sums, decay_error, pearson
+from hicray.windows.scales import to_network
+
+EPS, SIDE, GROUPS = 1.0, 32, 2
+
+
+@pytest.fixture
+def windows(rng):
+    """Five windows on the diagonal: predictions, targets, masks, diagonals, groups."""
+    decay = 200 / (1 + np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE))))
+    fine = rng.poisson(decay * np.exp(rng.normal(0, 0.5, (5, SIDE, SIDE))))
+    guess = decay * np.exp(rng.normal(0, 0.3, (5, SIDE, SIDE)))
+    usable = np.ones((5, SIDE, SIDE), dtype=bool)
+    usable[1, 3], usable[1, :, 3] = False, False
+    maps = [to_network(torch.from_numpy(x).float()) for x in (guess, fine)]
+    group = torch.tensor([0, 0, 1, 1, 1])
+    return (*maps, torch.from_numpy(usable), torch.zeros(5, dtype=torch.int64), group)
+
+
+def scored_of(windows, chosen=slice(None)):
+    scored = Scored(GROUPS, SIDE)
+    scored.add(*(tensor[chosen] for tensor in windows))
+    return scored
+
+
+def counts(x):
+    return 10 ** (x.double().numpy() * np.log10(1001)) - 1
+
+
+def loop_oe_pearson(windows, index, expected_of):
+    """Correlate log O/E pixel by pixel, with the decay that ``expected_of`` gives."""
+    prediction, target, usable, _, group = windows
+    pairs = []
+    for row in range(SIDE):
+        for col in range(SIDE):
+            s = abs(col - row)
+            if s < 2 or not usable[index, row, col]:
+                continue
+            pairs.append(
+                [
+                    np.log((counts(x)[index, row, col] + EPS) / (e[int(group[index]), s] + EPS))
+                    for x, e in zip((prediction, target), expected_of, strict=True)
+                ]
+            )
+    return pearsonr(*np.transpose(pairs))[0]
+
+
+def loop_decay(windows, values):
+    _, _, usable, _, group = windows
+    sums = np.zeros((GROUPS, SIDE, 2))
+    for w in range(len(values)):
+        for row in range(SIDE):
+            for col in range(SIDE):
+                if usable[w, row, col]:
+                    sums[int(group[w]), abs(col - row)] += values[w, row, col], 1
+    return sums[..., 0] / sums[..., 1]
+
+
+def test_pearson_equals_scipy_over_the_mask(windows):
+    prediction, target, usable, *_ = windows
+    for i, value in enumerate(pearson(prediction, target, usable)):
+        expected = pearsonr(prediction[i][usable[i]], target[i][usable[i]])[0]
+        assert float(value) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_pearson_of_a_constant_window_is_undefined():
+    constant = torch.full((1, 8, 8), 0.3)
+    other = torch.rand(1, 8, 8)
+    assert torch.isnan(pearson(constant, other, torch.ones(1, 8, 8, dtype=torch.bool))).all()
+
+
+def test_oe_pearson_takes_each_map_by_its_own_decay(windows):
+    scored = scored_of(windows)
+    own = [loop_decay(windows, counts(x)) for x in windows[:2]]
+    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE), EPS)
+    for i in (0, 1, 4):
+        expected = loop_oe_pearson(windows, i, own)
+        assert float(scores["oe_pearson"][i]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_fixed_oe_pearson_takes_the_training_decay_for_both(windows):
+    scored = scored_of(windows)
+    fixed = torch.rand(GROUPS, SIDE) * 50
+    scores = scored.scores(scored.decays(), fixed, EPS)
+    expected = loop_oe_pearson(windows, 2, [fixed.numpy()] * 2)
+    assert float(scores["oe_pearson_fixed"][2]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_scores_do_not_depend_on_how_windows_are_dealt(windows):
+    whole = scored_of(windows)
+    parts = [scored_of(windows, chosen) for chosen in (slice(0, 1), slice(1, 5))]
+    decays = sum((part.decays() for part in parts), start=torch.zeros_like(whole.decays()))
+    assert torch.allclose(decays, whole.decays(), rtol=1e-12)
+    fixed = torch.ones(GROUPS, SIDE)
+    merged = Sums.of(parts[0].scores(decays, fixed, EPS)) + Sums.of(
+        parts[1].scores(decays, fixed, EPS)
+    )
+    alone = Sums.of(whole.scores(whole.decays(), fixed, EPS))
+    assert merged.windows == alone.windows == 5
+    for name in SCORES:
+        assert merged.means()[name] == pytest.approx(alone.means()[name], rel=1e-9)
+
+
+def test_undefined_windows_are_counted_not_averaged():
+    scores = {name: torch.tensor([1.0, float("nan"), 3.0], dtype=torch.float64) for name in SCORES}
+    sums = Sums.of(scores)
+    assert sums.windows == 3
+    assert sums.means()["pearson"] == 2.0
+    assert float(sums.table[1, 3]) == 1
+
+
+def test_the_perfect_prediction_scores_perfectly(windows):
+    _, target, *rest = windows
+    scored = scored_of((target, target, *rest))
+    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE), EPS)
+    assert torch.allclose(scores["mse"], torch.zeros(5, dtype=torch.float64))
+    for name in ("pearson", "ssim", "oe_pearson", "oe_pearson_fixed"):
+        assert torch.allclose(scores[name], torch.ones(5, dtype=torch.float64), atol=1e-6)
+    assert decay_error(scored.decays(), EPS) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_level_offset_shows_in_the_decay_error_alone(windows):
+    _, target, *rest = windows
+    doubled = to_network(2 * torch.from_numpy(counts(target)).float())
+    scored = scored_of((doubled, target, *rest))
+    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE), 1e-6)
+    assert float(scores["oe_pearson"].min()) > 0.999
+    assert decay_error(scored.decays(), 1e-6) == pytest.approx(np.log(2), abs=0.01)
