@@ -18,11 +18,7 @@ def check_data(config: DataConfig) -> list[str]:
     Raises:
         UserError: The first thing that would stop the work, in one sentence.
     """
-    if not config.contacts or not config.genome:
-        raise UserError(
-            f"contacts {config.contacts or 'none'} and genome {config.genome or 'none'}: give "
-            "both --contacts MAP and --genome FASTA, or neither for the simulated default"
-        )
+    _check_options(config)
     sizes = Genome(config.genome).chromsizes
     lines = [f"{config.genome}: {len(sizes)} sequences, {sum(sizes.values()):,} bp"]
     chromsizes: Mapping[str, int] | None = None
@@ -38,23 +34,53 @@ def check_data(config: DataConfig) -> list[str]:
     return lines
 
 
+def _check_options(config: DataConfig) -> None:
+    """Check what can be known without opening a file."""
+    if not config.contacts or not config.genome:
+        raise UserError(
+            f"contacts {' '.join(config.contacts) or 'none'} and genome {config.genome or 'none'}: "
+            "give both --contacts MAP and --genome FASTA (without either, `prepare` and `train` "
+            "simulate both)"
+        )
+    if len(set(config.contacts)) < len(config.contacts):
+        raise UserError(f"a map is given twice in {' '.join(config.contacts)}; name each once")
+    for option, share in (("coarse-keep", config.coarse_keep), ("min-usable", config.min_usable)):
+        if not 0 < share <= 1:
+            raise UserError(f"--{option} {share:g} is no fraction; give one in (0, 1]")
+    if not config.coarse_bin_sizes:
+        raise UserError("there is no coarse bin size; give --coarse-bin-sizes, such as 8000 16000")
+    for size in config.coarse_bin_sizes:
+        _check_gap(config, size)
+
+
+def _check_gap(config: DataConfig, coarse: int) -> None:
+    fine = config.fine_bin_size
+    if fine <= 0:
+        raise UserError(f"fine bins of {fine:,} bp cannot be; give --fine-bin-size, such as 4000")
+    if coarse < fine or coarse % fine:
+        raise UserError(
+            f"coarse bins of {coarse:,} bp are not made of whole fine bins of {fine:,} bp; give a "
+            f"multiple, such as {2 * fine:,}"
+        )
+    if coarse == fine and config.coarse_keep == 1:
+        raise UserError(
+            f"coarse bins of {coarse:,} bp are the fine ones, so that nothing is left to sharpen; "
+            f"give a multiple, such as {2 * fine:,}, or thin the reads by --coarse-keep"
+        )
+
+
 def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[str]:
     offered = levels(uri)
     fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
     sets = assign(parse_split(config.split), fine.chromsizes)
     _check_chromosomes(fine, genome, sets, config)
     _check_window(config, fine, sets)
-    first = next(iter(sets))
     made = config.coarse_keep < 1
-    for size in (config.fine_bin_size, *config.coarse_bin_sizes):
-        if size % config.fine_bin_size:
-            raise UserError(
-                f"coarse bins of {size:,} bp are not made of whole fine bins of "
-                f"{config.fine_bin_size:,} bp; give a multiple, such as "
-                f"{2 * config.fine_bin_size:,}"
-            )
-        if size in offered and not config.raw and not made:
-            open_map(uri, size, weights_name=config.weights).weights(first)
+    read = () if made else tuple(b for b in config.coarse_bin_sizes if b in offered)
+    if not (made and config.disjoint_reads):
+        read = (config.fine_bin_size, *read)
+    for size in () if config.raw else read:
+        open_map(uri, size, weights_name=config.weights).weights(next(iter(sets)))
     missing = [size for size in config.coarse_bin_sizes if size not in offered]
     lines = [f"{uri}: bins of {', '.join(f'{size:,}' for size in sorted(offered))} bp"]
     if missing and not made:
@@ -89,8 +115,9 @@ def _check_chromosomes(
 
 def _absent(uri: str, fasta: str, absent: list[str], genome: Mapping[str, int]) -> str:
     known = {bare(name) for name in genome}
-    if all(bare(chrom) in known for chrom in absent):
-        way_out = "they differ only in 'chr': --match-chr takes them as the same"
+    alike = [chrom for chrom in absent if bare(chrom) in known]
+    if 2 * len(alike) > len(absent):  # a human X is no yeast chrX
+        absent, way_out = alike, "they differ only in 'chr': --match-chr takes them as the same"
     else:
         way_out = (
             f"the FASTA has {_listed(list(genome))}: give the one that the map was aligned to, or "
@@ -127,9 +154,14 @@ def _check_window(config: DataConfig, contacts: ContactMap, sets: Mapping[str, S
             for chrom, one in sets.items()
             if one == name
         ]
-        if max(bins, default=0) < needed:
+        if not bins:
             raise UserError(
-                f"the longest {name} chromosome has {max(bins, default=0)} bins of "
+                f"split {config.split!r} leaves no chromosome to {name}, of "
+                f"{', '.join(contacts.chromsizes)}; give --split 'train=...;val=...;test=...'"
+            )
+        if max(bins) < needed:
+            raise UserError(
+                f"the longest {name} chromosome has {max(bins)} bins of "
                 f"{contacts.bin_size:,} bp, a window needs {needed:.0f} of {config.window_bins}; "
                 "take smaller --window-bins or --fine-bin-size, or longer chromosomes"
             )

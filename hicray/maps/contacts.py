@@ -186,15 +186,15 @@ def _no_level(uri: str, bin_size: int, offered: Mapping[int, str]) -> str:
 
 def _no_weights(uri: str, name: str, offered: Iterable[str]) -> str:
     divisive = sorted(DIVISIVE_WEIGHTS & set(offered))
-    way_out = f"`cooler balance {uri}`, or --raw for raw counts"
-    if "::" not in uri:
-        way_out = f"a name that this .hic has ({', '.join(divisive)}), or --raw for raw counts"
-    if name == "weight" and divisive:
-        return (
-            f"{uri} has only Juicer's divisive weights ({', '.join(divisive)}); balanced values "
-            f"need 'weight': --weights {divisive[0]} inverts those, or {way_out}"
-        )
-    return f"{uri} has no balancing weights {name!r}; make them with {way_out}"
+    ways_out = ["--raw for raw counts"]
+    if "::" in uri:  # a .hic cannot be balanced here
+        ways_out.insert(0, f"`cooler balance {uri}`")
+    if not divisive:
+        return f"{uri} has no balancing weights {name!r}; take {', or '.join(ways_out)}"
+    return (
+        f"{uri} has only Juicer's divisive weights ({', '.join(divisive)}), not {name!r}; take "
+        + ", or ".join([f"--weights {divisive[0]}, which inverts them", *ways_out])
+    )
 
 
 def write_cool(

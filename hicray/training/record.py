@@ -12,8 +12,8 @@ from hicray import config as cfg
 from hicray.figures import loss_curves, map_panels
 from hicray.model.hicfoundation import build
 from hicray.training import checkpoint, track
+from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
-from hicray.training.train import Data
 from hicray.training.trial import arm, best_checkpoint, trial_name
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice

@@ -192,7 +192,7 @@ class Store:
                 model,
                 name="model",
                 signature=signature,
-                input_example=list(inputs.values()),
+                input_example=[tensor.numpy() for tensor in inputs.values()],
                 serialization_format="pt2",
                 pip_requirements=_REQUIREMENTS,
             )

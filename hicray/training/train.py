@@ -1,4 +1,4 @@
-"""The worker loop and the TorchTrainer around it.
+"""The worker loop.
 
 Everything random is a pure function of (seed, epoch, rank): a killed run resumes at its last
 epoch and ends where an undisturbed one does.
@@ -9,12 +9,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -23,40 +21,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hicray.config import TrialConfig
-from hicray.maps.genome import PackedGenome
 from hicray.model.hicfoundation import build
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
+from hicray.training.data import Data
 from hicray.training.losses import loss
 from hicray.training.metrics import Scored, Sums, decay_error
-from hicray.windows.batches import Batch, Collate
-from hicray.windows.manifest import Manifest
-from hicray.windows.stream import Reader, Slice, Windows, ahead, train_slice, whole_slice
+from hicray.windows.batches import Batch
+from hicray.windows.stream import Reader, Slice, ahead, train_slice, whole_slice
 
 TRAIN_WINDOWS_SCORED = 256
 """Training scores are those of the last windows of an epoch, as predicted in passing."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """What the workers of one gap share: references, so it is small.
-
-    Attributes:
-        manifest: Of the shard set.
-        train: Training windows.
-        val: Validation windows.
-        genome: Reference of the packed genome; None where DNA is off.
-    """
-
-    manifest: Manifest
-    train: Windows
-    val: Windows
-    genome: Any = None
-
-    def collate(self, coarse_bin_size: int) -> Collate:
-        """Return the collate of one gap; reads the genome without copying it."""
-        genome: PackedGenome | None = None if self.genome is None else ray.get(self.genome)
-        return Collate(self.manifest, coarse_bin_size, genome)
 
 
 class Place(NamedTuple):
@@ -79,7 +54,7 @@ class Place(NamedTuple):
         return torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext()
 
 
-def worker_loop(config: dict[str, Any]) -> None:
+def train_worker(config: dict[str, Any]) -> None:
     """Train on one worker; Ray Train calls this on each."""
     trial, data = config["trial"], config["data"]
     context = ray.train.get_context()

@@ -16,8 +16,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from hicray.config import TrialConfig, digest
 from hicray.training import checkpoint
+from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
-from hicray.training.train import Data, worker_loop
 
 CHECKPOINT = "checkpoint_path"
 """Metric that names the checkpoint of an epoch; Tune's own are not filled by Train."""
@@ -87,6 +87,15 @@ def run_trial(trial: TrialConfig, data: Data, folder: Path, resources: Resources
         ),
     )
     trainer.fit()
+
+
+def worker_loop(config: dict[str, Any]) -> None:
+    """Train on one worker."""
+    # timm brings torchvision: seconds of importing that a trial's driver and Ray Train's
+    # controller, which load this module too, need not pay.
+    from hicray.training.train import train_worker
+
+    train_worker(config)
 
 
 def _per_worker(resources: Resources) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import optuna
 import ray
 from optuna.samplers import TPESampler
 from ray import tune
@@ -21,6 +22,7 @@ from hicray import cluster
 from hicray import config as cfg
 from hicray.maps.genome import read_packed
 from hicray.training import track
+from hicray.training.data import Data
 from hicray.training.record import (
     BEST_OBJECTIVE,
     VAL_OBJECTIVE,
@@ -29,12 +31,13 @@ from hicray.training.record import (
     gap_tag,
     log_model,
 )
-from hicray.training.train import Data
 from hicray.training.trial import Resources, arm, best_checkpoint, run_trial
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
 
-logger = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+# Tune looks for result files that this package turns off, and says so at the end of each cell.
+logging.getLogger("ray.tune").setLevel(logging.ERROR)
 SSIM_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4)
 DEPTHS = (1, 2, 3, 4, 5, 6)
 FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")

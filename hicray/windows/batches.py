@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from hicray.maps.genome import N, PackedGenome, unpack
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, coarse_name
 from hicray.windows.scales import (
     Scale,
     balance,
@@ -21,7 +21,6 @@ from hicray.windows.scales import (
     spread,
     to_network,
 )
-from hicray.windows.sources import coarse_name
 
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8)
 

@@ -107,7 +107,8 @@ def cut(
         "num_rows": np.clip(total - rows // fine_size, 0, how.window).astype(np.int32),
         "num_cols": np.clip(total - cols // fine_size, 0, how.window).astype(np.int32),
     }
-    starts = list(zip(rows // fine_size, cols // fine_size, strict=True))
+    bins = ((axis // fine_size).tolist() for axis in (rows, cols))
+    starts = list(zip(*bins, strict=True))
     for name, level in chromosome.levels.items():
         side = how.window // level.repeat
         own = [(row // level.repeat, col // level.repeat) for row, col in starts]

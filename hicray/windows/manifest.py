@@ -84,6 +84,11 @@ class Manifest:
         return [shard for shard in self.shards if shard.split == split]
 
 
+def coarse_name(bin_size: int) -> str:
+    """Return how columns and curves of a coarse map are named."""
+    return f"coarse_{bin_size}"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON beside and rename, so that a reader never sees half a file."""
     unfinished = path.with_suffix(".unfinished")

@@ -11,12 +11,11 @@ end, masked. Training windows overlap; validation and test windows do not.
 """
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from hicray.config import DataConfig, UserError
 from hicray.maps.bins import SplitName, num_bins
@@ -102,10 +101,9 @@ def usable_fraction(
     """
     before = np.concatenate([[0], np.cumsum(usable)])
 
-    def share(starts: pd.Series) -> pd.Series:
-        first = np.minimum(starts // bin_size, len(usable))
+    def share(axis: str) -> Float64[np.ndarray, " windows"]:
+        first = np.minimum(windows[f"{axis}_start"].to_numpy() // bin_size, len(usable))
         last = np.minimum(first + window, len(usable))
         return (before[last] - before[first]) / window
 
-    axes: Mapping[str, pd.Series] = {a: share(windows[f"{a}_start"]) for a in ("row", "col")}
-    return pd.Series(np.minimum(axes["row"], axes["col"]), index=windows.index)
+    return pd.Series(np.minimum(share("row"), share("col")), index=windows.index)

@@ -10,6 +10,7 @@ parts and shards are kept when an interrupted job runs again.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from hicray.maps.genome import Genome, write_packed
 from hicray.windows import manifest as mf
 from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
 from hicray.windows.plan import Layout, chromosome_windows, layout, usable_fraction
-from hicray.windows.sources import Source, coarse_name, fingerprint, open_sources
+from hicray.windows.sources import Source, fingerprint, open_sources
 
 ROWS_PER_SHARD = 256
 ROWS_PER_GROUP = 16
@@ -65,23 +66,24 @@ def prepare(config: DataConfig, folder: Path) -> mf.Manifest:
     Raises:
         UserError: The folder belongs to another plan.
     """
+    how = layout(config)  # what cannot be cut must not claim the folder
     plan = plan_digest(config)
     _claim(folder, plan, config)
-    if (folder / mf.MANIFEST).exists():
-        return mf.read_manifest(folder)
+    if not (folder / mf.MANIFEST).exists():
+        mf.write_manifest(folder, _make(config, folder, plan, how))
+    shutil.rmtree(folder / "parts", ignore_errors=True)
+    return mf.read_manifest(folder)
+
+
+def _make(config: DataConfig, folder: Path, plan: str, how: Layout) -> mf.Manifest:
     sources = open_sources(config, folder / "derived")
-    job = _plan_job(config, folder, sources)
+    job = _plan_job(config, folder, sources, how)
     _pack_genome(config, folder / mf.GENOME, job.splits)
     units = [{"source": i, "chrom": c} for i, s in enumerate(sources) for c in s.fine.chromsizes]
     parts = _run("cut", "chrom", units, lambda unit: _cut_part(job, unit))
     shards = [{"split": split, "index": i} for split, n in job.num_shards.items() for i in range(n)]
     files = _run("shuffle", "shard", shards, lambda shard: _gather_shard(job, shard))
-    manifest = _manifest(job, plan, sources, parts, files)
-    mf.write_manifest(folder, manifest)
-    for path in job.parts.iterdir():
-        path.unlink()
-    job.parts.rmdir()
-    return manifest
+    return _manifest(job, plan, sources, parts, files)
 
 
 def plan_digest(config: DataConfig) -> str:
@@ -101,8 +103,7 @@ def _claim(folder: Path, plan: str, config: DataConfig) -> None:
     mf.write_json(note, {"plan": plan, "config": {k: str(v) for k, v in vars(config).items()}})
 
 
-def _plan_job(config: DataConfig, folder: Path, sources: list[Source]) -> _Job:
-    how = layout(config)
+def _plan_job(config: DataConfig, folder: Path, sources: list[Source], how: Layout) -> _Job:
     splits = assign(parse_split(config.split), sources[0].fine.chromsizes)
     planned: dict[SplitName, int] = {}
     for source in sources:
@@ -130,12 +131,15 @@ def _pack_genome(config: DataConfig, out: Path, splits: dict[str, SplitName]) ->
 def _run(
     name: str, unit: str, items: list[dict[str, Any]], work: Callable[[dict[str, Any]], Any]
 ) -> list[dict[str, Any]]:
-    """Run one Ray Data task per item, with a progress bar; return what they return."""
-    results = ray.data.from_items(items, override_num_blocks=len(items)).map(
-        lambda item: {"json": json.dumps(work(item))}
+    """Run one Ray Data task per item, with a progress bar; return what they return, in order."""
+    placed = [item | {"place": place} for place, item in enumerate(items)]
+    results = ray.data.from_items(placed, override_num_blocks=len(items)).map(
+        lambda item: {"place": item["place"], "json": json.dumps(work(item))}
     )
     bar = tqdm(results.iter_rows(), total=len(items), desc=name, unit=unit)
-    return [json.loads(row["json"]) for row in bar]
+    # Tasks end in any order; sums of floats and the order of shards must not depend on it.
+    done = {row["place"]: json.loads(row["json"]) for row in bar}
+    return [done[place] for place in range(len(items))]
 
 
 def _cut_part(job: _Job, unit: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +203,7 @@ def _gather_shard(job: _Job, shard: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shard_rows(job: _Job, split: str, index: int) -> Iterator[pa.Table]:
-    maps = ["fine", *map(coarse_name, job.config.coarse_bin_sizes)]
+    maps = ["fine", *map(mf.coarse_name, job.config.coarse_bin_sizes)]
     yield schema(maps).append(pa.field("key", pa.float64())).empty_table()
     for note in sorted(job.parts.glob("*.json")):
         record = json.loads(note.read_text())
@@ -212,12 +216,12 @@ def _manifest(
     job: _Job, plan: str, sources: list[Source], parts: list[dict[str, Any]], files: list[Any]
 ) -> mf.Manifest:
     config = job.config
-    infos = {s.name: _source_info(config, s, parts, i) for i, s in enumerate(sources)}
     if not any(part["rows"] for part in parts if part["split"] == "train"):
         raise UserError(
             f"no training window of {config.window_bins} bins is {config.min_usable:.0%} usable; "
             "take smaller windows, or check the map's weights"
         )
+    infos = {s.name: _source_info(config, s, parts, i) for i, s in enumerate(sources)}
     genome_length = sum(sources[0].fine.chromsizes.values())
     first = next(iter(infos.values()))
     dropped = pd.DataFrame(parts).groupby("split")["dropped"].sum()

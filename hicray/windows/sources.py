@@ -9,6 +9,7 @@ from pathlib import Path
 from hicray.config import DataConfig, UserError
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.thin import derive
+from hicray.windows.manifest import coarse_name
 
 logger = logging.getLogger(__name__)
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
@@ -32,11 +33,6 @@ class Source:
     def maps(self) -> dict[str, ContactMap]:
         """All maps by the name that shard columns use: fine, coarse_8000, ..."""
         return {"fine": self.fine} | {coarse_name(b): m for b, m in self.coarse.items()}
-
-
-def coarse_name(bin_size: int) -> str:
-    """Return how columns and curves of a coarse map are named."""
-    return f"coarse_{bin_size}"
 
 
 def source_names(contacts: tuple[str, ...]) -> list[str]:

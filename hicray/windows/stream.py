@@ -22,14 +22,15 @@ from jaxtyping import Int64
 
 from hicray.config import UserError
 from hicray.maps.bins import SplitName
-from hicray.windows.manifest import Manifest
-from hicray.windows.sources import coarse_name
+from hicray.windows.manifest import Manifest, coarse_name
 
 Item = TypeVar("Item")
 
 _KEYS = ["source", "chrom", "row_start", "col_start", "num_rows", "num_cols"]
 _STORE_SHARE = 0.4
 """Share of the object store that resident windows may take."""
+_MIXED_ROWS = 128
+"""Streamed windows are shuffled among so many neighbours."""
 
 
 def columns(coarse_bin_size: int) -> list[str]:
@@ -131,28 +132,26 @@ class Reader:
 
     def ordered(self, part: Slice) -> Iterator[pa.Table]:
         """Yield a slice in the order of the shards."""
-        yield from self._read(part, np.arange(self.windows.rows), np.arange(self._num_files()))
+        if isinstance(self.windows, Blocks):
+            yield from _from_blocks(self.windows, np.arange(part.start, part.end), self.batch)
+        else:
+            files = np.arange(len(self.windows.paths))
+            yield from _rebatched(_from_files(self.windows, files, part), self.batch)
 
     def shuffled(self, part: Slice, seed: int, epoch: int) -> Iterator[pa.Table]:
         """Yield a slice of an epoch's order.
 
-        Resident windows are permuted one by one. Streamed ones are permuted by shard and within
-        each table; they were shuffled over the whole genome when the shards were written.
+        Resident windows are permuted one by one. Streamed ones are permuted by shard and among
+        their neighbours; they were shuffled over the whole genome when the shards were written.
         """
-        rng = np.random.default_rng([seed, epoch])
-        order = epoch_order(self.windows.rows, seed, epoch)
-        yield from self._read(part, order, rng.permutation(self._num_files()))
-
-    def _num_files(self) -> int:
-        return len(self.windows.paths) if isinstance(self.windows, Files) else 0
-
-    def _read(
-        self, part: Slice, rows: Int64[np.ndarray, " rows"], files: Int64[np.ndarray, " files"]
-    ) -> Iterator[pa.Table]:
         if isinstance(self.windows, Blocks):
-            yield from _from_blocks(self.windows, rows[part.start : part.end], self.batch)
+            rows = epoch_order(self.windows.rows, seed, epoch)[part.start : part.end]
+            yield from _from_blocks(self.windows, rows, self.batch)
         else:
-            yield from _from_files(self.windows, files, part, self.batch)
+            rng = np.random.default_rng([seed, epoch])
+            tables = _from_files(self.windows, rng.permutation(len(self.windows.paths)), part)
+            mixed = (table.take(rng.permutation(table.num_rows)) for table in tables)
+            yield from _rebatched(mixed, self.batch)
 
 
 def _from_blocks(
@@ -169,7 +168,7 @@ def _from_blocks(
 
 
 def _from_files(
-    files: Files, order: Int64[np.ndarray, " files"], part: Slice, batch: int
+    files: Files, order: Int64[np.ndarray, " files"], part: Slice
 ) -> Iterator[pa.Table]:
     """Read only the shards that a slice touches, and trim the rows before and after it."""
     rows = np.asarray(files.rows_of)[order]
@@ -186,11 +185,17 @@ def _from_files(
     ).limit(int(skip + part.end - part.start))
     # Rows before the slice are read with it, since a shard is opened as a whole.
     left = int(skip)
-    rest: pa.Table | None = None
-    for table in data.iter_batches(batch_size=batch, batch_format="pyarrow"):
+    for table in data.iter_batches(batch_size=_MIXED_ROWS, batch_format="pyarrow"):
         kept = table.slice(min(left, table.num_rows))
         left -= table.num_rows - kept.num_rows
-        rest = kept if rest is None else pa.concat_tables([rest, kept])
+        yield kept
+
+
+def _rebatched(tables: Iterable[pa.Table], batch: int) -> Iterator[pa.Table]:
+    """Yield the same rows in tables of ``batch``; the last one may have fewer."""
+    rest: pa.Table | None = None
+    for table in tables:
+        rest = table if rest is None else pa.concat_tables([rest, table])
         while rest.num_rows >= batch:
             yield rest.slice(0, batch).combine_chunks()
             rest = rest.slice(batch)

@@ -1,0 +1,33 @@
+"""What the workers of one gap share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from hicray.maps.genome import PackedGenome
+from hicray.windows.batches import Collate
+from hicray.windows.manifest import Manifest
+from hicray.windows.stream import Windows
+
+
+@dataclass(frozen=True)
+class Data:
+    """Windows and genome by reference, so that it is small.
+
+    Attributes:
+        manifest: Of the shard set.
+        train: Training windows.
+        val: Validation windows.
+        genome: Reference of the packed genome; None where DNA is off.
+    """
+
+    manifest: Manifest
+    train: Windows
+    val: Windows
+    genome: Any = None
+
+    def collate(self, coarse_bin_size: int) -> Collate:
+        """Return the collate of one gap; reads the genome without copying it."""
+        genome: PackedGenome | None = None if self.genome is None else ray.get(self.genome)
+        return Collate(self.manifest, coarse_bin_size, genome)

@@ -1,0 +1,137 @@
+import bioframe
+import cooler
+import cooltools
+import numpy as np
+import pandas as pd
+import pytest
+
+from hicray.maps.contacts import open_map
+from hicray.maps.features import DecaySums, decay_sums, insulation, observed_over_expected
+from tests.shared_data import shared_data
+
+BIN = 8_000
+
+
+@pytest.fixture(scope="module")
+def yeast():
+    return open_map(str(shared_data("yeast_g1/scer_w303_g1.mcool")), BIN)
+
+
+@pytest.fixture(scope="module")
+def cooltools_expected(yeast):
+    sizes = pd.Series(dict(yeast.chromsizes))
+    view = bioframe.make_viewframe(sizes)
+    return cooltools.expected_cis(cooler.Cooler(yeast.uri), view, ignore_diags=0, smooth=False)
+
+
+@pytest.mark.parametrize("chrom", ["chrI", "chrIV", "chrXII"])
+def test_decay_equals_cooltools(yeast, cooltools_expected, chrom):
+    sums = decay_sums(yeast.band(chrom, yeast.num_bins(chrom)), yeast.weights(chrom))
+    truth = cooltools_expected.query("region1 == @chrom").sort_values("dist")
+    usable = truth["n_valid"].to_numpy() > 0
+    np.testing.assert_array_equal(sums.pixels, truth["n_valid"])
+    np.testing.assert_allclose(
+        sums.contacts[usable], truth["balanced.sum"][usable], rtol=1e-9, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        sums.expected()[usable], truth["balanced.avg"][usable], rtol=1e-9, atol=1e-12
+    )
+
+
+def test_decay_equals_a_loop_over_pixels(rng):
+    n, num_separations = 9, 12
+    matrix = np.triu(rng.poisson(5, (n, n)))
+    weights = rng.uniform(0.5, 2, n)
+    weights[[2, 7]] = np.nan
+    band = np.zeros((n, num_separations), dtype=np.int32)
+    contacts, pixels = np.zeros(num_separations), np.zeros(num_separations, dtype=int)
+    for i in range(n):
+        for j in range(i, n):
+            band[i, j - i] = matrix[i, j]
+            if np.isfinite(weights[i] * weights[j]):
+                contacts[j - i] += matrix[i, j] * weights[i] * weights[j]
+                pixels[j - i] += 1
+    sums = decay_sums(band, weights)
+    np.testing.assert_allclose(sums.contacts, contacts)
+    np.testing.assert_array_equal(sums.pixels, pixels)
+    np.testing.assert_array_equal(np.isnan(sums.expected()), pixels == 0)
+
+
+def test_sums_of_chromosomes_add(yeast):
+    first, second = (decay_sums(yeast.band(c, 20), yeast.weights(c)) for c in ("chrI", "chrII"))
+    both = first + second
+    np.testing.assert_allclose(both.contacts, first.contacts + second.contacts)
+    np.testing.assert_allclose(
+        both.expected(),
+        (first.expected() * first.pixels + second.expected() * second.pixels) / both.pixels,
+    )
+    with pytest.raises(TypeError):
+        first + (first.contacts,)
+
+
+def test_decay_of_the_expected_map_is_the_expected():
+    curve = 1.0 / np.arange(1, 7)
+    band = np.where(np.arange(30)[:, None] + np.arange(6) < 30, curve, 0)
+    np.testing.assert_allclose(decay_sums(band, np.ones(30)).expected(), curve)
+    empty = DecaySums(np.zeros(2), np.zeros(2, dtype=np.int64))
+    assert np.isnan(empty.expected()).all()
+
+
+@pytest.mark.parametrize("diagonal", [0, 3, -3, 40])
+def test_observed_over_expected_equals_a_double_loop(rng, diagonal):
+    window = rng.uniform(0, 9, (8, 11))
+    window[2] = np.nan
+    expected = rng.uniform(1, 5, 60)
+    expected[4], expected[5] = np.nan, 0
+    truth = np.full(window.shape, np.nan)
+    for i in range(window.shape[0]):
+        for j in range(window.shape[1]):
+            mean = expected[abs(j + diagonal - i)]
+            if mean > 0:
+                truth[i, j] = window[i, j] / mean
+    found = observed_over_expected(window, expected, diagonal=diagonal)
+    np.testing.assert_allclose(found, truth)
+    assert np.isnan(found[2]).all()
+
+
+def test_every_diagonal_of_observed_over_expected_means_one(yeast):
+    balanced = cooler.Cooler(yeast.uri).matrix(balance=True).fetch("chrIV")
+    expected = decay_sums(yeast.band("chrIV", len(balanced)), yeast.weights("chrIV")).expected()
+    ratios = observed_over_expected(balanced, expected, diagonal=0)
+    for s in (0, 1, 5, 50):
+        assert np.nanmean(np.diagonal(ratios, s)) == pytest.approx(1)
+
+
+def test_a_window_beyond_the_expected_is_refused():
+    window = np.ones((4, 4))
+    observed_over_expected(window, np.ones(7), diagonal=3)
+    with pytest.raises(ValueError, match="reaches 6 bins .* at least 7 separations"):
+        observed_over_expected(window, np.ones(6), diagonal=3)
+
+
+@pytest.fixture(scope="module")
+def insulated(yeast):
+    return insulation(yeast.uri, 10 * BIN)
+
+
+def test_insulation_equals_cooltools(yeast, insulated):
+    truth = cooltools.insulation(cooler.Cooler(yeast.uri), [10 * BIN], ignore_diags=2)
+    assert list(insulated) == ["chrom", "start", "end", "log2_insulation", "boundary_strength"]
+    for ours, theirs in (
+        ("log2_insulation", f"log2_insulation_score_{10 * BIN}"),
+        ("boundary_strength", f"boundary_strength_{10 * BIN}"),
+    ):
+        np.testing.assert_array_equal(insulated[ours], truth[theirs])
+
+
+def test_insulation_is_the_mean_of_a_diamond(yeast, insulated):
+    balanced = cooler.Cooler(yeast.uri).matrix(balance=True).fetch("chrIV")
+    n = np.arange(len(balanced))
+    balanced[np.abs(n - n[:, None]) < 2] = np.nan
+    means = np.full(len(balanced), np.nan)
+    for i in range(10, len(balanced) - 10):
+        means[i] = np.nanmean(balanced[i - 10 : i + 1, i : i + 11])
+    ours = insulated.query("chrom == 'chrIV'")["log2_insulation"].to_numpy()
+    level = np.log2(means) - ours
+    assert np.isfinite(level).sum() > 150
+    assert np.nanmax(level) - np.nanmin(level) < 1e-6

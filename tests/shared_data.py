@@ -1,0 +1,59 @@
+"""Files that several tests read: real ones that are not in the repository, and small made ones."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import cooler
+import numpy as np
+import pandas as pd
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def shared_data(relative: str) -> Path:
+    """Return a path below $HICRAY_DATA (or ../shared/data); skip the test where it is absent."""
+    path = Path(os.environ.get("HICRAY_DATA") or SHARED) / relative
+    if not path.exists():
+        pytest.skip(f"needs {path}; set HICRAY_DATA to its data folder", allow_module_level=True)
+    return path
+
+
+def write_fasta(path: Path, chromsizes: Mapping[str, int], width: int = 60) -> Path:
+    """Write random bases for each chromosome."""
+    rng = np.random.default_rng(1)
+    with path.open("w") as file:
+        for chrom, size in chromsizes.items():
+            bases = "".join(rng.choice(list("ACGT"), size))
+            file.write(f">{chrom}\n")
+            file.writelines(f"{bases[i : i + width]}\n" for i in range(0, size, width))
+    return path
+
+
+def write_map(
+    path: Path | str, chromsizes: Mapping[str, int], bin_size: int, weights: str = "", **options
+) -> str:
+    """Write a .cool of random cis and trans counts, with a column of ones for weights if named."""
+    rng = np.random.default_rng(2)
+    bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size)
+    if weights:
+        bins[weights] = 1.0
+    rows, cols = np.triu_indices(len(bins))
+    counts = rng.poisson(20 / (1 + cols - rows))
+    pixels = pd.DataFrame({"bin1_id": rows, "bin2_id": cols, "count": counts})
+    cooler.create_cooler(str(path), bins, pixels[counts > 0], ordered=True, **options)
+    return str(path)
+
+
+def write_holes(path: Path, chromsizes: Mapping[str, int]) -> Path:
+    """Write a FASTA of the given lengths whose bases are a hole on the disk, and its index."""
+    index, at = [], 0
+    with path.open("wb") as file:
+        for chrom, size in chromsizes.items():
+            at += file.write(f">{chrom}\n".encode())
+            index.append(f"{chrom}\t{size}\t{at}\t{size}\t{size + 1}\n")
+            at = file.seek(size, os.SEEK_CUR)
+            at += file.write(b"\n")
+    Path(f"{path}.fai").write_text("".join(index))
+    return path
