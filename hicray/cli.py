@@ -14,7 +14,7 @@ import tyro
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
 
-Flat = tyro.conf.OmitArgPrefixes
+Flat: Any = tyro.conf.OmitArgPrefixes
 
 
 @dataclass(frozen=True, kw_only=True)

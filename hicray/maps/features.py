@@ -77,7 +77,9 @@ def observed_over_expected(
             f"{len(expected) - 1}; compute it for at least {separation.max() + 1} separations"
         )
     mean = expected[separation]
-    return np.divide(window, mean, out=np.full_like(window, np.nan), where=mean > 0)
+    ratios: Float[np.ndarray, "rows cols"] = np.full_like(window, np.nan)
+    np.divide(window, mean, out=ratios, where=mean > 0)
+    return ratios
 
 
 def insulation(uri: str, window: int) -> pd.DataFrame:
@@ -96,4 +98,5 @@ def insulation(uri: str, window: int) -> pd.DataFrame:
         f"log2_insulation_score_{window}": "log2_insulation",
         f"boundary_strength_{window}": "boundary_strength",
     }
-    return table.rename(columns=names)[["chrom", "start", "end", *names.values()]]
+    named: pd.DataFrame = table.rename(columns=names)
+    return named[["chrom", "start", "end", *names.values()]]

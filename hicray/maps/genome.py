@@ -53,7 +53,8 @@ def encode(sequence: str) -> Codes:
 
 def reverse_complement(codes: Codes) -> Codes:
     """Return the codes of the other strand, read in its own direction."""
-    return _COMPLEMENT[codes[::-1]]
+    other: Codes = _COMPLEMENT[codes[::-1]]
+    return other
 
 
 def pack(codes: Codes) -> PackedSequence:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -187,7 +188,9 @@ class Store:
             inputs=Schema([_spec(tensor, name) for name, tensor in inputs.items()]),
             outputs=Schema([_spec(output, "enhanced")]),
         )
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+            # Said of tensors on the host, where it is of no consequence.
+            warnings.filterwarnings("ignore", message="No complete tensor found")
             info = mlflow.pytorch.log_model(
                 model,
                 name="model",

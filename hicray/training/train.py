@@ -208,8 +208,9 @@ class Loop:
 
     def _without_sync(self, moves: bool) -> AbstractContextManager[Any]:
         """Return a context in which gradients stay local until the optimizer moves."""
-        wrapped = isinstance(self.model, DistributedDataParallel)
-        return self.model.no_sync() if wrapped and not moves else nullcontext()
+        if isinstance(self.model, DistributedDataParallel) and not moves:
+            return self.model.no_sync()
+        return nullcontext()
 
     def _move(self, step: int, epoch: int) -> None:
         config = self.trial.train

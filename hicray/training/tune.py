@@ -20,6 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from hicray import cluster
 from hicray import config as cfg
+from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.training import track
 from hicray.training.data import Data
@@ -40,6 +41,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 logging.getLogger("ray.tune").setLevel(logging.ERROR)
 SSIM_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4)
 DEPTHS = (1, 2, 3, 4, 5, 6)
+SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
+"""The sets that a search may see."""
 FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")
 
 
@@ -107,11 +110,11 @@ def search(
     )
     genome: Any = None
     for size in manifest.coarse_bin_sizes:
-        sets = {s: open_windows(shards, manifest, s, size) for s in ("train", "val")}  # type: ignore[arg-type]  # literals
+        train, val = (open_windows(shards, manifest, split, size) for split in SEARCHED)
         for sequence in what.sequences:
             if sequence == "on" and genome is None:
                 genome = ray.put(read_packed(shards / GENOME))
-            data = Data(manifest, sets["train"], sets["val"], genome if sequence == "on" else None)
+            data = Data(manifest, train, val, genome if sequence == "on" else None)
             cell = Cell(size, sequence)
             folder = shards.parent / "trials"
             job = _CellJob(what, cell, data, folder, resources, store, parent)

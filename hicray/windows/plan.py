@@ -104,6 +104,7 @@ def usable_fraction(
     def share(axis: str) -> Float64[np.ndarray, " windows"]:
         first = np.minimum(windows[f"{axis}_start"].to_numpy() // bin_size, len(usable))
         last = np.minimum(first + window, len(usable))
-        return (before[last] - before[first]) / window
+        shares: Float64[np.ndarray, " windows"] = (before[last] - before[first]) / window
+        return shares
 
     return pd.Series(np.minimum(share("row"), share("col")), index=windows.index)

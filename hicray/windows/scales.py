@@ -111,7 +111,7 @@ def fine_pixels(
     """
 
     def per_bin(axis: Bool[Tensor, "batch bins"]) -> Float[Tensor, "batch bins"]:
-        return axis.unflatten(1, (-1, gap)).sum(-1).repeat_interleave(gap, dim=1).float()
+        return axis.reshape(len(axis), -1, gap).sum(-1).repeat_interleave(gap, dim=1).float()
 
     rows, cols = per_bin(exists[0]), per_bin(exists[1])
     square = rows[:, :, None] * cols[:, None, :]

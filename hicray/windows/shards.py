@@ -24,7 +24,7 @@ import ray.data
 from tqdm import tqdm
 
 from hicray.config import DataConfig, UserError, digest
-from hicray.maps.bins import SplitName, assign, parse_split
+from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, parse_split
 from hicray.maps.check import genome_names
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
@@ -241,7 +241,7 @@ def _manifest(
         genome={"path": str(config.genome), "fingerprint": fingerprint(config.genome)},
         sources=infos,
         shards=tuple(mf.ShardFile(**file) for file in files if file["rows"]),
-        dropped={split: int(n) for split, n in dropped.items()},
+        dropped={split: int(dropped.get(split, 0)) for split in SPLIT_NAMES},
     )
 
 

@@ -92,7 +92,7 @@ def _fits(manifest: Manifest, rows: int, coarse: int) -> bool:
     gap = coarse // manifest.fine_bin_size
     row_bytes = 4 * pixels * (1 + 1 / gap**2) + 16 * manifest.window_bins
     store = ray.cluster_resources().get("object_store_memory", 0)
-    return rows * row_bytes < _STORE_SHARE * store
+    return bool(rows * row_bytes < _STORE_SHARE * store)
 
 
 class Slice(NamedTuple):

@@ -99,19 +99,19 @@ def test_coarse_counts_are_block_sums_of_the_fine_upper_triangle(config, contact
 
 def test_weights_are_the_files_own_and_nan_past_the_end(config, contacts, tmp_path):
     rows, _ = rows_of(config, "chr1", tmp_path)
-    usable = np.zeros(200 + 4 * WINDOW, dtype=bool)
+    own = {
+        name: np.pad(own_weights(contacts, BIN * gap, "chr1"), (0, 200), constant_values=np.nan)
+        for name, gap in LEVELS.items()
+    }
     for b in range(200):
-        own = [own_weights(contacts, BIN * gap, "chr1")[b // gap] for gap in LEVELS.values()]
-        usable[b] = np.isfinite(own).all()
-    assert not usable[[7, 90, 198, 40, 41, 42, 43]].any()
+        if not all(np.isfinite(own[name][b // gap]) for name, gap in LEVELS.items()):
+            own["fine"][b] = np.nan
+    assert np.isnan(own["fine"][[7, 90, 198, 40, 41, 42, 43]]).all()
     for name, gap in LEVELS.items():
-        padded = np.pad(own_weights(contacts, BIN * gap, "chr1"), (0, 200), constant_values=np.nan)
-        if name == "fine":
-            padded = np.where(usable[: len(padded)], padded[: len(usable)], np.nan)
         for row in rows:
             for axis in ("row", "col"):
                 first = row[f"{axis}_start"] // (BIN * gap)
-                expected = padded[first : first + WINDOW // gap].astype(np.float32)
+                expected = own[name][first : first + WINDOW // gap].astype(np.float32)
                 np.testing.assert_array_equal(row[f"{name}_{axis}_weights"], expected)
 
 
@@ -195,7 +195,7 @@ def test_rows_of_a_real_map_are_the_files_own(tmp_path, chrom):
         max_distance=WINDOW * 2_000,
     )
     rows, chromosome = rows_of(config, chrom, tmp_path)
-    assert 0 < chromosome.usable.sum() < len(chromosome.usable)
+    assert chromosome.usable.any()
     for name, gap in (("fine", 1), ("coarse_4000", 2), ("coarse_8000", 4)):
         matrix, weights = dense(path, 2_000 * gap, chrom), own_weights(path, 2_000 * gap, chrom)
         weights = np.pad(weights, (0, 4 * WINDOW), constant_values=np.nan).astype(np.float32)

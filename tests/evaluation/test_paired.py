@@ -1,0 +1,60 @@
+"""The block bootstrap, against cases with a known answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hicray.evaluation.paired import MIN_BLOCKS, paired_difference
+
+
+def windows(values, groups=8):
+    per_group = len(values) // groups
+    return pd.DataFrame(
+        {
+            "group": np.repeat(np.arange(groups), per_group),
+            "row_start": np.tile(np.arange(per_group) * 1_000, groups),
+            "score": values,
+        }
+    )
+
+
+def test_a_constant_difference_has_no_spread():
+    base = windows(np.linspace(0, 1, 64))
+    found = paired_difference(base.assign(score=base["score"] + 0.1), base, "score")
+    assert found.mean == pytest.approx(0.1)
+    assert found.low == pytest.approx(0.1)
+    assert found.high == pytest.approx(0.1)
+    assert (found.windows, found.blocks) == (64, 16)
+
+
+def test_no_difference_has_an_interval_around_zero_most_of_the_time(rng):
+    covered = 0
+    for seed in range(60):
+        ours, theirs = (windows(rng.normal(size=160)) for _ in range(2))
+        found = paired_difference(ours, theirs, "score", seed=seed)
+        covered += found.low <= 0 <= found.high
+    assert 51 <= covered <= 60
+
+
+def test_neighbours_that_move_together_widen_the_interval(rng):
+    blocks = np.repeat(rng.normal(size=40), 4)
+    theirs = windows(np.zeros(160))
+    together = paired_difference(windows(blocks), theirs, "score")
+    apart = paired_difference(windows(rng.permutation(blocks)), theirs, "score")
+    assert together.high - together.low > 1.4 * (apart.high - apart.low)
+
+
+def test_too_few_windows_are_said_not_dressed_up():
+    few = windows(np.linspace(0, 1, 4), groups=2)
+    found = paired_difference(few, few, "score")
+    assert not found.judged
+    assert "too few windows to judge" in str(found)
+    assert str(MIN_BLOCKS) in str(found)
+
+
+def test_undefined_windows_are_left_out():
+    base = windows(np.zeros(64))
+    ours = base.assign(score=np.where(np.arange(64) == 3, np.nan, 0.2))
+    found = paired_difference(ours, base, "score")
+    assert found.windows == 63
+    assert found.mean == pytest.approx(0.2)

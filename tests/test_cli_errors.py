@@ -1,0 +1,321 @@
+"""What a user gets wrong: one sentence, exit code 2, nothing written, Ray never started."""
+
+import gzip
+import subprocess
+import sys
+
+import pytest
+
+from hicray import cluster
+from hicray.cli import main
+from tests.shared_data import shared_data, write_fasta, write_holes, write_map
+
+SIZES = {"chrA": 60_000, "chrB": 40_300, "chrC": 33_000}
+HG19 = {"20": 63_025_520, "21": 48_129_895, "22": 51_304_566}
+HG19_CHR = {f"chr{name}": size for name, size in HG19.items()}
+YEAST = ["--split", "val=chrII;test=chrVII"]
+ODD = {
+    "chromosight_scer_w303_g1_2kb_ORIGINAL.cool": {
+        "genome": "yeast",
+        "options": ["--fine-bin-size", "2000", "--split", "val=chr2;test=chr7"],
+        "says": "are not in",
+    },
+    "hicstuff_example_1kb_noweights.cool": {
+        "genome": {"chr": 1_222_000},
+        "options": ["--fine-bin-size", "1000", "--split", "val=chr;test=chr"],
+        "says": "has chromosome chr in both val and test",
+    },
+    "calder_hg38_chr21_22.50k_100k_250k.mcool": {
+        "genome": {"chr21": 46_709_983, "chr22": 50_818_468},
+        "options": "--fine-bin-size 50000 --coarse-bin-sizes 100000 200000".split()
+        + ["--split", "val=chr21;test=chr22"],
+        "says": "leaves no chromosome to train",
+    },
+    "4dn_test.multires.cool": {
+        "genome": HG19_CHR,
+        "options": [],
+        "says": "has no bins of 4,000 bp; it has 100,000, 200,000,",
+    },
+    "hic2cool_0.7.0_multi_res.mcool": {
+        "genome": HG19_CHR,
+        "options": "--fine-bin-size 1000000 --coarse-bin-sizes 2000000".split()
+        + ["--split", "train=20;val=21;test=22", "--window-bins", "32"],
+        "says": "only Juicer's divisive weights (KR, VC, VC_SQRT)",
+    },
+    "hicognition_bad_cooler.mcool": {"genome": SIZES, "options": [], "says": "is neither HDF5"},
+    "cooler_toy.symm.upper.var.cool": {"genome": SIZES, "options": [], "says": "variable size"},
+    "cooler_scool_test_file.scool": {"genome": SIZES, "options": [], "says": "choose one as"},
+    "hicstraw_test_chr22.5k_to_2.5M.hic": {
+        "genome": HG19,
+        "options": "--fine-bin-size 5000 --coarse-bin-sizes 10000 --match-chr".split()
+        + ["--split", "train=20;val=21;test=22"],
+        "says": "only Juicer's divisive weights (KR, VC, VC_SQRT)",
+    },
+}
+ODD_FASTA = {
+    "chrI_N_run_and_iupac.fa": "are not in",
+    "chrI_truncated.fa": "chrI is 230,218 bp",
+    "chrI_plain_gzip.fa.gz": "is plain gzip",
+    "chrI_ragged_lines.fa": "cannot be indexed",
+}
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """An empty working folder, from which Ray cannot start."""
+
+    def connect(*_args, **_options):
+        raise AssertionError("Ray was about to start")
+
+    monkeypatch.setattr(cluster, "connect", connect)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def hicray(work, monkeypatch, capsys):
+    """Run a command line; return exit code and the two outputs."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["hicray", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(hicray, work):
+    """Run a command line that must be refused; return its one sentence."""
+
+    def run(*words):
+        code, out, err = hicray(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith("hicray: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        assert not list(work.iterdir())
+        return err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Options of a map and a genome in which nothing is wrong."""
+    folder = tmp_path_factory.mktemp("files")
+    return {
+        "--contacts": write_map(folder / "map.cool", SIZES, 1_000, weights="weight"),
+        "--genome": write_fasta(folder / "genome.fa", SIZES),
+        "--fine-bin-size": 1_000,
+        "--coarse-bin-sizes": 2_000,
+        "--split": "val=chrB;test=chrC",
+        "--window-bins": 32,
+    }
+
+
+def words(options):
+    return [word for pair in options.items() for word in pair]
+
+
+def odd_genome(what, folder):
+    if what == "yeast":
+        return shared_data("yeast_g1/sacCer3.fa.gz")
+    return write_holes(folder / "genome.fa", what)
+
+
+def test_every_odd_file_has_a_case():
+    folder = shared_data("odd")
+    assert {p.name for p in folder.iterdir() if p.is_file()} - {"README.md", "PROVENANCE.tsv"} == {
+        *ODD
+    }
+    assert {p.name for p in (folder / "fasta").iterdir() if p.suffix != ".fai"} == {*ODD_FASTA}
+
+
+@pytest.mark.parametrize("verb", ["check", "prepare"])
+@pytest.mark.parametrize("name", ODD)
+def test_every_odd_map_is_one_sentence(refused, tmp_path, name, verb):
+    case, path = ODD[name], shared_data(f"odd/{name}")
+    genome = odd_genome(case["genome"], tmp_path)
+    said = refused(verb, "--contacts", path, "--genome", genome, *case["options"])
+    assert case["says"] in said
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_every_odd_map_with_defaults_is_one_sentence(refused, name):
+    path, genome = shared_data(f"odd/{name}"), shared_data("yeast_g1/sacCer3.fa.gz")
+    assert name in refused("check", "--contacts", path, "--genome", genome)
+
+
+@pytest.mark.parametrize("name", ODD_FASTA)
+def test_every_odd_genome_is_one_sentence(refused, tmp_path, name):
+    odd = shared_data(f"odd/fasta/{name}")
+    genome = tmp_path / name  # its index is written beside it
+    genome.write_bytes(odd.read_bytes())
+    contacts = shared_data("yeast_g1/scer_w303_g1.mcool")
+    split = "train=chrI;val=chrII;test=chrVII"
+    options = ["--fine-bin-size", "2000", "--split", YEAST[1]]
+    if ODD_FASTA[name].startswith("chrI "):  # the length of the one chromosome that is there
+        contacts = write_map(tmp_path / "chrI.cool", {**SIZES, "chrI": 230_218}, 5_000, "weight")
+        with genome.open("a") as file:
+            file.write("".join(f">{chrom}\n{'A' * size}\n" for chrom, size in SIZES.items()))
+        split = "train=chrI;val=chrA;test=chrB"
+        options = f"--fine-bin-size 5000 --split {split} --window-bins 8".split()
+        options += ["--coarse-bin-sizes", "10000"]
+    said = refused("check", "--contacts", contacts, "--genome", genome, *options)
+    assert ODD_FASTA[name] in said
+
+
+def plain_gzip(folder):
+    path = folder / "genome.fa.gz"
+    path.write_bytes(gzip.compress(b">chrA\nACGT\n"))
+    return {"--genome": path}
+
+
+def ragged(folder):
+    path = folder / "genome.fa"
+    path.write_text(">chrA\nACGT\nAC\nACGT\n")
+    return {"--genome": path}
+
+
+def text(folder):
+    (folder / "map.mcool").write_text("no HDF5")
+    return {"--contacts": folder / "map.mcool"}
+
+
+def bare_names(folder):
+    sizes = {chrom.removeprefix("chr"): size for chrom, size in SIZES.items()}
+    return {"--genome": write_fasta(folder / "genome.fa", sizes)}
+
+
+def other_lengths(folder):
+    return {"--genome": write_fasta(folder / "genome.fa", SIZES | {"chrB": 40_000})}
+
+
+def other_names(folder):
+    return {"--genome": write_fasta(folder / "genome.fa", {"chrA": SIZES["chrA"]})}
+
+
+def unweighted(folder):
+    return {"--contacts": write_map(folder / "map.cool", SIZES, 1_000)}
+
+
+def divisive(folder):
+    return {"--contacts": write_map(folder / "map.cool", SIZES, 1_000, weights="KR")}
+
+
+MISTAKES = {
+    "no map": (lambda _: {"--contacts": "a.mcool"}, "a.mcool does not exist"),
+    "no genome": (lambda _: {"--genome": "a.fa"}, "a.fa does not exist"),
+    "not HDF5": (text, "is neither HDF5"),
+    "no resolution": (lambda _: {"--fine-bin-size": 500}, "it has 1,000: choose one"),
+    "no multiple": (lambda _: {"--coarse-bin-sizes": 1_500}, "give a multiple, such as 2,000"),
+    "other names": (other_names, "chromosomes chrB, chrC of"),
+    "other lengths": (other_lengths, "chrB is 40,300 bp"),
+    "chr": (bare_names, "--match-chr"),
+    "no weights": (unweighted, "--raw"),
+    "divisive weights": (divisive, "--weights KR"),
+    "small map": (lambda _: {"--window-bins": 64}, "a window needs 45 of 64"),
+    "absent chromosome": (lambda _: {"--split": "val=chrB;test=chr7"}, "chr7 is not in the map"),
+    "unknown split": (lambda _: {"--split": "nonsense"}, "name one of orca"),
+    "plain gzip": (plain_gzip, "bgzip"),
+    "ragged": (ragged, "seqkit"),
+}
+
+
+@pytest.mark.parametrize("verb", ["check", "prepare"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_every_mistake_is_one_sentence(refused, files, tmp_path, mistake, verb):
+    make, says = MISTAKES[mistake]
+    assert says in refused(verb, *words(files | make(tmp_path)))
+
+
+def test_prepare_leaves_its_storage_unmade_when_it_refuses(refused, files, tmp_path):
+    storage = tmp_path / "storage"
+    refused("prepare", *words(files | {"--split": "nonsense", "--storage": storage}))
+    assert not storage.exists()
+
+
+def test_a_storage_that_is_a_URI_is_refused(refused, files):
+    said = refused("prepare", *words(files | {"--storage": "s3://bucket/run"}))
+    assert "s3://bucket/run is a URI; give a folder" in said
+
+
+@pytest.mark.parametrize("verb", ["check", "train"])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--encoder", "frozen"], "--encoder frozen needs published weights"),
+        (["--encoder", "tuned", "--encoder-weights", "a.pth"], "a.pth do not exist"),
+        (["--encoder-weights", "a.pth"], "--encoder scratch would not use"),
+    ],
+)
+def test_an_encoder_without_its_weights_is_one_sentence(refused, files, verb, options, says):
+    assert says in refused(verb, *words(files), *options)
+
+
+def test_checking_nothing_is_one_sentence(refused):
+    assert "give both --contacts MAP and --genome FASTA" in refused("check")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["bogus"],
+        ["check", "--bogus"],
+        ["check", "--bogus", "1"],
+        ["check", "--fine-bin-size", "4kb"],
+        ["check", "--encoder", "melted"],
+        ["prepare", "--depth", "3"],
+        ["train", "--epochs"],
+        ["simulate"],
+    ],
+)
+def test_options_that_do_not_parse_exit_with_2(hicray, work, arguments):
+    code, out, err = hicray(*arguments)
+    assert (code, out) == (2, "")
+    assert err
+    assert "Traceback" not in err
+    assert not list(work.iterdir())
+
+
+def test_a_real_map_passes_and_is_described(hicray, work):
+    contacts = shared_data("yeast_g1/scer_w303_g1.mcool")
+    genome = shared_data("yeast_g1/sacCer3.fa.gz")
+    code, out, err = hicray("check", "--contacts", contacts, "--genome", genome, *YEAST)
+    assert (code, err) == (0, "")
+    assert f"{genome}: 17 sequences, 12,157,105 bp" in out
+    assert "bins of 2,000, 4,000, 8,000, 16,000 bp" in out
+    assert "test: chrVII, 1,090,940 bp" in out
+    assert not list(work.iterdir())
+
+
+def test_a_map_in_which_nothing_is_wrong_passes(hicray, files):
+    code, out, err = hicray("check", *words(files))
+    assert (code, err) == (0, "")
+    assert "no bins of 2,000 bp: will be summed from 1,000 bp" in out
+    assert out.endswith("nothing is wrong with them\n")
+
+
+def test_a_process_of_its_own_says_no_more_than_the_sentence(files, tmp_path):
+    arguments = ["check", *words(files | {"--contacts": "a.mcool"})]
+    done = subprocess.run(
+        [sys.executable, "-c", "from hicray.cli import main; main()", *map(str, arguments)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "hicray: contact map a.mcool does not exist; give a .mcool, .cool or .hic file\n"
+    )
+    assert not list(tmp_path.iterdir())

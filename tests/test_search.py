@@ -1,0 +1,120 @@
+"""The main job with real parts: a search in its own process, killed halfway, and run again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow.pytorch
+import pytest
+
+from hicray.maps.simulate import Simulation
+from hicray.training.track import Store, default_uri
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = ROOT / "experiments" / "tune_encoder.py"
+EPOCHS = 3
+
+
+def command(simulation: Simulation, storage: Path) -> list[str]:
+    options = {
+        "--contacts": str(simulation.contacts[0]),
+        "--genome": str(simulation.genome),
+        "--fine-bin-size": "128",
+        "--coarse-bin-sizes": "512",
+        "--window-bins": "64",
+        "--split": "val=chr5;test=chr6",
+        "--storage": str(storage),
+        "--trials": "1",
+        "--epochs": str(EPOCHS),
+        "--batch-size": "8",
+        "--accumulate": "1",
+        "--learning-rate": "1e-3",
+        "--depth": "1",
+    }
+    return [sys.executable, str(PROGRAM), *(word for pair in options.items() for word in pair)]
+
+
+def checkpoints(storage: Path, arm: str) -> list[Path]:
+    return sorted(storage.glob(f"trials/{arm}-*/checkpoint_*/trial.json"))
+
+
+def histories(storage: Path) -> dict[str, list[dict[str, float]]]:
+    """Return the longest history of every trial."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for path in storage.glob("trials/*/checkpoint_*/trial.json"):
+        history = json.loads(path.read_text())["history"]
+        name = path.parent.parent.name
+        found[name] = max(found.get(name, []), history, key=len)
+    return found
+
+
+@pytest.fixture(scope="module")
+def searched(tiny_simulation: Simulation, tmp_path_factory) -> tuple[Path, str]:
+    """Kill a search in its second cell, then run it again to its end."""
+    storage = tmp_path_factory.mktemp("search") / "storage"
+    words = command(tiny_simulation, storage)
+    with subprocess.Popen(words, start_new_session=True, stderr=subprocess.DEVNULL) as first:
+        deadline = time.monotonic() + 240
+        while not checkpoints(storage, "seq") and time.monotonic() < deadline:
+            assert first.poll() is None, "the search ended before it could be killed"
+            time.sleep(0.2)
+        os.killpg(first.pid, signal.SIGKILL)
+    finished = {path: path.stat().st_mtime for path in checkpoints(storage, "noseq")}
+    again = subprocess.run(words, capture_output=True, text=True, check=False, timeout=400)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert finished == {path: path.stat().st_mtime for path in checkpoints(storage, "noseq")}
+    return storage, again.stdout
+
+
+def test_the_search_ends_with_the_table_and_the_mlflow_line(searched):
+    _, output = searched
+    for row in ("upsampled coarse", "distance only", "coarse O/E x fine expected", "noseq", "seq"):
+        assert f"| {row}" in output
+    assert "512->128 bp, test (n = " in output
+    assert output.rstrip().splitlines()[-1].startswith("mlflow ui --backend-store-uri sqlite:///")
+
+
+def test_every_trial_has_every_epoch_once(searched):
+    storage, _ = searched
+    for history in histories(storage).values():
+        assert [metrics["epoch"] for metrics in history] == list(range(1, EPOCHS + 1))
+
+
+def test_mlflow_shows_each_trial_once_with_an_unbroken_axis(searched):
+    storage, _ = searched
+    store = Store(default_uri(storage), storage)
+    runs = store.trials(store.last_search().run_id)
+    assert sorted(run.tags["sequence"] for run in runs) == ["noseq", "seq"]
+    for run in runs:
+        steps = [m.step for m in store.client.get_metric_history(run.run_id, "val_loss")]
+        assert steps == list(range(1, EPOCHS + 1))
+        assert run.tags["gap"] == "512->128"
+        assert {"dataset", "mlflow.source.git.commit", "checkpoint"} <= run.tags.keys()
+        assert run.params["model.depth"] == "1"
+        assert len(run.metrics) < 50
+        assert store.client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_the_best_checkpoint_of_each_cell_opens_as_a_model(searched):
+    storage, _ = searched
+    store = Store(default_uri(storage), storage)
+    runs = store.trials(store.last_search().run_id)
+    for run in runs:
+        assert callable(mlflow.pytorch.load_model(run.tags["model"]))
+        names = {item.path for item in store.client.list_artifacts(run.run_id)}
+        assert {"loss_curves.png", "maps.png"} <= names
+
+
+def test_the_interrupted_trial_ends_as_an_undisturbed_one_would(searched, tiny_simulation, tmp_path):
+    storage, _ = searched
+    words = command(tiny_simulation, tmp_path / "undisturbed")
+    subprocess.run(words, capture_output=True, check=True, timeout=400)
+    times = ("seconds", "data_wait_fraction")
+    for name, history in histories(tmp_path / "undisturbed").items():
+        expected = [{k: v for k, v in epoch.items() if k not in times} for epoch in history]
+        found = histories(storage)[name]
+        assert [{k: v for k, v in epoch.items() if k not in times} for epoch in found] == expected

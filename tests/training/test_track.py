@@ -1,0 +1,95 @@
+"""Runs in a real MLflow store: found again, never doubled; models that open without pickle."""
+
+from pathlib import Path
+
+import mlflow
+import mlflow.pytorch
+import pytest
+import torch
+
+from hicray.config import ModelConfig, UserError
+from hicray.figures import loss_curves
+from hicray.model.enhancer import Enhancer
+from hicray.training.track import SEARCH, TRIAL, Store, default_uri, ui_command
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    folder = tmp_path_factory.mktemp("store")
+    return Store(default_uri(folder), folder / "artifacts")
+
+
+def test_a_run_is_found_again_by_its_name(store):
+    first = store.find_or_start(SEARCH, "search-a", {"x": 1}, {"dataset": "d"})
+    again = store.find_or_start(SEARCH, "search-a", {"x": 1}, {"dataset": "d"})
+    other = store.find_or_start(SEARCH, "search-b", {"x": 1}, {"dataset": "d"})
+    assert first == again != other
+
+
+def test_the_same_trial_of_two_searches_is_two_runs(store):
+    parents = [store.find_or_start(SEARCH, f"parent-{i}", {}, {}) for i in range(2)]
+    runs = {
+        store.find_or_start(TRIAL, "seq-1", {}, {"mlflow.parentRunId": parent})
+        for parent in parents
+    }
+    assert len(runs) == 2
+    assert [run.run_id for run in store.trials(parents[0])][0] in runs
+
+
+def test_metrics_keep_their_epoch_as_step(store):
+    run = store.find_or_start(TRIAL, "steps", {}, {})
+    for epoch, value in ((1, 0.5), (2, 0.25)):
+        store.log(run, {"val_loss": value, "note": "text", "flag": True}, epoch)
+    assert store.last_step(run, "val_loss") == 2
+    assert store.curve(run, "val_loss") == [0.5, 0.25]
+    assert set(store.run(run).metrics) == {"val_loss"}
+
+
+def test_figures_and_texts_are_kept(store):
+    run = store.find_or_start(TRIAL, "figures", {}, {})
+    store.figure(run, loss_curves({"a": {"train": [2.0, 1.0]}}), "loss_curves.png")
+    store.text(run, "table", "compare.md")
+    names = {item.path for item in store.client.list_artifacts(run)}
+    assert names == {"loss_curves.png", "compare.md"}
+
+
+@pytest.mark.parametrize("sequence", ["off", "on"])
+def test_a_logged_model_opens_and_predicts_the_same(store, sequence):
+    config = ModelConfig(sequence=sequence, depth=1, dna_channels=8)
+    model = Enhancer(config, window_bins=32, bin_size=16).eval()
+    inputs = {
+        "image": torch.rand(2, 3, 32, 32),
+        "total_reads": torch.tensor([1e6, 2e6]),
+        "base": torch.rand(2, 32, 32),
+        "diagonal": torch.zeros(2, dtype=torch.int64),
+    }
+    if sequence == "on":
+        inputs["row_bases"] = torch.randint(0, 5, (2, 32 * 16)).to(torch.uint8)
+    torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
+    run = store.find_or_start(TRIAL, f"model-{sequence}", {}, {})
+    uri = store.model(run, model, inputs)
+    opened = mlflow.pytorch.load_model(uri)
+    signature = mlflow.models.get_model_info(uri).signature
+    assert [spec.name for spec in signature.inputs] == list(inputs)
+    three = {name: torch.cat([value, value[:1]]) for name, value in inputs.items()}
+    with torch.no_grad():
+        assert torch.allclose(opened(*three.values()), model(**three), atol=1e-5)
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pth")]
+
+
+def test_an_outage_costs_records_and_is_counted(tmp_path, caplog):
+    gone = Store("http://127.0.0.1:9", tmp_path)
+    with gone.forgiving():
+        gone.log("run", {"x": 1.0}, 1)
+    assert gone.lost == 1
+    assert "did not take a record" in caplog.text
+
+
+def test_a_store_that_does_not_answer_is_said_in_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="check --tracking-uri"):
+        Store("http://127.0.0.1:9", tmp_path).experiment()
+
+
+def test_the_browse_line_names_the_store(tmp_path):
+    assert ui_command(default_uri(tmp_path)).startswith("mlflow ui --backend-store-uri sqlite:///")

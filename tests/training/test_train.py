@@ -1,0 +1,180 @@
+"""The worker loop without Ray: learning, determinism, resuming, workers that add up."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
+from hicray.maps.genome import read_packed
+from hicray.maps.simulate import Simulation
+from hicray.model.hicfoundation import build
+from hicray.training import checkpoint
+from hicray.training.checkpoint import Progress
+from hicray.training.metrics import SCORES, Scored, Sums
+from hicray.training.train import Loop, Place, learning_rate, make_optimizer
+from hicray.windows.batches import Collate
+from hicray.windows.manifest import GENOME, Manifest
+from hicray.windows.shards import prepare
+from hicray.windows.stream import Blocks, Reader, columns, open_windows, train_slice, whole_slice
+
+COARSE = 512
+TRIAL = TrialConfig(
+    coarse_bin_size=COARSE,
+    model=ModelConfig(preset="tiny", depth=1, dna_channels=8),
+    train=TrainConfig(epochs=2, batch_size=8, accumulate=2, learning_rate=1e-3),
+)
+
+
+@pytest.fixture(scope="session")
+def shards(tiny_simulation: Simulation, tmp_path_factory, local_ray) -> tuple[Path, Manifest]:
+    folder = tmp_path_factory.mktemp("shards")
+    config = DataConfig(
+        contacts=tuple(map(str, tiny_simulation.contacts)),
+        genome=str(tiny_simulation.genome),
+        fine_bin_size=128,
+        coarse_bin_sizes=(256, 512),
+        window_bins=64,
+        split="val=chr5;test=chr6",
+    )
+    return folder, prepare(config, folder)
+
+
+class LocalData:
+    """As the trainer's, with the genome at hand instead of in the object store."""
+
+    def __init__(self, folder: Path, manifest: Manifest, dna: bool = True) -> None:
+        self.manifest = manifest
+        self.train = open_windows(folder, manifest, "train", COARSE)
+        self.val = open_windows(folder, manifest, "val", COARSE)
+        self.genome = read_packed(folder / GENOME) if dna else None
+
+    def collate(self, coarse_bin_size: int) -> Collate:
+        return Collate(self.manifest, coarse_bin_size, self.genome)
+
+
+def make_loop(data, trial=TRIAL, rank=0, workers=1):
+    torch.manual_seed(trial.train.seed)
+    manifest = data.manifest
+    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    place = Place(rank, workers, torch.device("cpu"))
+    return Loop(trial, data, place, model, make_optimizer(model, trial))
+
+
+@pytest.fixture(scope="module")
+def data(shards):
+    return LocalData(*shards)
+
+
+def without_times(metrics):
+    return {k: v for k, v in metrics.items() if k not in ("seconds", "data_wait_fraction")}
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing():
+    rates = [learning_rate(1.0, 0.1, step, 100) for step in range(100)]
+    assert rates[9] == 1.0
+    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
+    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert rates[-1] < 1e-3
+
+
+def test_training_lowers_the_loss(data):
+    trial = replace(TRIAL, train=replace(TRIAL.train, epochs=3))
+    loop = make_loop(data, trial)
+    losses = [loop.epoch(epoch)["val_loss"] for epoch in range(3)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_same_seed_gives_identical_losses(data):
+    first, second = (make_loop(data).epoch(0) for _ in range(2))
+    assert without_times(first) == without_times(second)
+
+
+def test_a_resumed_run_ends_where_an_undisturbed_one_does(data, tmp_path):
+    whole = make_loop(data)
+    whole.epoch(0)
+    expected = whole.epoch(1)
+    first = make_loop(data)
+    history = [first.epoch(0)]
+    checkpoint.save(tmp_path, first.bare, first.optimizer, Progress(TRIAL, "plan", history))
+    again = make_loop(data)
+    progress = checkpoint.read_progress(tmp_path)
+    assert progress == Progress(TRIAL, "plan", history)
+    checkpoint.load_weights(tmp_path, again.bare)
+    checkpoint.load_optimizer(tmp_path, again.optimizer)
+    assert without_times(again.epoch(progress.epoch)) == without_times(expected)
+    for ours, theirs in zip(again.bare.parameters(), whole.bare.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_validation_does_not_depend_on_the_number_of_workers(data, workers):
+    alone = make_loop(data)
+    alone.bare.head.pixels.out.weight.data.normal_(std=0.05)
+    one, _ = alone.validate()
+    loops = [make_loop(data, rank=rank, workers=workers) for rank in range(workers)]
+    dealt = []
+    for loop in loops:
+        loop.bare.load_state_dict(alone.bare.state_dict())
+        loop.bare.eval()
+        scored = loop._scored()
+        with torch.no_grad():
+            for batch in loop.batches(loop.val_reader, loop.val_part):
+                prediction = loop.bare(**batch.inputs())
+                scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
+        dealt.append(scored)
+    assert merged_means(dealt, alone) == pytest.approx(
+        {name: one[name] for name in SCORES}, abs=1e-6
+    )
+
+
+def merged_means(dealt: list[Scored], loop: Loop):
+    decays = torch.stack([scored.decays() for scored in dealt]).sum(0)
+    fixed, eps = loop.collate.fine_expected, loop.collate.scale.eps
+    sums = [Sums.of(scored.scores(decays, fixed, eps)) for scored in dealt]
+    total = sum(sums[1:], start=sums[0])
+    assert total.windows == loop.val_reader.windows.rows
+    return total.means()
+
+
+def test_no_window_is_dropped_but_the_last_of_an_epoch(data):
+    for workers in (1, 2, 3):
+        loop = make_loop(data, workers=workers)
+        assert 0 <= loop.dropped < workers * TRIAL.train.batch_size
+
+
+def test_a_checkpoint_holds_no_code(data, tmp_path):
+    loop = make_loop(data)
+    checkpoint.save(tmp_path, loop.bare, loop.optimizer, Progress(TRIAL, "plan", []))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "weights.safetensors",
+        "optimizer.pt",
+        "trial.json",
+    }
+    torch.load(tmp_path / "optimizer.pt", weights_only=True)
+
+
+def test_a_noseq_loop_reads_no_bases(shards):
+    trial = replace(TRIAL, model=replace(TRIAL.model, sequence="off"))
+    data = LocalData(*shards, dna=False)
+    loop = make_loop(data, trial)
+    batch = next(loop.batches(loop.val_reader, loop.val_part))
+    assert batch.row_bases is None
+    assert np.isfinite(loop.epoch(0)["val_loss"])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data):
+    loop = make_loop(data)
+    loop.bare.head.pixels.out.bias.data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="lower --learning-rate"):
+        loop.epoch(0)
+
+
+def test_blocks_read_what_the_shards_hold(data):
+    assert isinstance(data.train, Blocks)
+    assert data.train.rows == data.manifest.num_windows("train")
+    table = next(Reader(data.train, 5).ordered(whole_slice(data.train.rows, 0, 1)))
+    assert table.column_names == columns(COARSE)
+    assert train_slice(data.train.rows, 0, 1, 8).start == 0
