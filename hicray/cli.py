@@ -115,8 +115,10 @@ def tune_from_command_line(arguments: Sequence[str] | None = None) -> None:
 def check(data: DataConfig, model: ModelConfig) -> None:
     """Say what is wrong with maps, genome and split before hours are spent."""
     from hicray.maps.check import check_data, check_model
+    from hicray.windows.plan import layout
 
     check_model(model)
+    layout(data)
     say(*check_data(data), "nothing is wrong with them")
 
 
@@ -174,13 +176,15 @@ def compare(storage: Path, tracking_uri: str = "", search: str | None = None) ->
 
 def search_cells(options: Tune, arms: tuple[Any, ...]) -> Path:
     """Prepare and search the given arms at every gap; return the storage folder."""
-    from hicray import cluster
     from hicray.maps.check import check_model
-    from hicray.training.trial import Resources
-    from hicray.training.tune import SearchConfig, search
 
     check_model(options.model)
     data, storage = _resolve(options.data, options.run)
+    # What takes seconds to import comes after what can be refused at once.
+    from hicray import cluster
+    from hicray.training.trial import Resources
+    from hicray.training.tune import SearchConfig, search
+
     run = options.run
     cluster.connect(num_cpus=int(run.workers * run.cpus_per_worker) + 1)
     resources = Resources(run.workers, run.use_gpu, run.cpus_per_worker)
@@ -202,7 +206,9 @@ def search_cells(options: Tune, arms: tuple[Any, ...]) -> Path:
 def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:
     """Check the data set, simulating one where no map is given, and name its storage."""
     from hicray.maps.check import check_data
+    from hicray.windows.plan import layout
 
+    layout(data)
     if "://" in run.storage:
         raise UserError(f"--storage {run.storage} is a URI; give a folder that all nodes see")
     simulated = not data.contacts and not data.genome

@@ -13,48 +13,43 @@ from tests.shared_data import shared_data, write_fasta, write_holes, write_map
 SIZES = {"chrA": 60_000, "chrB": 40_300, "chrC": 33_000}
 HG19 = {"20": 63_025_520, "21": 48_129_895, "22": 51_304_566}
 HG19_CHR = {f"chr{name}": size for name, size in HG19.items()}
-YEAST = ["--split", "val=chrII;test=chrVII"]
-ODD = {
-    "chromosight_scer_w303_g1_2kb_ORIGINAL.cool": {
-        "genome": "yeast",
-        "options": ["--fine-bin-size", "2000", "--split", "val=chr2;test=chr7"],
-        "says": "are not in",
-    },
-    "hicstuff_example_1kb_noweights.cool": {
-        "genome": {"chr": 1_222_000},
-        "options": ["--fine-bin-size", "1000", "--split", "val=chr;test=chr"],
-        "says": "has chromosome chr in both val and test",
-    },
-    "calder_hg38_chr21_22.50k_100k_250k.mcool": {
-        "genome": {"chr21": 46_709_983, "chr22": 50_818_468},
-        "options": "--fine-bin-size 50000 --coarse-bin-sizes 100000 200000".split()
-        + ["--split", "val=chr21;test=chr22"],
-        "says": "leaves no chromosome to train",
-    },
-    "4dn_test.multires.cool": {
-        "genome": HG19_CHR,
-        "options": [],
-        "says": "has no bins of 4,000 bp; it has 100,000, 200,000,",
-    },
-    "hic2cool_0.7.0_multi_res.mcool": {
-        "genome": HG19_CHR,
-        "options": "--fine-bin-size 1000000 --coarse-bin-sizes 2000000".split()
-        + ["--split", "train=20;val=21;test=22", "--window-bins", "32"],
-        "says": "only Juicer's divisive weights (KR, VC, VC_SQRT)",
-    },
-    "hicognition_bad_cooler.mcool": {"genome": SIZES, "options": [], "says": "is neither HDF5"},
-    "cooler_toy.symm.upper.var.cool": {"genome": SIZES, "options": [], "says": "variable size"},
-    "cooler_scool_test_file.scool": {"genome": SIZES, "options": [], "says": "choose one as"},
-    "hicstraw_test_chr22.5k_to_2.5M.hic": {
-        "genome": HG19,
-        "options": "--fine-bin-size 5000 --coarse-bin-sizes 10000 --match-chr".split()
-        + ["--split", "train=20;val=21;test=22"],
-        "says": "only Juicer's divisive weights (KR, VC, VC_SQRT)",
-    },
+YEAST = "--fine-bin-size 2000 --split val=chrII;test=chrVII"
+JUICER = "only Juicer's divisive weights (KR, VC, VC_SQRT)"
+ODD = {  # file: sizes of a genome that suits it, options, what is said
+    "chromosight_scer_w303_g1_2kb_ORIGINAL.cool": (
+        {"chrI": 230_218, "chrII": 813_184},
+        "--fine-bin-size 2000 --split val=chr2;test=chr7",
+        "are not in",
+    ),
+    "hicstuff_example_1kb_noweights.cool": (
+        {"chr": 1_222_000},
+        "--fine-bin-size 1000 --split val=chr;test=chr",
+        "has chromosome chr in both val and test",
+    ),
+    "calder_hg38_chr21_22.50k_100k_250k.mcool": (
+        {"chr21": 46_709_983, "chr22": 50_818_468},
+        "--fine-bin-size 50000 --coarse-bin-sizes 100000 200000 --split val=chr21;test=chr22",
+        "leaves no chromosome to train",
+    ),
+    "4dn_test.multires.cool": (HG19_CHR, "", "has no bins of 4,000 bp; it has 100,000, 200,000,"),
+    "hic2cool_0.7.0_multi_res.mcool": (
+        HG19_CHR,
+        "--fine-bin-size 1000000 --coarse-bin-sizes 2000000 --window-bins 32 "
+        "--split train=20;val=21;test=22",
+        JUICER,
+    ),
+    "hicognition_bad_cooler.mcool": (SIZES, "", "is neither HDF5"),
+    "cooler_toy.symm.upper.var.cool": (SIZES, "", "variable size"),
+    "cooler_scool_test_file.scool": (SIZES, "", "choose one as"),
+    "hicstraw_test_chr22.5k_to_2.5M.hic": (
+        HG19,
+        "--fine-bin-size 5000 --coarse-bin-sizes 10000 --split train=20;val=21;test=22",
+        JUICER,
+    ),
 }
 ODD_FASTA = {
-    "chrI_N_run_and_iupac.fa": "are not in",
-    "chrI_truncated.fa": "chrI is 230,218 bp",
+    "chrI_N_run_and_iupac.fa": "chromosomes chrII, chrIII,",
+    "chrI_truncated.fa": "chromosomes chrII, chrIII,",
     "chrI_plain_gzip.fa.gz": "is plain gzip",
     "chrI_ragged_lines.fa": "cannot be indexed",
 }
@@ -124,27 +119,19 @@ def words(options):
     return [word for pair in options.items() for word in pair]
 
 
-def odd_genome(what, folder):
-    if what == "yeast":
-        return shared_data("yeast_g1/sacCer3.fa.gz")
-    return write_holes(folder / "genome.fa", what)
-
-
 def test_every_odd_file_has_a_case():
     folder = shared_data("odd")
-    assert {p.name for p in folder.iterdir() if p.is_file()} - {"README.md", "PROVENANCE.tsv"} == {
-        *ODD
-    }
-    assert {p.name for p in (folder / "fasta").iterdir() if p.suffix != ".fai"} == {*ODD_FASTA}
+    maps = {path.name for path in folder.iterdir() if path.suffix not in ("", ".md", ".tsv")}
+    assert maps == set(ODD)
+    assert {path.name for path in folder.glob("fasta/*") if path.suffix != ".fai"} == set(ODD_FASTA)
 
 
 @pytest.mark.parametrize("verb", ["check", "prepare"])
 @pytest.mark.parametrize("name", ODD)
 def test_every_odd_map_is_one_sentence(refused, tmp_path, name, verb):
-    case, path = ODD[name], shared_data(f"odd/{name}")
-    genome = odd_genome(case["genome"], tmp_path)
-    said = refused(verb, "--contacts", path, "--genome", genome, *case["options"])
-    assert case["says"] in said
+    sizes, options, says = ODD[name]
+    path, genome = shared_data(f"odd/{name}"), write_holes(tmp_path / "genome.fa", sizes)
+    assert says in refused(verb, "--contacts", path, "--genome", genome, *options.split())
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -153,23 +140,35 @@ def test_every_odd_map_with_defaults_is_one_sentence(refused, name):
     assert name in refused("check", "--contacts", path, "--genome", genome)
 
 
+@pytest.fixture
+def odd_genome(tmp_path):
+    """Copy an odd FASTA: its index is written beside it."""
+
+    def copy(name):
+        path = tmp_path / name
+        path.write_bytes(shared_data(f"odd/fasta/{name}").read_bytes())
+        return path
+
+    return copy
+
+
 @pytest.mark.parametrize("name", ODD_FASTA)
-def test_every_odd_genome_is_one_sentence(refused, tmp_path, name):
-    odd = shared_data(f"odd/fasta/{name}")
-    genome = tmp_path / name  # its index is written beside it
-    genome.write_bytes(odd.read_bytes())
-    contacts = shared_data("yeast_g1/scer_w303_g1.mcool")
-    split = "train=chrI;val=chrII;test=chrVII"
-    options = ["--fine-bin-size", "2000", "--split", YEAST[1]]
-    if ODD_FASTA[name].startswith("chrI "):  # the length of the one chromosome that is there
-        contacts = write_map(tmp_path / "chrI.cool", {**SIZES, "chrI": 230_218}, 5_000, "weight")
-        with genome.open("a") as file:
-            file.write("".join(f">{chrom}\n{'A' * size}\n" for chrom, size in SIZES.items()))
-        split = "train=chrI;val=chrA;test=chrB"
-        options = f"--fine-bin-size 5000 --split {split} --window-bins 8".split()
-        options += ["--coarse-bin-sizes", "10000"]
-    said = refused("check", "--contacts", contacts, "--genome", genome, *options)
+def test_every_odd_genome_is_one_sentence(refused, odd_genome, name):
+    contacts, genome = shared_data("yeast_g1/scer_w303_g1.mcool"), odd_genome(name)
+    said = refused("check", "--contacts", contacts, "--genome", genome, *YEAST.split())
     assert ODD_FASTA[name] in said
+
+
+def test_a_genome_cut_short_is_one_sentence_with_both_lengths(refused, odd_genome, tmp_path):
+    genome = odd_genome("chrI_truncated.fa")
+    with genome.open("a") as file:
+        file.writelines(f">{chrom}\n{'A' * size}\n" for chrom, size in SIZES.items())
+    sizes = {"chrI": 230_218} | SIZES
+    contacts = write_map(tmp_path / "map.cool", sizes, 5_000, weights="weight")
+    options = "--fine-bin-size 5000 --coarse-bin-sizes 10000 --split val=chrA;test=chrB"
+    said = refused("check", "--contacts", contacts, "--genome", genome, *options.split())
+    assert "chrI is 230,218 bp in" in said
+    assert "but 200,000 bp in" in said
 
 
 def plain_gzip(folder):
@@ -289,7 +288,7 @@ def test_options_that_do_not_parse_exit_with_2(hicray, work, arguments):
 def test_a_real_map_passes_and_is_described(hicray, work):
     contacts = shared_data("yeast_g1/scer_w303_g1.mcool")
     genome = shared_data("yeast_g1/sacCer3.fa.gz")
-    code, out, err = hicray("check", "--contacts", contacts, "--genome", genome, *YEAST)
+    code, out, err = hicray("check", "--contacts", contacts, "--genome", genome, *YEAST.split())
     assert (code, err) == (0, "")
     assert f"{genome}: 17 sequences, 12,157,105 bp" in out
     assert "bins of 2,000, 4,000, 8,000, 16,000 bp" in out

@@ -109,7 +109,7 @@ def test_the_best_checkpoint_of_each_cell_opens_as_a_model(searched):
         assert {"loss_curves.png", "maps.png"} <= names
 
 
-def test_the_interrupted_trial_ends_as_an_undisturbed_one_would(searched, tiny_simulation, tmp_path):
+def test_interrupted_trials_end_as_undisturbed_ones(searched, tiny_simulation, tmp_path):
     storage, _ = searched
     words = command(tiny_simulation, tmp_path / "undisturbed")
     subprocess.run(words, capture_output=True, check=True, timeout=400)

@@ -30,8 +30,8 @@ class Difference(NamedTuple):
         """Return e.g. ``+0.052 [+0.048, +0.057], n = 64 windows in 16 blocks``."""
         n = f"n = {self.windows} windows in {self.blocks} blocks"
         if not self.judged:
-            return f"{self.mean:+.4f}, too few windows to judge ({n}; {MIN_BLOCKS} blocks needed)"
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {n}"
+            return f"{self.mean:+.3g}, too few windows to judge ({n}; {MIN_BLOCKS} blocks needed)"
+        return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}], {n}"
 
 
 def paired_difference(

@@ -68,11 +68,18 @@ def _table(
         "| --- |" + " --- |" * (len(SHOWN) + 2),
     ]
     for method, one in rows.items():
-        cells = [f"{one.mean(s):.{_DIGITS[s]}f} ± {one.deviation(s):.{_DIGITS[s]}f}" for s in SHOWN]
+        cells = [_cell(one, name) for name in SHOWN]
         undefined = int(one.windows[list(SHOWN)].isna().any(axis=1).sum())
         name = f"{method} ({result.settings[method]})" if method in result.settings else method
         lines.append(f"| {name} | {' | '.join(cells)} | {undefined} | {one.decay_error:.4f} |")
     return [*lines, ""]
+
+
+def _cell(one: HeldOut, score: str) -> str:
+    if one.windows[score].isna().all():
+        return "undefined"
+    digits = _DIGITS[score]
+    return f"{one.mean(score):.{digits}f} ± {one.deviation(score):.{digits}f}"
 
 
 def _verdict(result: GapResult) -> list[str]:
@@ -95,7 +102,7 @@ def plain(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Any]:
         "gaps": {
             result.gap: {
                 "settings": dict(result.settings),
-                "differences": {n: d._asdict() for n, d in result.differences.items()},
+                "differences": {n: _nulls(d._asdict()) for n, d in result.differences.items()},
                 "sets": {
                     split: {method: _numbers(one) for method, one in rows.items()}
                     for split, rows in result.rows.items()
@@ -108,13 +115,20 @@ def plain(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Any]:
 
 def _numbers(one: HeldOut) -> dict[str, Any]:
     summary = {
-        name: {
-            "mean": one.mean(name),
-            "sd": one.deviation(name),
-            "n": int(one.windows[name].notna().sum()),
-            "undefined": int(one.windows[name].isna().sum()),
-        }
+        name: _nulls(
+            {
+                "mean": one.mean(name),
+                "sd": one.deviation(name),
+                "n": int(one.windows[name].notna().sum()),
+                "undefined": int(one.windows[name].isna().sum()),
+            }
+        )
         for name in SCORES
     }
     windows = one.windows.astype(object).where(one.windows.notna(), None).to_dict("list")
     return {"scores": summary, "decay_error": one.decay_error, "windows": windows}
+
+
+def _nulls(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace NaN, which JSON does not know, by null."""
+    return {name: None if np.isnan(value) else value for name, value in values.items()}

@@ -15,9 +15,7 @@ def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> Float[Tensor, " bat
     gradient. They still count as equal, which is why windows need a usable share.
     """
     filled = where(usable, prediction, target)
-    likeness: Tensor = _ssim(
-        filled[:, None], target[:, None], data_range=1.0, size_average=False
-    )
+    likeness: Tensor = _ssim(filled[:, None], target[:, None], data_range=1.0, size_average=False)
     return likeness
 
 

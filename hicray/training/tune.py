@@ -188,6 +188,7 @@ class _CellJob:
             mode="max",
             num_samples=self.what.trials,
             max_concurrent_trials=self._concurrent(),
+            reuse_actors=True,
             search_alg=OptunaSearch(
                 sampler=sampler, points_to_evaluate=[{name: guess[name] for name in space}]
             ),

@@ -83,7 +83,7 @@ def open_windows(folder: Path, manifest: Manifest, split: SplitName, coarse: int
     context.target_max_block_size = 16 << 20  # 128 MiB, the default, would read all in one task
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
-    data = ray.data.read_parquet(paths, columns=files.columns).materialize()
+    data = ray.data.read_parquet(paths).select_columns(files.columns).materialize()
     return Blocks(data.to_arrow_refs(), files.rows)
 
 
@@ -180,9 +180,9 @@ def _from_files(
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.target_max_block_size = 16 << 20
-    data = ray.data.read_parquet(
-        [files.paths[order[i]] for i in touched], columns=files.columns
-    ).limit(int(skip + part.end - part.start))
+    paths = [files.paths[order[i]] for i in touched]
+    data = ray.data.read_parquet(paths).select_columns(files.columns)
+    data = data.limit(int(skip + part.end - part.start))
     # Rows before the slice are read with it, since a shard is opened as a whole.
     left = int(skip)
     for table in data.iter_batches(batch_size=_MIXED_ROWS, batch_format="pyarrow"):

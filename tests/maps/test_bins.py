@@ -76,7 +76,14 @@ def test_a_malformed_split_is_refused_with_what_there_is(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["val=a;test=a", "val=chr1;test=1", "train=a,b;val=b;test=c", "val=a,a;test=b"]
+    "text",
+    [
+        "val=a;test=a",
+        "val=chr1;test=1",
+        "val=1;test=chr1",
+        "train=a,b;val=b;test=c",
+        "val=a,a;test=b",
+    ],
 )
 def test_a_chromosome_in_two_sets_is_refused(text):
     with pytest.raises(UserError, match="a chromosome belongs to one set"):

@@ -195,32 +195,40 @@ def sum_blocks(matrix, gap):
     return padded.reshape(n, gap, n, gap).sum((1, 3))
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_round_trip_through_cool_keeps_every_pixel(yeast, tmp_path):
-    base, out = tmp_path / "base.cool", tmp_path / "out.mcool"
-    tables = {chrom: yeast.pixels(chrom) for chrom in yeast.chromsizes}
-    write_cool(base, yeast.chromsizes, BIN, genome_wide(yeast, tables))
-    write_levels(base, out, (4 * BIN, BIN, 2 * BIN))
-    assert sorted(levels(str(out))) == [BIN, 2 * BIN, 4 * BIN]
-    back = open_map(str(out), BIN)
-    assert list(back.chromsizes.items()) == list(yeast.chromsizes.items())
-    assert cooler.Cooler(back.uri).info["sum"] == sum(map(yeast.total, yeast.chromsizes))
-    for chrom in yeast.chromsizes:
-        np.testing.assert_array_equal(dense(back, chrom), dense(yeast, chrom))
-        for gap in (2, 4):
-            level = open_map(str(out), gap * BIN)
-            summed = sum_blocks(np.triu(dense(yeast, chrom)), gap)
-            np.testing.assert_array_equal(np.triu(dense(level, chrom)), summed)
-            assert np.isfinite(level.weights("chrIV")).any()
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The cis pixels of a real map, written as levels, and that map."""
+    contacts = open_map(str(shared_data("yeast_g1/scer_w303_g1.mcool")), 16_000)
+    folder = tmp_path_factory.mktemp("written")
+    tables = {chrom: contacts.pixels(chrom) for chrom in contacts.chromsizes}
+    pixels = genome_wide(contacts, tables)
+    write_cool(folder / "base.cool", contacts.chromsizes, 16_000, pixels)
+    write_levels(folder / "base.cool", folder / "out.mcool", (64_000, 16_000, 32_000))
+    return str(folder / "out.mcool"), contacts
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_written_levels_are_balanced_within_chromosomes(yeast, tmp_path):
-    base, out = tmp_path / "base.cool", tmp_path / "out.mcool"
-    tables = {chrom: yeast.pixels(chrom) for chrom in yeast.chromsizes}
-    write_cool(base, yeast.chromsizes, BIN, genome_wide(yeast, tables))
-    write_levels(base, out, (BIN,))
-    balanced = dense(open_map(str(out), BIN), "chrIV", balance=True)
+def test_round_trip_through_cool_keeps_every_pixel(written):
+    out, before = written
+    back = open_map(out, 16_000)
+    assert list(back.chromsizes.items()) == list(before.chromsizes.items())
+    for chrom in before.chromsizes:
+        np.testing.assert_array_equal(dense(back, chrom), dense(before, chrom))
+    assert cooler.Cooler(back.uri).info["sum"] == sum(map(before.total, before.chromsizes))
+
+
+@pytest.mark.parametrize("gap", [2, 4])
+def test_written_levels_are_block_sums(written, gap):
+    out, before = written
+    assert sorted(levels(out)) == [16_000, 32_000, 64_000]
+    level = open_map(out, gap * 16_000)
+    for chrom in before.chromsizes:
+        summed = sum_blocks(np.triu(dense(before, chrom)), gap)
+        np.testing.assert_array_equal(np.triu(dense(level, chrom)), summed)
+
+
+@pytest.mark.parametrize("bin_size", [16_000, 32_000])
+def test_written_levels_are_balanced_within_chromosomes(written, bin_size):
+    balanced = dense(open_map(written[0], bin_size), "chrIV", balance=True)
     n = np.arange(len(balanced))
     balanced[np.abs(n - n[:, None]) < 2] = 0  # balancing leaves these out
     sums = np.nansum(balanced, axis=0)

@@ -152,10 +152,13 @@ def test_a_folder_closed_to_writing_is_left_as_it_is(fasta, tmp_path, monkeypatc
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     compressed = bgzf(fasta, tmp_path / "genome.fa.gz")
+    half_indexed = bgzf(fasta, tmp_path / "half.fa.gz")
+    Genome(half_indexed)
+    Path(f"{half_indexed}.gzi").unlink()
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr(module.tempfile, "tempdir", str(scratch))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    for path in (fasta, compressed):
+    for path in (fasta, compressed, half_indexed):
         assert (
             Genome(path).codes("chrA", 0, 9).tolist() == encode(records(fasta)["chrA"][:9]).tolist()
         )

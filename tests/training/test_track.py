@@ -33,7 +33,7 @@ def test_the_same_trial_of_two_searches_is_two_runs(store):
         for parent in parents
     }
     assert len(runs) == 2
-    assert [run.run_id for run in store.trials(parents[0])][0] in runs
+    assert next(run.run_id for run in store.trials(parents[0])) in runs
 
 
 def test_metrics_keep_their_epoch_as_step(store):

@@ -1,10 +1,12 @@
 """The worker loop without Ray: learning, determinism, resuming, workers that add up."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
@@ -13,9 +15,9 @@ from hicray.maps.simulate import Simulation
 from hicray.model.hicfoundation import build
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
+from hicray.training.data import Data
 from hicray.training.metrics import SCORES, Scored, Sums
 from hicray.training.train import Loop, Place, learning_rate, make_optimizer
-from hicray.windows.batches import Collate
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.shards import prepare
 from hicray.windows.stream import Blocks, Reader, columns, open_windows, train_slice, whole_slice
@@ -42,17 +44,9 @@ def shards(tiny_simulation: Simulation, tmp_path_factory, local_ray) -> tuple[Pa
     return folder, prepare(config, folder)
 
 
-class LocalData:
-    """As the trainer's, with the genome at hand instead of in the object store."""
-
-    def __init__(self, folder: Path, manifest: Manifest, dna: bool = True) -> None:
-        self.manifest = manifest
-        self.train = open_windows(folder, manifest, "train", COARSE)
-        self.val = open_windows(folder, manifest, "val", COARSE)
-        self.genome = read_packed(folder / GENOME) if dna else None
-
-    def collate(self, coarse_bin_size: int) -> Collate:
-        return Collate(self.manifest, coarse_bin_size, self.genome)
+def local_data(folder: Path, manifest: Manifest, *, dna: bool = True) -> Data:
+    train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
+    return Data(manifest, train, val, ray.put(read_packed(folder / GENOME)) if dna else None)
 
 
 def make_loop(data, trial=TRIAL, rank=0, workers=1):
@@ -65,7 +59,7 @@ def make_loop(data, trial=TRIAL, rank=0, workers=1):
 
 @pytest.fixture(scope="module")
 def data(shards):
-    return LocalData(*shards)
+    return local_data(*shards)
 
 
 def without_times(metrics):
@@ -75,8 +69,8 @@ def without_times(metrics):
 def test_the_learning_rate_rises_then_falls_to_nothing():
     rates = [learning_rate(1.0, 0.1, step, 100) for step in range(100)]
     assert rates[9] == 1.0
-    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
-    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates[:10]))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] < 1e-3
 
 
@@ -158,7 +152,7 @@ def test_a_checkpoint_holds_no_code(data, tmp_path):
 
 def test_a_noseq_loop_reads_no_bases(shards):
     trial = replace(TRIAL, model=replace(TRIAL.model, sequence="off"))
-    data = LocalData(*shards, dna=False)
+    data = local_data(*shards, dna=False)
     loop = make_loop(data, trial)
     batch = next(loop.batches(loop.val_reader, loop.val_part))
     assert batch.row_bases is None
