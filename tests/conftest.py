@@ -1,6 +1,7 @@
 """What many tests share: a random generator, a small simulated data set, one local Ray."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import ray
 import torch
 
 from hicray import cluster
+from hicray.config import DataConfig
 from hicray.maps.simulate import Simulation, SimulationConfig, simulate
+from hicray.windows.manifest import Manifest
+from hicray.windows.shards import prepare
 
 torch.set_num_threads(1)
 
@@ -31,3 +35,20 @@ def local_ray() -> Iterator[None]:
     cluster.connect(num_cpus=3)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(
+    tiny_simulation: Simulation, tmp_path_factory: pytest.TempPathFactory, local_ray: None
+) -> tuple[Path, Manifest]:
+    """The shard set of the small simulation: gaps 2 and 4, windows of 64 bins."""
+    folder = tmp_path_factory.mktemp("shards")
+    config = DataConfig(
+        contacts=tuple(map(str, tiny_simulation.contacts)),
+        genome=str(tiny_simulation.genome),
+        fine_bin_size=128,
+        coarse_bin_sizes=(256, 512),
+        window_bins=64,
+        split="val=chr5;test=chr6",
+    )
+    return folder, prepare(config, folder)

@@ -8,6 +8,7 @@ guess.
 import logging
 import math
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from hicray.training.record import (
 )
 from hicray.training.trial import Resources, arm, best_checkpoint, run_trial
 from hicray.windows.manifest import GENOME, Manifest
-from hicray.windows.stream import open_windows
+from hicray.windows.stream import Windows, open_windows
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tune looks for result files that this package turns off, and says so at the end of each cell.
@@ -108,18 +109,13 @@ def search(
     parent = store.find_or_start(
         track.SEARCH, name, cfg.flatten(what), _search_tags(shards, manifest)
     )
-    genome: Any = None
+    inputs = _Inputs(shards, manifest)
     for size in manifest.coarse_bin_sizes:
-        train, val = (open_windows(shards, manifest, split, size) for split in SEARCHED)
         for sequence in what.sequences:
-            if sequence == "on" and genome is None:
-                genome = ray.put(read_packed(shards / GENOME))
-            data = Data(manifest, train, val, genome if sequence == "on" else None)
-            cell = Cell(size, sequence)
-            folder = shards.parent / "trials"
-            job = _CellJob(what, cell, data, folder, resources, store, parent)
-            job.run(shards.parent / "search" / name)
-            job.record_best()
+            job = _CellJob(what, Cell(size, sequence), inputs, resources, store, parent)
+            if not job.is_done():
+                job.run(shards.parent / "search" / name)
+                job.record_best()
     store.finish(parent)
     return parent
 
@@ -133,30 +129,58 @@ def _search_tags(shards: Path, manifest: Manifest) -> dict[str, str]:
     }
 
 
+class _Inputs:
+    """Windows and genome of the cells, opened once and only for cells that have work left."""
+
+    def __init__(self, shards: Path, manifest: Manifest) -> None:
+        self.shards, self.manifest = shards, manifest
+        self.trials = shards.parent / "trials"
+
+    def data(self, cell: Cell) -> Data:
+        """Return what the trials of a cell share; a noseq cell has no genome."""
+        train, val = self._windows(cell.coarse_bin_size)
+        return Data(self.manifest, train, val, self._genome if cell.sequence == "on" else None)
+
+    @cache  # noqa: B019 - lives as long as the search
+    def _windows(self, coarse_bin_size: int) -> tuple[Windows, Windows]:
+        train, val = (
+            open_windows(self.shards, self.manifest, split, coarse_bin_size) for split in SEARCHED
+        )
+        return train, val
+
+    @cached_property
+    def _genome(self) -> Any:
+        return ray.put(read_packed(self.shards / GENOME))
+
+
 @dataclass
 class _CellJob:
     what: SearchConfig
     cell: Cell
-    data: Data
-    folder: Path
+    inputs: _Inputs
     resources: Resources
     store: track.Store
     parent: str
 
-    def trial(self, chosen: dict[str, Any]) -> cfg.TrialConfig:
-        return cfg.override(self.cell.first_guess(self.what), chosen)
+    def is_done(self) -> bool:
+        """Return whether all trials have ended and the best is recorded as a model."""
+        ended: list[track.TrialRun] = []
+        with self.store.forgiving():
+            ended = [run for run in self._runs() if BEST_OBJECTIVE in run.metrics]
+        return len(ended) >= self.what.trials and any("model" in run.tags for run in ended)
 
     def run(self, state: Path) -> None:
         """Run the cell's Tuner, or go on with one that was interrupted."""
         name = f"{self.cell.sequence}-{self.cell.coarse_bin_size}"
-        what, data, folder, resources = self.what, self.data, self.folder, self.resources
+        what, folder, resources = self.what, self.inputs.trials, self.resources
+        data = self.inputs.data(self.cell)
         first = self.cell.first_guess(what)
 
         def drive(chosen: dict[str, Any]) -> None:
             run_trial(cfg.override(first, chosen), data, folder, resources)
 
         trainable = tune.with_resources(drive, {"CPU": 0, cluster.DRIVER: 1})
-        recorder = Recorder(self.store, self.parent, first, self.data.manifest, self.folder)
+        recorder = Recorder(self.store, self.parent, first, self.inputs.manifest, folder)
         bar = Bar(f"{arm(first)} {self._gap()}", what.trials * what.train.epochs)
         where = state.resolve() / name
         if tune.Tuner.can_restore(str(where)):
@@ -209,19 +233,19 @@ class _CellJob:
 
     def record_best(self) -> None:
         """Log the cell's best checkpoint as a model, with maps of validation windows."""
-        runs = [run for run in self.store.trials(self.parent) if self._mine(run)]
-        best = max(runs, key=lambda run: run.metrics.get(BEST_OBJECTIVE, -math.inf))
-        if best.tags.get("model"):
-            return
-        place = best_checkpoint(self.folder / best.name)
-        if place is None:
-            return
         with self.store.forgiving():
-            log_model(self.store, best.run_id, place, self.data)
+            ranked = sorted(
+                self._runs(), key=lambda run: run.metrics.get(BEST_OBJECTIVE, -math.inf)
+            )
+            place = best_checkpoint(self.inputs.trials / ranked[-1].name) if ranked else None
+            if place is not None:
+                log_model(self.store, ranked[-1].run_id, place, self.inputs.data(self.cell))
 
-    def _mine(self, run: track.TrialRun) -> bool:
+    def _runs(self) -> list[track.TrialRun]:
+        """Return the cell's trials as MLflow has them."""
         wanted = {"sequence": arm(self.cell.first_guess(self.what)), "gap": self._gap()}
-        return all(run.tags.get(name) == value for name, value in wanted.items())
+        runs = self.store.trials(self.parent)
+        return [run for run in runs if wanted.items() <= run.tags.items()]
 
     def _gap(self) -> str:
-        return gap_tag(self.cell.coarse_bin_size, self.data.manifest)
+        return gap_tag(self.cell.coarse_bin_size, self.inputs.manifest)

@@ -9,9 +9,8 @@ import pytest
 import ray
 import torch
 
-from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
+from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.maps.genome import read_packed
-from hicray.maps.simulate import Simulation
 from hicray.model.hicfoundation import build
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
@@ -19,7 +18,6 @@ from hicray.training.data import Data
 from hicray.training.metrics import SCORES, Scored, Sums
 from hicray.training.train import Loop, Place, learning_rate, make_optimizer
 from hicray.windows.manifest import GENOME, Manifest
-from hicray.windows.shards import prepare
 from hicray.windows.stream import Blocks, Reader, columns, open_windows, train_slice, whole_slice
 
 COARSE = 512
@@ -28,20 +26,6 @@ TRIAL = TrialConfig(
     model=ModelConfig(preset="tiny", depth=1, dna_channels=8),
     train=TrainConfig(epochs=2, batch_size=8, accumulate=2, learning_rate=1e-3),
 )
-
-
-@pytest.fixture(scope="session")
-def shards(tiny_simulation: Simulation, tmp_path_factory, local_ray) -> tuple[Path, Manifest]:
-    folder = tmp_path_factory.mktemp("shards")
-    config = DataConfig(
-        contacts=tuple(map(str, tiny_simulation.contacts)),
-        genome=str(tiny_simulation.genome),
-        fine_bin_size=128,
-        coarse_bin_sizes=(256, 512),
-        window_bins=64,
-        split="val=chr5;test=chr6",
-    )
-    return folder, prepare(config, folder)
 
 
 def local_data(folder: Path, manifest: Manifest, *, dna: bool = True) -> Data:
@@ -58,8 +42,8 @@ def make_loop(data, trial=TRIAL, rank=0, workers=1):
 
 
 @pytest.fixture(scope="module")
-def data(shards):
-    return local_data(*shards)
+def data(tiny_shards):
+    return local_data(*tiny_shards)
 
 
 def without_times(metrics):
@@ -150,9 +134,9 @@ def test_a_checkpoint_holds_no_code(data, tmp_path):
     torch.load(tmp_path / "optimizer.pt", weights_only=True)
 
 
-def test_a_noseq_loop_reads_no_bases(shards):
+def test_a_noseq_loop_reads_no_bases(tiny_shards):
     trial = replace(TRIAL, model=replace(TRIAL.model, sequence="off"))
-    data = local_data(*shards, dna=False)
+    data = local_data(*tiny_shards, dna=False)
     loop = make_loop(data, trial)
     batch = next(loop.batches(loop.val_reader, loop.val_part))
     assert batch.row_bases is None

@@ -1,0 +1,78 @@
+"""Baselines and predictors on held-out windows, against dense maps read by cooler."""
+
+import cooler
+import numpy as np
+import pytest
+import torch
+
+from hicray.config import ModelConfig
+from hicray.evaluation.baselines import baselines, model_predictor
+from hicray.evaluation.held_out import batches, score
+from hicray.model.enhancer import Enhancer
+from hicray.windows.batches import Collate
+
+COARSE, FINE, SIDE = 512, 128, 64
+
+
+@pytest.fixture(scope="module")
+def collate(tiny_shards):
+    return Collate(tiny_shards[1], COARSE)
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_shards, collate):
+    return next(batches(tiny_shards[0], "test", collate, COARSE))
+
+
+def dense(simulation, bin_size, chrom):
+    clr = cooler.Cooler(f"{simulation.contacts[0]}::/resolutions/{bin_size}")
+    return clr.matrix(balance=True).fetch(chrom)
+
+
+def test_every_test_window_is_scored_once_by_every_row(tiny_shards, collate):
+    folder, manifest = tiny_shards
+    found = score(baselines(collate), folder, "test", collate, COARSE)
+    assert set(found) == {"upsampled coarse", "distance only", "coarse O/E x fine expected"}
+    for one in found.values():
+        places = one.windows[["group", "row_start"]]
+        assert len(places) == len(places.drop_duplicates()) == manifest.num_windows("test")
+
+
+def test_distance_only_is_the_training_mean_of_each_separation(
+    tiny_simulation, tiny_shards, collate, batch
+):
+    manifest = tiny_shards[1]
+    train = [chrom for chrom, split in manifest.splits.items() if split == "train"]
+    scale = next(iter(manifest.sources.values())).scale["fine"]
+    values = [np.diag(dense(tiny_simulation, FINE, chrom), 7) * scale for chrom in train]
+    predicted = baselines(collate)["distance only"](batch)
+    contacts = 10 ** (predicted[0].numpy() * np.log10(1001)) - 1
+    expected = np.nanmean(np.concatenate(values))
+    assert np.diag(contacts, 7) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_upsampled_coarse_map_is_the_coarse_level_per_fine_pixel(
+    tiny_simulation, tiny_shards, collate, batch
+):
+    manifest = tiny_shards[1]
+    _, chrom = collate.groups[int(batch.group[0])]
+    scale = next(iter(manifest.sources.values())).scale[f"coarse_{COARSE}"]
+    first = int(batch.row_start[0]) // COARSE
+    coarse = dense(tiny_simulation, COARSE, chrom)[first : first + 16, first : first + 16] * scale
+    contacts = 10 ** (baselines(collate)["upsampled coarse"](batch)[0].numpy() * np.log10(1001)) - 1
+    for row, col in ((0, 1), (2, 9), (5, 5)):
+        pixels = 10 if row == col else 16
+        if np.isfinite(coarse[row, col]):
+            block = contacts[4 * row : 4 * row + 4, 4 * col : 4 * col + 4]
+            assert block == pytest.approx(coarse[row, col] / pixels, rel=1e-3)
+
+
+def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):
+    torch.manual_seed(0)
+    model = Enhancer(ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE).eval()
+    rows = {**baselines(collate), "noseq": model_predictor(model)}
+    found = score(rows, tiny_shards[0], "val", collate, COARSE)
+    base, noseq = found["coarse O/E x fine expected"], found["noseq"]
+    for name in ("mse", "pearson", "oe_pearson"):
+        assert noseq.mean(name) == pytest.approx(base.mean(name), abs=1e-6)
+    assert base.mean("oe_pearson") > found["upsampled coarse"].mean("oe_pearson")
