@@ -49,7 +49,7 @@ class Tune:
 
 SIMULATED = Tune(
     data=DataConfig(fine_bin_size=128, coarse_bin_sizes=(256, 512), window_bins=64),
-    train=TrainConfig(epochs=6, batch_size=16, accumulate=1, learning_rate=2e-3, ssim_weight=0.1),
+    train=TrainConfig(epochs=4, batch_size=16, accumulate=1, learning_rate=2e-3, ssim_weight=0.1),
     trials=2,
 )
 """Without maps: a simulated genome, small bins that keep every ratio and cost little."""
@@ -219,7 +219,7 @@ def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:
         stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
         storage = Path(run.storage or f"runs/{stem}")
     say(*check_data(data))
-    return data, storage
+    return data, storage.resolve()
 
 
 def _simulated(data: DataConfig, folder: Path) -> DataConfig:

@@ -3,12 +3,6 @@
 import logging
 import os
 
-import ray
-
-from hicray.config import UserError
-
-logger = logging.getLogger(__name__)
-
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -19,6 +13,14 @@ _QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
+# Ray reads most of these when it is imported.
+for _name, _value in _QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+
+from hicray.config import UserError  # noqa: E402
+
 DRIVER = "driver"
 """Custom resource of the node that runs trial drivers; a cluster's head declares it."""
 
@@ -35,8 +37,6 @@ def connect(num_cpus: int | None = None) -> None:
     if address != "local":
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         return
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
     # A token file in the home folder would make Ray's own workers ask for it.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(

@@ -88,7 +88,6 @@ def _read(paths: list[str], names: list[str]) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
-    context.enable_progress_bars = False
     # The newer reader packs small shards into one task, and starts an actor per file for their
     # footers: ten seconds of processes where the older one takes less than one.
     context.use_datasource_v2 = False
