@@ -53,8 +53,8 @@ SIMULATED = Tune(
     trials=2,
 )
 """Without maps: a simulated genome, small bins that keep every ratio and cost little."""
-REAL = Tune(train=TrainConfig(epochs=16))
-"""With maps: HiCFoundation's window, the report's batch."""
+REAL = Tune(train=TrainConfig(epochs=10, accumulate=1), trials=2)
+"""With maps: HiCFoundation's window, the report's batch; as short as a look on a laptop can be."""
 
 
 def main() -> None:

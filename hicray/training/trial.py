@@ -14,7 +14,7 @@ import ray.train.torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from hicray.config import TrialConfig, digest
+from hicray.config import TrialConfig, digest, override
 from hicray.training import checkpoint
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
@@ -51,15 +51,19 @@ def arm(trial: TrialConfig) -> str:
     return {"on": "seq", "off": "noseq", "blank": "blank"}[trial.model.sequence]
 
 
-def run_trial(trial: TrialConfig, data: Data, folder: Path, resources: Resources) -> None:
+def drive_trial(
+    chosen: dict[str, Any], first: TrialConfig, data: Data, folder: Path, resources: Resources
+) -> None:
     """Train one trial inside a Tune trial, reporting every epoch to Tune.
 
     Args:
-        trial: Configuration.
+        chosen: What the searcher chose, by dotted name.
+        first: Configuration that it overrides.
         data: Windows and genome.
         folder: Where trials keep their checkpoints.
         resources: What to train with.
     """
+    trial = override(first, chosen)
     name = trial_name(trial, data.manifest.plan)
     own = folder / name
     past = _past(own)

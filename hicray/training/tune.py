@@ -33,7 +33,7 @@ from hicray.training.record import (
     gap_tag,
     log_model,
 )
-from hicray.training.trial import Resources, arm, best_checkpoint, run_trial
+from hicray.training.trial import Resources, arm, best_checkpoint, drive_trial
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import Windows, open_windows
 
@@ -176,9 +176,9 @@ class _CellJob:
         data = self.inputs.data(self.cell)
         first = self.cell.first_guess(what)
 
-        def drive(chosen: dict[str, Any]) -> None:
-            run_trial(cfg.override(first, chosen), data, folder, resources)
-
+        drive = tune.with_parameters(
+            drive_trial, first=first, data=data, folder=folder, resources=resources
+        )
         trainable = tune.with_resources(drive, {"CPU": 0, cluster.DRIVER: 1})
         recorder = Recorder(self.store, self.parent, first, self.inputs.manifest, folder)
         bar = Bar(f"{arm(first)} {self._gap()}", what.trials * what.train.epochs)
