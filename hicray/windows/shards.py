@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from hicray.maps.genome import Genome, write_packed
 from hicray.windows import manifest as mf
 from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
 from hicray.windows.plan import Layout, chromosome_windows, layout, usable_fraction
-from hicray.windows.sources import Source, fingerprint, open_sources
+from hicray.windows.sources import Source, fingerprint, open_sources, source_names
 
 ROWS_PER_SHARD = 256
 ROWS_PER_GROUP = 16
@@ -87,9 +88,10 @@ def _make(config: DataConfig, folder: Path, plan: str, how: Layout) -> mf.Manife
 
 
 def plan_digest(config: DataConfig) -> str:
-    """Return the identity of a shard set: its settings and the contents of its files."""
+    """Return the identity of a shard set: its settings and its files' contents, not their paths."""
     prints = [fingerprint(uri) for uri in (*config.contacts, config.genome)]
-    return digest([digest(config), prints, mf.SCHEMA_VERSION, ROWS_PER_SHARD])
+    settings = replace(config, contacts=tuple(source_names(config.contacts)), genome="")
+    return digest([digest(settings), prints, mf.SCHEMA_VERSION, ROWS_PER_SHARD])
 
 
 def _claim(folder: Path, plan: str, config: DataConfig) -> None:
