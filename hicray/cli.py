@@ -5,14 +5,14 @@ Heavy libraries are imported by the verb that needs them, so that ``--help`` ans
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
+from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
 
 Flat: Any = tyro.conf.OmitArgPrefixes
 
@@ -41,6 +41,8 @@ class Tune:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     run: Run = field(default_factory=Run)
+    arms: tuple[Sequence, ...] = ("off", "on")
+    """What is compared: off (noseq), on (seq), blank (seq's modules without DNA)."""
     trials: int = 4
     """Trials per cell: every arm at every gap has as many."""
     search_seed: int = 0
@@ -85,7 +87,7 @@ def main() -> None:
     guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
 
 
-def _defaults(words: Sequence[str]) -> Tune:
+def _defaults(words: list[str]) -> Tune:
     """Return the defaults for one's own maps, or for the simulation where none is given."""
     return REAL if any(word.split("=")[0] == "--contacts" for word in words) else SIMULATED
 
@@ -106,7 +108,7 @@ def say(*lines: str) -> None:
     sys.stdout.flush()
 
 
-def tune_from_command_line(arguments: Sequence[str] | None = None) -> None:
+def tune_from_command_line(arguments: list[str] | None = None) -> None:
     """Parse the options of a search, whose defaults depend on whether maps are given, and run."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     guarded(lambda: tune(tyro.cli(Tune, default=_defaults(given), args=given, config=(Flat,))))
@@ -153,8 +155,13 @@ def prepare_shards(data: DataConfig, run: Run) -> None:
 
 
 def tune(options: Tune) -> None:
-    """Search noseq and seq at every gap, then compare the best of each on test chromosomes."""
-    storage = search_cells(options, ("off", "on"))
+    """Search every arm at every gap, then compare the best of each on test chromosomes."""
+    if options.model.sequence != "on":
+        raise UserError(
+            f"--sequence {options.model.sequence} is for `hicray train`; a search takes --arms, "
+            "such as --arms off on blank"
+        )
+    storage = search_cells(options, options.arms)
     compare(storage, options.run.tracking_uri)
 
 
@@ -174,7 +181,7 @@ def compare(storage: Path, tracking_uri: str = "", search: str | None = None) ->
     say("", text, "", f"report: {storage / 'report'}", track.ui_command(store.uri))
 
 
-def search_cells(options: Tune, arms: tuple[Any, ...]) -> Path:
+def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
     """Prepare and search the given arms at every gap; return the storage folder."""
     from hicray.maps.check import check_model
 
@@ -206,6 +213,7 @@ def search_cells(options: Tune, arms: tuple[Any, ...]) -> Path:
 def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:
     """Check the data set, simulating one where no map is given, and name its storage."""
     from hicray.maps.check import check_data
+    from hicray.windows.claim import plan_digest, refuse_other_plan
     from hicray.windows.plan import layout
 
     layout(data)
@@ -219,6 +227,7 @@ def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:
         stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
         storage = Path(run.storage or f"runs/{stem}")
     say(*check_data(data))
+    refuse_other_plan(storage / "shards", plan_digest(data))
     return data, storage.resolve()
 
 

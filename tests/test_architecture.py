@@ -30,7 +30,14 @@ HOMES = {
     },
 }  # fmt: skip
 TORCH_ROOMS = {"windows", "model", "training", "evaluation"}
-TORCHLESS = {"windows.plan", "windows.sources", "windows.manifest", "windows.cut", "windows.shards"}
+TORCHLESS = {
+    "windows.plan",
+    "windows.sources",
+    "windows.manifest",
+    "windows.cut",
+    "windows.shards",
+    "windows.claim",
+}
 """Every worker that cuts windows would pay for importing torch."""
 MAX_LINES = 300
 

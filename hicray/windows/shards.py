@@ -12,7 +12,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,17 +23,17 @@ import pyarrow.parquet as pq
 import ray.data
 from tqdm import tqdm
 
-from hicray.config import DataConfig, UserError, digest
+from hicray.config import DataConfig, UserError
 from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, parse_split
 from hicray.maps.check import genome_names
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
 from hicray.windows import manifest as mf
+from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
 from hicray.windows.plan import Layout, chromosome_windows, layout, usable_fraction
-from hicray.windows.sources import Source, fingerprint, open_sources, source_names
+from hicray.windows.sources import Source, fingerprint, open_sources
 
-ROWS_PER_SHARD = 256
 ROWS_PER_GROUP = 16
 """Small row groups, so that Ray's reader can deal one shard to many tasks."""
 EPS = 1.0
@@ -68,8 +67,7 @@ def prepare(config: DataConfig, folder: Path) -> mf.Manifest:
         UserError: The folder belongs to another plan.
     """
     how = layout(config)  # what cannot be cut must not claim the folder
-    plan = plan_digest(config)
-    _claim(folder, plan, config)
+    plan = claim(folder, config)
     if not (folder / mf.MANIFEST).exists():
         mf.write_manifest(folder, _make(config, folder, plan, how))
     shutil.rmtree(folder / "parts", ignore_errors=True)
@@ -85,24 +83,6 @@ def _make(config: DataConfig, folder: Path, plan: str, how: Layout) -> mf.Manife
     shards = [{"split": split, "index": i} for split, n in job.num_shards.items() for i in range(n)]
     files = _run("shuffle", "shard", shards, lambda shard: _gather_shard(job, shard))
     return _manifest(job, plan, sources, parts, files)
-
-
-def plan_digest(config: DataConfig) -> str:
-    """Return the identity of a shard set: its settings and its files' contents, not their paths."""
-    prints = [fingerprint(uri) for uri in (*config.contacts, config.genome)]
-    settings = replace(config, contacts=tuple(source_names(config.contacts)), genome="")
-    return digest([digest(settings), prints, mf.SCHEMA_VERSION, ROWS_PER_SHARD])
-
-
-def _claim(folder: Path, plan: str, config: DataConfig) -> None:
-    note = folder / mf.PLAN
-    if note.exists() and (there := json.loads(note.read_text())["plan"]) != plan:
-        raise UserError(
-            f"{folder} belongs to another plan ({there}, this is {plan}: other maps, genome or "
-            "window settings); give another --storage folder"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    mf.write_json(note, {"plan": plan, "config": {k: str(v) for k, v in vars(config).items()}})
 
 
 def _plan_job(config: DataConfig, folder: Path, sources: list[Source], how: Layout) -> _Job:

@@ -25,7 +25,8 @@ from hicray.maps.contacts import open_map
 from hicray.maps.genome import read_packed, unpack
 from hicray.maps.thin import derive
 from hicray.windows.manifest import GENOME, MANIFEST, PLAN, read_manifest
-from hicray.windows.shards import plan_digest, prepare
+from hicray.windows.claim import plan_digest
+from hicray.windows.shards import prepare
 
 pytestmark = pytest.mark.ray
 BIN, WINDOW = 128, 64
@@ -306,6 +307,15 @@ def test_a_map_or_genome_that_changed_is_another_plan(config, tmp_path):
     genome.write_text(genome.read_text().replace("A", "C", 1))
     plans.add(plan_digest(own))
     assert len(plans) == 3
+
+
+def test_files_that_moved_are_the_same_plan_and_another_map_of_a_file_is_not(config, tmp_path):
+    contacts = shutil.copy(config.contacts[0], tmp_path / "map.mcool")
+    genome = shutil.copy(config.genome, tmp_path / "genome.fa")
+    moved = replace(config, contacts=(str(contacts),), genome=str(genome))
+    assert plan_digest(moved) == plan_digest(config)
+    first, second = (replace(moved, contacts=(f"{contacts}::/{name}",)) for name in "ab")
+    assert plan_digest(first) != plan_digest(second)
 
 
 def test_sizes_that_do_not_fit_do_not_claim_the_folder(config, tmp_path):
