@@ -24,8 +24,8 @@ from hicray.config import DataConfig, UserError
 from hicray.maps.contacts import open_map
 from hicray.maps.genome import read_packed, unpack
 from hicray.maps.thin import derive
-from hicray.windows.manifest import GENOME, MANIFEST, PLAN, read_manifest
 from hicray.windows.claim import plan_digest
+from hicray.windows.manifest import GENOME, MANIFEST, PLAN, read_manifest
 from hicray.windows.shards import prepare
 
 pytestmark = pytest.mark.ray
