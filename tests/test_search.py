@@ -10,9 +10,19 @@ from pathlib import Path
 
 import mlflow.pytorch
 import pytest
+import ray
+import torch
 
+from hicray.config import TrialConfig
+from hicray.maps.genome import read_packed
 from hicray.maps.simulate import Simulation
+from hicray.model.hicfoundation import build
+from hicray.training.checkpoint import read_progress
+from hicray.training.data import Data
 from hicray.training.track import Store, default_uri
+from hicray.training.train import Loop, Place, make_optimizer
+from hicray.windows.manifest import GENOME, read_manifest
+from hicray.windows.stream import open_windows
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "experiments" / "tune_encoder.py"
@@ -57,10 +67,14 @@ def searched(tiny_simulation: Simulation, tmp_path_factory) -> tuple[Path, str]:
     """Kill a search in its second cell, then run it again to its end."""
     storage = tmp_path_factory.mktemp("search") / "storage"
     words = command(tiny_simulation, storage)
-    with subprocess.Popen(words, start_new_session=True, stderr=subprocess.DEVNULL) as first:
-        deadline = time.monotonic() + 240
+    log = storage.parent / "log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(words, start_new_session=True, stdout=file, stderr=file) as first,
+    ):
+        deadline = time.monotonic() + 400
         while not checkpoints(storage, "seq") and time.monotonic() < deadline:
-            assert first.poll() is None, "the search ended before it could be killed"
+            assert first.poll() is None, log.read_text()[-3000:]
             time.sleep(0.2)
         os.killpg(first.pid, signal.SIGKILL)
     finished = {path: path.stat().st_mtime for path in checkpoints(storage, "noseq")}
@@ -109,12 +123,26 @@ def test_the_best_checkpoint_of_each_cell_opens_as_a_model(searched):
         assert {"loss_curves.png", "maps.png"} <= names
 
 
-def test_interrupted_trials_end_as_undisturbed_ones(searched, tiny_simulation, tmp_path):
+def test_interrupted_trials_end_as_undisturbed_ones(searched, local_ray):
+    """The loop alone, without Ray Train, Tune or an interruption, on the same shards."""
     storage, _ = searched
-    words = command(tiny_simulation, tmp_path / "undisturbed")
-    subprocess.run(words, capture_output=True, check=True, timeout=400)
-    times = ("seconds", "data_wait_fraction")
-    for name, history in histories(tmp_path / "undisturbed").items():
-        expected = [{k: v for k, v in epoch.items() if k not in times} for epoch in history]
-        found = histories(storage)[name]
-        assert [{k: v for k, v in epoch.items() if k not in times} for epoch in found] == expected
+    manifest = read_manifest(storage / "shards")
+    for path in storage.glob("trials/*/checkpoint_*/trial.json"):
+        progress = read_progress(path.parent)
+        if progress.epoch < EPOCHS:
+            continue
+        train, val = (open_windows(storage / "shards", manifest, s, 512) for s in ("train", "val"))
+        dna = progress.trial.model.sequence == "on"
+        genome = ray.put(read_packed(storage / "shards" / GENOME)) if dna else None
+        loop = plain_loop(progress.trial, Data(manifest, train, val, genome))
+        for expected in progress.history:
+            found = loop.epoch(expected["epoch"] - 1)
+            for name in ("train_loss", "val_loss", "val_oe_pearson"):
+                assert found[name] == pytest.approx(expected[name], rel=1e-5)
+
+
+def plain_loop(trial: TrialConfig, data: Data) -> Loop:
+    torch.manual_seed(trial.train.seed)
+    manifest = data.manifest
+    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    return Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
