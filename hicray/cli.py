@@ -25,8 +25,6 @@ class Run:
     """Folder of shards, checkpoints, search state and reports; runs/NAME if not given."""
     tracking_uri: str = ""
     """MLflow store or server; a SQLite file in the storage folder if not given."""
-    workers: int = 1
-    """Processes that train one trial together."""
     use_gpu: bool = False
     """One GPU per worker."""
     cpus_per_worker: float = 1.0
@@ -192,10 +190,10 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
     from hicray.training.trial import Resources
     from hicray.training.tune import SearchConfig, search
 
-    run = options.run
-    cluster.connect(num_cpus=int(run.workers * run.cpus_per_worker) + 1)
-    resources = Resources(run.workers, run.use_gpu, run.cpus_per_worker)
-    cluster.require(resources.workers, resources.cpus_per_worker, resources.use_gpu)
+    run, workers = options.run, options.train.workers
+    cluster.connect(num_cpus=int(workers * run.cpus_per_worker) + 1)
+    resources = Resources(run.use_gpu, run.cpus_per_worker)
+    cluster.require(workers, run.cpus_per_worker, run.use_gpu)
     store = _store(storage, run.tracking_uri)
     store.experiment()
     folder, manifest = _shards(data, storage)

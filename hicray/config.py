@@ -88,6 +88,8 @@ class TrainConfig:
     """One training run."""
 
     epochs: int = 32
+    workers: int = 1
+    """Processes that train one trial together, each on its own windows."""
     batch_size: int = 4
     """Windows per worker and step."""
     accumulate: int = 4

@@ -19,8 +19,6 @@ from hicray.training import checkpoint
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
 
-CHECKPOINT = "checkpoint_path"
-"""Metric that names the checkpoint of an epoch; Tune's own are not filled by Train."""
 _BEST = f"val_{OBJECTIVE}"
 
 
@@ -29,13 +27,11 @@ class Resources:
     """What one trial takes.
 
     Attributes:
-        workers: Processes that train together.
-        use_gpu: One GPU each.
+        use_gpu: One GPU for each worker.
         cpus_per_worker: CPUs reserved for each.
         max_failures: Restarts from the last checkpoint before a trial is given up.
     """
 
-    workers: int = 1
     use_gpu: bool = False
     cpus_per_worker: float = 1.0
     max_failures: int = 3
@@ -75,7 +71,7 @@ def drive_trial(
         worker_loop,
         train_loop_config={"trial": trial, "data": data},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.workers,
+            num_workers=trial.train.workers,
             use_gpu=resources.use_gpu,
             resources_per_worker=_per_worker(resources),
         ),
@@ -109,18 +105,13 @@ def _per_worker(resources: Resources) -> dict[str, float]:
 
 def _past(folder: Path) -> list[dict[str, Any]]:
     """Return the metrics of epochs that an earlier process finished."""
-    epochs = [p for p in checkpoints(folder) if (p / checkpoint.TRIAL).is_file()]
-    if not epochs:
-        return []
-    histories = {path: checkpoint.read_progress(path).history for path in epochs}
-    of_epoch = {len(history): str(path) for path, history in histories.items()}
-    longest = max(histories.values(), key=len)
-    return [{**m, CHECKPOINT: of_epoch.get(m["epoch"], "")} for m in longest]
+    histories = [checkpoint.read_progress(path).history for path in checkpoints(folder)]
+    return max(histories, key=len, default=[])
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoint folders of a trial, oldest first."""
-    return sorted(path for path in folder.glob("checkpoint_*") if path.is_dir())
+    """Return a trial's checkpoint folders, oldest first; what a kill left half-written is none."""
+    return sorted(path.parent for path in folder.glob(f"checkpoint_*/{checkpoint.TRIAL}"))
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -130,5 +121,4 @@ def best_checkpoint(folder: Path) -> Path | None:
         value = float(checkpoint.read_progress(path).history[-1][_BEST])
         return value if math.isfinite(value) else -math.inf
 
-    there = [path for path in checkpoints(folder) if (path / checkpoint.TRIAL).is_file()]
-    return max(there, key=score, default=None)
+    return max(checkpoints(folder), key=score, default=None)

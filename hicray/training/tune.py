@@ -104,7 +104,7 @@ def search(
         resources: Of one trial.
         store: Where runs are recorded.
     """
-    cluster.require(resources.workers, resources.cpus_per_worker, resources.use_gpu)
+    cluster.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)
     name = search_name(what, manifest)
     parent = store.find_or_start(
         track.SEARCH, name, cfg.flatten(what), _search_tags(shards, manifest)
@@ -226,9 +226,9 @@ class _CellJob:
     def _concurrent(self) -> int:
         there = ray.cluster_resources()
         if self.resources.use_gpu:
-            return max(1, int(there.get("GPU", 0)) // self.resources.workers)
+            return max(1, int(there.get("GPU", 0)) // self.what.train.workers)
         # One CPU is left to Ray Data, or its reads would starve behind the workers.
-        each = self.resources.workers * self.resources.cpus_per_worker
+        each = self.what.train.workers * self.resources.cpus_per_worker
         return max(1, int((there["CPU"] - 1) // each))
 
     def record_best(self) -> None:

@@ -17,12 +17,12 @@ def trained(tiny_shards, folder, workers: int) -> TrialRun:
     store = Store(default_uri(folder), folder / "artifacts")
     what = SearchConfig(
         model=ModelConfig(depth=1, dna_channels=8, residual=False),
-        train=TrainConfig(epochs=1, batch_size=4, accumulate=1, learning_rate=0.0),
+        train=TrainConfig(epochs=1, workers=workers, batch_size=4, accumulate=1, learning_rate=0.0),
         sequences=("on",),
         trials=1,
     )
-    one_gap = Manifest(**{**vars(manifest), "coarse_bin_sizes": (512,), "plan": f"w{workers}"})
-    parent = search(what, shards, one_gap, Resources(workers=workers), store)
+    one_gap = Manifest(**{**vars(manifest), "coarse_bin_sizes": (512,)})
+    parent = search(what, shards, one_gap, Resources(), store)
     (run,) = store.trials(parent)
     return run
 
