@@ -49,7 +49,7 @@ class Tune:
 
 SIMULATED = Tune(
     data=DataConfig(fine_bin_size=128, coarse_bin_sizes=(256, 512), window_bins=64),
-    train=TrainConfig(epochs=4, batch_size=16, accumulate=1, learning_rate=2e-3, ssim_weight=0.1),
+    train=TrainConfig(epochs=3, batch_size=8, accumulate=1, learning_rate=2e-3, ssim_weight=0.1),
     trials=2,
 )
 """Without maps: a simulated genome, small bins that keep every ratio and cost little."""
@@ -233,7 +233,8 @@ def _simulated(data: DataConfig, folder: Path) -> DataConfig:
     from hicray.maps.simulate import SimulationConfig, default_split
     from hicray.maps.simulate import simulate as run
 
-    config = SimulationConfig(bin_size=data.fine_bin_size)
+    # As many chromosomes as a search of ten minutes on two cores can learn from.
+    config = SimulationConfig(bin_size=data.fine_bin_size, num_chromosomes=36)
     made = run(folder, config)
     contacts = tuple(str(path) for path in made.contacts)
     split = default_split(config)
