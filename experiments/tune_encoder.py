@@ -4,12 +4,12 @@ Searches {noseq, seq} x {gaps} as four cells with equal trials: SSIM weight in a
 of the DNA tower and fusion in those with DNA; then scores the best of each cell on the test
 chromosomes, beside the baselines.
 
-Command, on a laptop (a simulated genome and map; under 10 minutes on 2 cores):
+Command, on a laptop (a simulated genome and map; 9 minutes on 2 cores):
 
     python experiments/tune_encoder.py
 
 Expected: at the wider gap, O/E Pearson on test chromosomes about 0.66 for 'coarse O/E x fine
-expected' and for noseq, and above 0.8 for seq; at the narrower gap about 0.79 and 0.88.
+expected' and for noseq, and above 0.8 for seq; at the narrower gap about 0.80 and 0.87.
 
 Command, on the cluster, with the report's maps (H1-ESC and HFF micro-C, GRCh38):
 
