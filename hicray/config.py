@@ -44,7 +44,7 @@ class DataConfig:
     train_stride_bins: int = 0
     """Fine bins between training windows; 0 is a quarter of a window."""
     max_distance: int = 0
-    """How far off the diagonal windows reach, in bp; 0 keeps to the diagonal."""
+    """How far off the diagonal windows begin, in bp, in steps of a window; 0 keeps to it."""
     raw: bool = False
     """Raw counts instead of balanced contacts."""
     weights: str = "weight"
