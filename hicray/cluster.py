@@ -17,9 +17,9 @@ _QUIET = {
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
-import ray  # noqa: E402
+import ray  # noqa: E402 - after the settings above
 
-from hicray.config import UserError  # noqa: E402
+from hicray.config import UserError  # noqa: E402 - likewise
 
 DRIVER = "driver"
 """Custom resource of the node that runs trial drivers; a cluster's head declares it."""

@@ -190,7 +190,7 @@ class Loop:
                 usable=batch.usable,
                 ssim_weight=config.ssim_weight,
             )
-            (value / config.accumulate).backward()  # type: ignore[no-untyped-call]
+            (value / config.accumulate).backward()  # type: ignore[no-untyped-call]  # torch
         if not torch.isfinite(value):
             raise FloatingPointError(
                 f"the loss is {value.item()} at epoch {epoch + 1}, step {step + 1}; lower "
