@@ -15,6 +15,7 @@ Fusion = Literal["tokens", "pairwise", "both"]
 Encoder = Literal["scratch", "tuned", "frozen"]
 Preset = Literal["large", "base", "small", "tiny"]
 DnaEncoder = Literal["tower", "pooled"]
+Context = Literal["dilated", "attention"]
 
 Config = TypeVar("Config")
 
@@ -77,6 +78,12 @@ class ModelConfig:
     """Convolution blocks of the DNA tower."""
     dna_channels: int = 32
     """Width of the DNA tower and of its bin embeddings."""
+    flank_bins: int = 0
+    """Fine bins of DNA that the tower reads beyond either end of a window."""
+    context: Context = "dilated"
+    """How bins of the tower see each other: dilated convolutions or attention."""
+    context_layers: int = 0
+    """How many such layers follow the tower's blocks."""
     fusion: Fusion = "both"
     """Where DNA joins: tokens into the decoder, pairwise features at the pixels, or both."""
     residual: bool = True
@@ -94,8 +101,10 @@ class TrainConfig:
     """Windows per worker and step."""
     accumulate: int = 4
     """Steps whose gradients are summed before the optimizer moves."""
-    learning_rate: float = 1e-3
-    """Peak learning rate, after warm-up."""
+    base_learning_rate: float = 1.5e-3
+    """Peak learning rate of 256 windows a step, scaled to batch size x accumulate x workers."""
+    layer_decay: float = 0.75
+    """A tuned encoder's block learns at this fraction of the rate of the next one."""
     warmup: float = 0.1
     """Share of all steps spent warming up; a cosine follows."""
     weight_decay: float = 0.05
@@ -106,6 +115,11 @@ class TrainConfig:
     reverse_complement: bool = True
     """Flip half of the training windows together with their DNA."""
     seed: int = 0
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """Peak learning rate of one step; the rule is HiCFoundation's."""
+        return self.base_learning_rate * self.batch_size * self.accumulate * self.workers / 256
 
 
 @dataclass(frozen=True, kw_only=True)

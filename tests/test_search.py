@@ -42,7 +42,7 @@ def command(simulation: Simulation, storage: Path) -> list[str]:
         "--epochs": str(EPOCHS),
         "--batch-size": "8",
         "--accumulate": "1",
-        "--learning-rate": "1e-3",
+        "--base-learning-rate": "0.032",
         "--depth": "1",
     }
     return [sys.executable, str(PROGRAM), *(word for pair in options.items() for word in pair)]

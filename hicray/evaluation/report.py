@@ -77,7 +77,9 @@ def _gap(trials: list[TrialRun], shards: Path, manifest: Manifest, size: int) ->
     best = best_trials(trials, gap)
     with_dna = any(run.tags["sequence"] == "seq" for run in best.values())
     genome = read_packed(shards / GENOME) if with_dna else None
-    collate = Collate(manifest, size, genome)
+    # Each model cuts what it reads out of the widest flanks.
+    flank = max((int(run.params["model.flank_bins"]) for run in best.values()), default=0)
+    collate = Collate(manifest, size, genome, flank)
     predictors: dict[str, Predictor] = dict(baselines(collate))
     for arm, run in best.items():
         predictors[arm] = model_predictor(_load(run, manifest))

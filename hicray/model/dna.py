@@ -10,11 +10,22 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hicray.config import Context
+from hicray.model.encoder import transformer_blocks
+from hicray.model.patches import sincos_1d
 
 UNKNOWN = 4
 """Base code of N."""
+FIRST_KERNEL = 15
+"""Bases that the first stage sees at once: a transcription factor's motif."""
 FIRST_POOL = 8
 """Bases that the first stage narrows to one, roughly: more would lose where a motif is."""
+CHUNK_BASES = {"cpu": 1 << 15}
+"""Bases that the first stage takes at once: on a CPU, what its caches hold."""
+GPU_CHUNK_BASES = 1 << 18
+CONTEXT_HEADS = 4
 
 
 def one_hot(
@@ -60,9 +71,12 @@ def pool_factors(bin_size: int, depth: int) -> tuple[int, ...]:
     return (first, *sorted(rest, reverse=True))
 
 
-def conv(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:
+def conv(in_channels: int, channels: int, kernel: int, *, dilation: int = 1) -> nn.Conv2d:
     """Return a convolution along images one pixel high that keeps their length."""
-    layer = nn.Conv2d(in_channels, channels, (1, kernel), padding=(0, kernel // 2))
+    reach = dilation * (kernel // 2)
+    layer = nn.Conv2d(
+        in_channels, channels, (1, kernel), padding=(0, reach), dilation=(1, dilation)
+    )
     return layer.to(memory_format=torch.channels_last)
 
 
@@ -73,18 +87,99 @@ class TowerBlock(nn.Module):
     Normalising over places, or over the batch, would let far bins into an embedding.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, kernel: int, pool: int) -> None:
+    def __init__(self, layer: nn.Conv2d, *, pool: int) -> None:
         super().__init__()
-        self.conv = conv(in_channels, channels, kernel)
-        self.norm = nn.LayerNorm(channels)
+        self.conv = layer
+        self.norm = PlaceNorm(layer.out_channels)
         self.pool = pool
 
     def forward(
         self, x: Float[Tensor, "batch in_channels 1 places"]
     ) -> Float[Tensor, "batch channels 1 pooled"]:
-        x = F.max_pool2d(self.conv(x), (1, self.pool))
-        x = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return F.gelu(x)
+        return F.gelu(self.norm(F.max_pool2d(self.conv(x), (1, self.pool))))
+
+
+class PlaceNorm(nn.LayerNorm):
+    """Normalises each place over its channels."""
+
+    def forward(
+        self, x: Float[Tensor, "batch channels 1 places"]
+    ) -> Float[Tensor, "batch channels 1 places"]:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class BaseStage(nn.Module):
+    """The block at base resolution, which sets what a tower costs; one chunk at a time.
+
+    A chunk takes along the bases on either side that its convolution sees, so chunks change no
+    digit. In training each is computed again on the way back instead of being kept: a window of
+    896 kb would hold 115 MB of it, and what the caches hold is four times as fast.
+    """
+
+    def __init__(self, channels: int, *, pool: int) -> None:
+        super().__init__()
+        # Unpadded: what lies beyond the ends is N, whose channels are zeros.
+        layer = nn.Conv2d(UNKNOWN, channels, (1, FIRST_KERNEL))
+        self.block = TowerBlock(layer.to(memory_format=torch.channels_last), pool=pool)
+
+    def forward(
+        self, codes: UInt8[Tensor, "batch bases"]
+    ) -> Float[Tensor, "batch channels 1 pooled"]:
+        pool, reach = self.block.pool, FIRST_KERNEL // 2
+        size = max(1, CHUNK_BASES.get(codes.device.type, GPU_CHUNK_BASES) // pool) * pool
+        ends = F.pad(codes, (reach, reach), value=UNKNOWN)
+        chunks = [ends[:, i : i + size + 2 * reach] for i in range(0, codes.shape[1], size)]
+        if self.training and torch.is_grad_enabled():
+            done = [checkpoint(self._chunk, chunk, use_reentrant=False) for chunk in chunks]
+        else:
+            done = [self._chunk(chunk) for chunk in chunks]
+        return torch.cat(done, dim=-1)
+
+    def _chunk(
+        self, codes: UInt8[Tensor, "batch bases"]
+    ) -> Float[Tensor, "batch channels 1 pooled"]:
+        pooled: Tensor = self.block(one_hot(codes, self.block.conv.weight.dtype))
+        return pooled
+
+
+class DilatedBlock(nn.Module):
+    """Lets bins see others at a distance, added to what they are."""
+
+    def __init__(self, channels: int, *, dilation: int) -> None:
+        super().__init__()
+        self.norm = PlaceNorm(channels)
+        self.far = conv(channels, channels, 3, dilation=dilation)
+        self.mix = conv(channels, channels, 1)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels 1 bins"]
+    ) -> Float[Tensor, "batch channels 1 bins"]:
+        change: Tensor = self.mix(F.gelu(self.far(self.norm(x))))
+        return x + change
+
+
+class AttentionContext(nn.Module):
+    """Lets every bin see all others, by transformer blocks over the bins."""
+
+    def __init__(self, channels: int, layers: int) -> None:
+        super().__init__()
+        self.blocks = transformer_blocks(channels, layers, CONTEXT_HEADS, eps=1e-5)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels 1 bins"]
+    ) -> Float[Tensor, "batch channels 1 bins"]:
+        bins = x[:, :, 0].transpose(1, 2)
+        order = torch.arange(bins.shape[1], dtype=torch.float64)
+        places = sincos_1d(order, bins.shape[2]).to(bins)
+        seen: Tensor = self.blocks(bins + places)
+        return seen.transpose(1, 2)[:, :, None]
+
+
+def context_layers(kind: Context, channels: int, layers: int) -> nn.Module:
+    """Return layers over the bins: dilated by 2, 4, 8, ... bins, or attention."""
+    if kind == "attention" and layers:
+        return AttentionContext(channels, layers)
+    return nn.Sequential(*(DilatedBlock(channels, dilation=2 << i) for i in range(layers)))
 
 
 class DnaTower(nn.Module):
@@ -92,22 +187,42 @@ class DnaTower(nn.Module):
 
     No convolution has a stride (that loses motifs), kernels are odd and the pools divide the
     bin, so each embedding lies over its own bin and sees as far to its left as to its right.
+
+    Args:
+        bin_size: Base pairs of a bin, any number.
+        depth: Convolution blocks that narrow bases to bins.
+        channels: Width of all layers and of an embedding.
+        flank_bins: Bins beyond either end of the window that are read, but get no embedding.
+        context: Kind of the layers over the bins that follow.
+        layers: How many of those.
     """
 
-    def __init__(self, bin_size: int, depth: int, channels: int) -> None:
+    def __init__(
+        self,
+        bin_size: int,
+        depth: int,
+        channels: int,
+        *,
+        flank_bins: int = 0,
+        context: Context = "dilated",
+        layers: int = 0,
+    ) -> None:
         super().__init__()
-        pools = pool_factors(bin_size, depth)
-        first = TowerBlock(UNKNOWN, channels, kernel=15, pool=pools[0])
-        rest = (TowerBlock(channels, channels, kernel=5, pool=pool) for pool in pools[1:])
-        self.blocks = nn.Sequential(first, *rest)
+        first, *pools = pool_factors(bin_size, depth)
+        self.flank_bins = flank_bins
+        self.bases = BaseStage(channels, pool=first)
+        self.blocks = nn.Sequential(
+            *(TowerBlock(conv(channels, channels, 5), pool=pool) for pool in pools)
+        )
         self.bins = conv(channels, channels, 3)
-        self.context = conv(channels, channels, 5)
+        self.near = conv(channels, channels, 5)
+        self.far = context_layers(context, channels, layers)
 
     def forward(self, codes: UInt8[Tensor, "batch bases"]) -> Float[Tensor, "batch bins channels"]:
-        x: Tensor = self.blocks(one_hot(codes, self.bins.weight.dtype))
+        x: Tensor = self.blocks(self.bases(codes))
         x = x + F.gelu(self.bins(x))
-        x = x + self.context(x)
-        return x[:, :, 0].transpose(1, 2)
+        x = self.far(x + self.near(x))
+        return x[:, :, 0, self.flank_bins : x.shape[3] - self.flank_bins].transpose(1, 2)
 
 
 class PooledDna(nn.Module):

@@ -121,6 +121,7 @@ class Head(nn.Module):
         self.blank = config.sequence == "blank"
         self.window_bins = window_bins
         self.bin_size = bin_size
+        self.flank_bins = config.flank_bins
         self.patches = window_bins // PATCH
         self.decoder = Decoder(size, patch_rows=self.patches, patch_cols=self.patches)
         self.dna: DnaTower | PooledDna | None = None
@@ -140,13 +141,23 @@ class Head(nn.Module):
         pooled = config.dna == "pooled"
         width = size.dim if pooled else config.dna_channels
         self.places = 1 if pooled else self.window_bins
-        self.dna = PooledDna(width) if pooled else DnaTower(self.bin_size, config.depth, width)
+        self.dna = PooledDna(width) if pooled else self._tower(config)
         if config.fusion != "pairwise":
             self.dna_tokens = DnaTokens(
                 width, size.decoder_dim, places=self.places, patches=self.patches
             )
         if config.fusion != "tokens":
             self.pairs = PairFeatures(width, size.pixel_channels)
+
+    def _tower(self, config: ModelConfig) -> DnaTower:
+        return DnaTower(
+            self.bin_size,
+            config.depth,
+            config.dna_channels,
+            flank_bins=config.flank_bins,
+            context=config.context,
+            layers=config.context_layers,
+        )
 
     def _start_at_base(self) -> None:
         """Zero the last layer: a gain that starts at zero instead hardly ever leaves it."""
@@ -186,17 +197,22 @@ class Head(nn.Module):
         """Embed the DNA of one axis; blank: that of one unknown bin, whatever the bases are."""
         assert self.dna is not None
         if self.blank:
-            unknown = torch.full((1, self.bin_size), UNKNOWN, dtype=torch.uint8, device=base.device)
+            length = (1 + 2 * self.flank_bins) * self.bin_size
+            unknown = torch.full((1, length), UNKNOWN, dtype=torch.uint8, device=base.device)
             constant: Tensor = self.dna(unknown)
             return constant.expand(base.shape[0], self.places, -1)
         if bases is None:
             raise ValueError("this model reads DNA, but was given none: pass row_bases")
-        if bases.shape[1] != self.window_bins * self.bin_size:
+        needed = (self.window_bins + 2 * self.flank_bins) * self.bin_size
+        # Models with narrower flanks may share a batch with others.
+        surplus, odd = divmod(bases.shape[1] - needed, 2 * self.bin_size)
+        if surplus < 0 or odd:
             raise ValueError(
                 f"{bases.shape[1]} bases do not cover {self.window_bins} bins of "
-                f"{self.bin_size} bp; pass {self.window_bins * self.bin_size} bases"
+                f"{self.bin_size} bp and {self.flank_bins} on either side; pass {needed} bases"
             )
-        embedding: Tensor = self.dna(bases)
+        cut = surplus * self.bin_size
+        embedding: Tensor = self.dna(bases[:, cut : bases.shape[1] - cut])
         return embedding
 
     def _by_bin(

@@ -5,6 +5,7 @@ from typing import Any
 
 import ray
 
+from hicray.config import TrialConfig
 from hicray.maps.genome import PackedGenome
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import Manifest
@@ -27,7 +28,8 @@ class Data:
     val: Windows
     genome: Any = None
 
-    def collate(self, coarse_bin_size: int) -> Collate:
-        """Return the collate of one gap; reads the genome without copying it."""
+    def collate(self, trial: TrialConfig) -> Collate:
+        """Return a trial's collate; reads the genome without copying it."""
         genome: PackedGenome | None = None if self.genome is None else ray.get(self.genome)
-        return Collate(self.manifest, coarse_bin_size, genome)
+        flank = trial.model.flank_bins
+        return Collate(self.manifest, trial.coarse_bin_size, genome, flank)

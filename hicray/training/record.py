@@ -34,7 +34,7 @@ def log_model(store: track.Store, run_id: str, place: Path, data: Data) -> None:
     model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
     checkpoint.load_weights(place, model)
     model.eval()
-    collate = data.collate(trial.coarse_bin_size)
+    collate = data.collate(trial)
     shown = min(3, data.val.rows)
     table = next(iter(Reader(data.val, shown).ordered(Slice(0, shown))))
     batch = collate.decode(collate.compact(table))

@@ -27,9 +27,12 @@ from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.losses import loss
 from hicray.training.metrics import Scored, Sums, decay_error
+from hicray.training.optimizer import make_optimizer, move_to
 from hicray.windows.batches import Batch
 from hicray.windows.stream import Reader, Slice, ahead, train_slice, whole_slice
 
+MAX_SKIPPED = 8
+"""A run stops after so many steps in a row whose gradient is not finite."""
 TRAIN_WINDOWS_SCORED = 256
 """Training scores are those of the last windows of an epoch, as predicted in passing."""
 
@@ -86,24 +89,6 @@ def _report(metrics: dict[str, Any], loop: "Loop", progress: Progress) -> None:
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
-def make_optimizer(model: nn.Module, trial: TrialConfig) -> torch.optim.AdamW:
-    """Return AdamW; vectors (biases, norms) are not decayed."""
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learnt if p.ndim > 1], "weight_decay": trial.train.weight_decay},
-        {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=trial.train.learning_rate, betas=(0.9, 0.95))
-
-
-def learning_rate(peak: float, warmup: float, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine to 0."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
 class Loop:
     """One worker's epochs.
 
@@ -125,7 +110,7 @@ class Loop:
     ) -> None:
         self.trial, self.place, self.model, self.optimizer = trial, place, model, optimizer
         self.bare = model.module if isinstance(model, DistributedDataParallel) else model
-        self.collate = data.collate(trial.coarse_bin_size)
+        self.collate = data.collate(trial)
         batch = trial.train.batch_size
         self.train_reader, self.val_reader = Reader(data.train, batch), Reader(data.val, batch)
         self.train_part = train_slice(data.train.rows, place.rank, place.workers, batch)
@@ -133,6 +118,8 @@ class Loop:
         used = (self.train_part.end - self.train_part.start) * place.workers
         self.dropped = data.train.rows - used
         self.steps = (self.train_part.end - self.train_part.start) // batch
+        self.skipped = self.in_a_row = 0
+        self.rate = 0.0
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, validate, and return the metrics of both."""
@@ -161,22 +148,25 @@ class Loop:
     def _train(self, epoch: int) -> dict[str, float]:
         self.model.train()
         strand = torch.Generator().manual_seed(self._seed(epoch))
-        scored, total, waited = self._scored(), 0.0, 0.0
+        scored, losses, waited = self._scored(), [], 0.0
+        self.skipped = 0
         began = last = time.monotonic()
         for step, batch in enumerate(self.batches(self.train_reader, self.train_part, epoch)):
             waited += time.monotonic() - last
             if self.trial.train.reverse_complement:
                 chosen = torch.rand(len(batch), generator=strand) < 0.5
                 batch = batch.reverse_complemented(chosen.to(self.place.device))
-            total += self._step(batch, step, epoch, scored)
+            losses.append(self._step(batch, step, epoch, scored))
             last = time.monotonic()
-        mean = self.place.sum(torch.tensor([total, float(self.steps)], dtype=torch.float64))
+        finite = [value for value in losses if math.isfinite(value)]
+        mean = self.place.sum(torch.tensor([sum(finite), len(finite)], dtype=torch.float64))
         scores, _ = self._scores(scored)
         return {
             "train_loss": float(mean[0] / mean[1]),
             **{f"train_{name}": value for name, value in scores.items()},
+            "train_skipped_steps": self.skipped,
             "data_wait_fraction": waited / max(last - began, 1e-9),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.rate,
         }
 
     def _step(self, batch: Batch, step: int, epoch: int, scored: Scored) -> float:
@@ -191,12 +181,8 @@ class Loop:
                 ssim_weight=config.ssim_weight,
             )
             (value / config.accumulate).backward()  # type: ignore[no-untyped-call]  # torch
-        if not torch.isfinite(value):
-            raise FloatingPointError(
-                f"the loss is {value.item()} at epoch {epoch + 1}, step {step + 1}; lower "
-                f"--learning-rate (it is {config.learning_rate:g})"
-            )
-        scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
+        if torch.isfinite(value):
+            scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
         del scored.kept[: -math.ceil(TRAIN_WINDOWS_SCORED / config.batch_size)]
         if moves:
             self._move(step, epoch)
@@ -216,12 +202,25 @@ class Loop:
         config = self.trial.train
         per_epoch = math.ceil(self.steps / config.accumulate)
         done = epoch * per_epoch + step // config.accumulate
-        rate = learning_rate(config.learning_rate, config.warmup, done, per_epoch * config.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        nn.utils.clip_grad_norm_(self.bare.parameters(), config.clip)
-        self.optimizer.step()
+        self.rate = move_to(self.optimizer, config, done, per_epoch * config.epochs)
+        # Of the summed gradient, so that all workers skip the same steps.
+        norm = nn.utils.clip_grad_norm_(self.bare.parameters(), config.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self.in_a_row = 0
+        else:
+            self._skip(step, epoch)
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _skip(self, step: int, epoch: int) -> None:
+        self.skipped += 1
+        self.in_a_row += 1
+        if self.in_a_row >= MAX_SKIPPED:
+            raise FloatingPointError(
+                f"the gradient was not finite in {MAX_SKIPPED} steps in a row, up to step "
+                f"{step + 1} of epoch {epoch + 1}; lower --base-learning-rate (it is "
+                f"{self.trial.train.base_learning_rate:g})"
+            )
 
     @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], float]:

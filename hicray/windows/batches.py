@@ -1,7 +1,7 @@
 """Arrow rows to what the network eats: compact tensors on the host, dense maps on the device."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,11 +91,6 @@ class Batch:
                 flipped["col_bases"] = torch.where(pick, other, self.col_bases)
         return replace(self, **flipped)
 
-    def cpu(self) -> "Batch":
-        """Move everything to the host."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{n: v.cpu() for n, v in values.items() if v is not None})
-
 
 def _other_strand(bases: UInt8[Tensor, "batch bases"]) -> UInt8[Tensor, "batch bases"]:
     return _COMPLEMENT.to(bases.device)[bases.flip(-1).long()]
@@ -108,16 +103,21 @@ class Collate:
         manifest: Of the shard set.
         coarse_bin_size: In bp.
         genome: Packed; None where the trial reads no DNA.
+        flank_bins: Fine bins of DNA beyond either end of a window.
     """
 
     def __init__(
-        self, manifest: Manifest, coarse_bin_size: int, genome: PackedGenome | None = None
+        self,
+        manifest: Manifest,
+        coarse_bin_size: int,
+        genome: PackedGenome | None = None,
+        flank_bins: int = 0,
     ) -> None:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
         self.gap = coarse_bin_size // manifest.fine_bin_size
         self.scale = Scale(cap=manifest.caps[self.map_name], eps=manifest.eps)
-        self.genome = genome
+        self.genome, self.flank_bins = genome, flank_bins
         chroms = manifest.splits
         self.groups = [(source, chrom) for source in manifest.sources for chrom in chroms]
         self._group_of = {pair: i for i, pair in enumerate(self.groups)}
@@ -183,8 +183,11 @@ class Collate:
         self, genome: PackedGenome, chroms: list[str], starts: np.ndarray
     ) -> UInt8[np.ndarray, "batch bases"]:
         length = self.manifest.window_bins * self.manifest.fine_bin_size
+        flank = self.flank_bins * self.manifest.fine_bin_size
         loci = zip(chroms, starts.tolist(), strict=True)
-        return np.stack([unpack(genome[chrom], start, start + length) for chrom, start in loci])
+        return np.stack(
+            [unpack(genome[chrom], start - flank, start + length + flank) for chrom, start in loci]
+        )
 
     def decode(self, compact: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Batch:
         """Return dense maps made on ``device``."""

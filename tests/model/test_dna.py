@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hicray.model import dna
 from hicray.model.dna import DnaTower, PooledDna, one_hot, pool_factors
 
 
@@ -57,7 +58,7 @@ def test_the_tower_gives_one_embedding_per_bin(bin_size, depth):
 def reach_bins(tower, bin_size):
     """Bins on each side that an embedding can see, from the kernels and pools."""
     bases, scale = 0, 1
-    for block in tower.blocks:
+    for block in (tower.bases.block, *tower.blocks):
         bases += scale * (block.conv.kernel_size[1] // 2)
         scale *= block.pool
     return math.ceil(bases / bin_size) + 1 + 2
@@ -88,10 +89,62 @@ def test_the_other_strand_read_by_mirrored_kernels_gives_mirrored_embeddings(bin
         for module in mirrored.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.weight.copy_(module.weight.flip(3))
-        first = mirrored.blocks[0].conv.weight
+        first = mirrored.bases.block.conv.weight
         first.copy_(first.flip(1))  # A <-> T, C <-> G
     codes = random_codes(2, 10 * bin_size)
     torch.testing.assert_close(mirrored(reverse_complement(codes)), tower(codes).flip(1))
+
+
+@pytest.mark.parametrize("bin_size", [2_000, 4_000, 5_000, 6_000, 10_000])
+@pytest.mark.parametrize("depth", range(1, 7))
+def test_a_tower_ends_at_one_embedding_per_bin_at_any_bin_size(bin_size, depth):
+    with torch.no_grad():
+        assert DnaTower(bin_size, depth, 4)(random_codes(1, 3 * bin_size)).shape == (1, 3, 4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("bin_size", "depth"), [(64, 1), (64, 3), (50, 2)])
+def test_chunks_change_neither_embeddings_nor_gradients(monkeypatch, bin_size, depth, training):
+    tower = DnaTower(bin_size, depth, 8).double().train(training)
+    codes = random_codes(2, 12 * bin_size)
+    results = []
+    for chunk in (1 << 20, 3 * bin_size, 1):
+        monkeypatch.setitem(dna.CHUNK_BASES, "cpu", chunk)
+        tower.zero_grad()
+        out = tower(codes)
+        (out * torch.linspace(-1, 1, out.numel()).double().reshape(out.shape)).sum().backward()
+        results.append([out.detach(), *(p.grad.clone() for p in tower.parameters())])
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("flank", [1, 4])
+def test_flanks_are_read_but_get_no_embedding(flank):
+    """What a window's first bin sees beyond the window is its flank, as in a longer window."""
+    tower = DnaTower(64, 2, 8, flank_bins=flank)
+    whole = DnaTower(64, 2, 8)
+    whole.load_state_dict(tower.state_dict())
+    codes = random_codes(1, (10 + 2 * flank) * 64)
+    assert torch.equal(tower(codes), whole(codes)[:, flank:-flank])
+    changed = codes.clone()
+    changed[:, (flank - 1) * 64 : flank * 64] = 4
+    assert (tower(changed) - tower(codes))[:, 0].abs().max() > 0
+
+
+@pytest.mark.parametrize("context", ["dilated", "attention"])
+def test_context_layers_reach_further(context):
+    codes = random_codes(1, 40 * 32)
+    other = codes.clone()
+    other[:, :32] = random_codes(1, 32, seed=1)
+
+    def reach(layers):
+        torch.manual_seed(0)
+        tower = DnaTower(32, 1, 8, context=context, layers=layers)
+        return int((tower(codes) - tower(other)).abs().amax(dim=(0, 2)).nonzero().max())
+
+    near = reach(0)
+    assert near <= 5
+    assert reach(2) == (39 if context == "attention" else near + 2 + 4)
 
 
 def test_the_pooled_encoder_is_the_reports():

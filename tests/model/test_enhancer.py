@@ -93,7 +93,7 @@ def test_every_parameter_learns(sequence, fusion, dna):
         optimizer.step()
     still = {name for name, p in model.named_parameters() if not p.grad.abs().max() > 0}
     # An unknown base is all zeros: nothing for the first convolution's weights to learn from.
-    unread = {"head.dna.blocks.0.conv.weight", "head.dna.convs.0.weight"}
+    unread = {"head.dna.bases.block.conv.weight", "head.dna.convs.0.weight"}
     assert still <= (unread if sequence == "blank" else set())
 
 
@@ -210,6 +210,27 @@ def test_bf16_autocast_starts_at_the_base_too():
 def test_a_window_that_is_no_whole_number_of_patches_is_refused():
     with pytest.raises(UserError, match="40 bins"):
         Enhancer(ModelConfig(preset="tiny"), window_bins=40, bin_size=8)
+
+
+@pytest.mark.parametrize("sequence", ["on", "blank"])
+def test_a_model_takes_its_flanks_out_of_wider_ones(sequence):
+    model = disturb(build(sequence=sequence, flank_bins=1))
+    batch = on_the_diagonal()
+    generator = torch.Generator().manual_seed(3)
+    bases = (BINS + 6) * BIN_SIZE
+    wide = torch.randint(0, 5, (3, bases), generator=generator).to(torch.uint8)
+    narrow = wide[:, 2 * BIN_SIZE : -2 * BIN_SIZE]
+    from_wide = model(**batch | {"row_bases": wide})
+    assert torch.equal(from_wide, model(**batch | {"row_bases": narrow}))
+
+
+@pytest.mark.parametrize("context", ["dilated", "attention"])
+def test_context_layers_learn_with_the_rest(context):
+    model = build(context=context, context_layers=2)
+    disturb(model)(**on_the_diagonal()).square().mean().backward()
+    far = model.head.dna.far
+    assert sum(1 for _ in far.parameters())
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in far.parameters())
 
 
 def test_missing_or_short_dna_is_refused():

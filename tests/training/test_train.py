@@ -12,11 +12,12 @@ import torch
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.maps.genome import read_packed
 from hicray.model.hicfoundation import build
-from hicray.training import checkpoint
+from hicray.training import checkpoint, train
 from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.metrics import SCORES, Scored, Sums
-from hicray.training.train import Loop, Place, learning_rate, make_optimizer
+from hicray.training.optimizer import make_optimizer
+from hicray.training.train import Loop, Place
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import Blocks, Reader, columns, open_windows, train_slice, whole_slice
 
@@ -24,7 +25,7 @@ COARSE = 512
 TRIAL = TrialConfig(
     coarse_bin_size=COARSE,
     model=ModelConfig(preset="tiny", depth=1, dna_channels=8),
-    train=TrainConfig(epochs=2, batch_size=8, accumulate=2, learning_rate=1e-3),
+    train=TrainConfig(epochs=2, batch_size=8, accumulate=2, base_learning_rate=0.016),
 )
 
 
@@ -48,14 +49,6 @@ def data(tiny_shards):
 
 def without_times(metrics):
     return {k: v for k, v in metrics.items() if k not in ("seconds", "data_wait_fraction")}
-
-
-def test_the_learning_rate_rises_then_falls_to_nothing():
-    rates = [learning_rate(1.0, 0.1, step, 100) for step in range(100)]
-    assert rates[9] == 1.0
-    assert all(a < b for a, b in itertools.pairwise(rates[:10]))
-    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
-    assert rates[-1] < 1e-3
 
 
 def test_training_lowers_the_loss(data):
@@ -143,10 +136,33 @@ def test_a_noseq_loop_reads_no_bases(tiny_shards):
     assert np.isfinite(loop.epoch(0)["val_loss"])
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(data):
-    loop = make_loop(data)
-    loop.bare.head.pixels.out.bias.data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="lower --learning-rate"):
+def poisoned(loop, bad):
+    """Make the batches of the given numbers unlearnable: a NaN among the contacts."""
+    decode, numbers = loop.collate.decode, itertools.count()
+
+    def spoil(compact, device):
+        batch = decode(compact, device)
+        if next(numbers) in bad:
+            batch.base[0, 0, 0] = float("nan")
+        return batch
+
+    loop.collate.decode = spoil
+    return loop
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(data):
+    loop = poisoned(make_loop(data), bad={1})
+    metrics = loop.epoch(0)
+    assert metrics["train_skipped_steps"] == 1
+    assert all(torch.isfinite(p).all() for p in loop.bare.parameters())
+    assert np.isfinite([metrics["train_loss"], metrics["val_loss"]]).all()
+    assert make_loop(data).epoch(0)["train_skipped_steps"] == 0
+
+
+def test_steps_that_are_never_finite_stop_the_run(data, monkeypatch):
+    monkeypatch.setattr(train, "MAX_SKIPPED", 2)
+    loop = poisoned(make_loop(data), bad=set(range(100)))
+    with pytest.raises(FloatingPointError, match=r"2 steps in a row.*--base-learning-rate"):
         loop.epoch(0)
 
 

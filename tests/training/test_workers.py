@@ -17,7 +17,9 @@ def trained(tiny_shards, folder, workers: int) -> TrialRun:
     store = Store(default_uri(folder), folder / "artifacts")
     what = SearchConfig(
         model=ModelConfig(depth=1, dna_channels=8, residual=False),
-        train=TrainConfig(epochs=1, workers=workers, batch_size=4, accumulate=1, learning_rate=0.0),
+        train=TrainConfig(
+            epochs=1, workers=workers, batch_size=4, accumulate=1, base_learning_rate=0.0
+        ),
         sequences=("on",),
         trials=1,
     )
