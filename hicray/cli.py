@@ -147,13 +147,13 @@ def simulate(
     say(f"truth  {made.truth}")
 
 
-def prepare_shards(data: DataConfig, run: Run) -> None:
-    """Check the data set and cut it into shards."""
+def prepare_shards(data: DataConfig, run: Run) -> tuple[Path, Any]:
+    """Check the data set, cut it into shards, and return their folder and manifest."""
     from hicray import cluster
 
     data, storage = _resolve(data, run)
     cluster.connect()
-    _shards(data, storage)
+    return _shards(data, storage)
 
 
 def tune(options: Tune) -> None:
