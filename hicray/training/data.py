@@ -10,6 +10,7 @@ from hicray.maps.genome import PackedGenome
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Windows
+from hicray.windows.tokens import TokenFormat
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,17 @@ class Data:
         train: Training windows.
         val: Validation windows.
         genome: Reference of the packed genome; None where DNA is off.
+        tokens: How the frozen encoder's tokens are stored with the windows; None if they are not.
     """
 
     manifest: Manifest
     train: Windows
     val: Windows
     genome: Any = None
+    tokens: TokenFormat | None = None
 
     def collate(self, trial: TrialConfig) -> Collate:
         """Return a trial's collate; reads the genome without copying it."""
         genome: PackedGenome | None = None if self.genome is None else ray.get(self.genome)
         flank = trial.model.flank_bins
-        return Collate(self.manifest, trial.coarse_bin_size, genome, flank)
+        return Collate(self.manifest, trial.coarse_bin_size, genome, flank, self.tokens)

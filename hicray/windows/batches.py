@@ -21,6 +21,7 @@ from hicray.windows.scales import (
     spread,
     to_network,
 )
+from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8)
 
@@ -41,6 +42,8 @@ class Batch:
         row_start: Of the window, in bp.
         row_bases: Base codes of the rows, or None where DNA is not read.
         col_bases: Of the columns; None where they are the rows' (all windows on the diagonal).
+        tokens: The frozen contact encoder's, or None where it runs anew.
+        flipped_tokens: Those of the windows seen from the other strand.
     """
 
     image: Float[Tensor, "batch 3 rows cols"]
@@ -54,22 +57,24 @@ class Batch:
     row_start: Int[Tensor, " batch"]
     row_bases: UInt8[Tensor, "batch bases"] | None = None
     col_bases: UInt8[Tensor, "batch bases"] | None = None
+    tokens: Float[Tensor, "batch tokens dim"] | None = None
+    flipped_tokens: Float[Tensor, "batch tokens dim"] | None = None
 
     def __len__(self) -> int:
         """Return the number of windows."""
         return len(self.diagonal)
 
     def inputs(self) -> dict[str, Tensor]:
-        """Return the model's keyword arguments."""
-        given = {
-            "image": self.image,
-            "total_reads": self.total_reads,
-            "base": self.base,
-            "diagonal": self.diagonal,
-            "row_bases": self.row_bases,
-            "col_bases": self.col_bases,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        """Return the arguments of the whole network."""
+        return self._given("image", "total_reads", "base", "diagonal", "row_bases", "col_bases")
+
+    def head_inputs(self) -> dict[str, Tensor]:
+        """Return the arguments of what follows the contact encoder."""
+        return self._given("tokens", "base", "diagonal", "row_bases", "col_bases")
+
+    def _given(self, *names: str) -> dict[str, Tensor]:
+        named = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in named.items() if value is not None}
 
     def reverse_complemented(self, chosen: Bool[Tensor, " batch"]) -> "Batch":
         """Flip the chosen windows to the other strand: maps and DNA together.
@@ -89,6 +94,10 @@ class Batch:
             if self.col_bases is not None:
                 other = _other_strand(self.row_bases)
                 flipped["col_bases"] = torch.where(pick, other, self.col_bases)
+        if self.tokens is not None and self.flipped_tokens is not None:
+            pick = chosen[:, None, None]
+            flipped["tokens"] = torch.where(pick, self.flipped_tokens, self.tokens)
+            flipped["flipped_tokens"] = torch.where(pick, self.tokens, self.flipped_tokens)
         return replace(self, **flipped)
 
 
@@ -104,6 +113,7 @@ class Collate:
         coarse_bin_size: In bp.
         genome: Packed; None where the trial reads no DNA.
         flank_bins: Fine bins of DNA beyond either end of a window.
+        tokens: How the rows' tokens are stored; None where they have none.
     """
 
     def __init__(
@@ -112,12 +122,13 @@ class Collate:
         coarse_bin_size: int,
         genome: PackedGenome | None = None,
         flank_bins: int = 0,
+        tokens: TokenFormat | None = None,
     ) -> None:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
         self.gap = coarse_bin_size // manifest.fine_bin_size
         self.scale = Scale(cap=manifest.caps[self.map_name], eps=manifest.eps)
-        self.genome, self.flank_bins = genome, flank_bins
+        self.genome, self.flank_bins, self.tokens = genome, flank_bins, tokens
         chroms = manifest.splits
         self.groups = [(source, chrom) for source in manifest.sources for chrom in chroms]
         self._group_of = {pair: i for i, pair in enumerate(self.groups)}
@@ -162,7 +173,16 @@ class Collate:
             arrays["row_bases"] = self._bases(self.genome, chroms, row)
             if not self.manifest.diagonal_only:
                 arrays["col_bases"] = self._bases(self.genome, chroms, col)
-        return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        return {
+            **{name: torch.from_numpy(np.array(array)) for name, array in arrays.items()},
+            **self._tokens(table),
+        }
+
+    def _tokens(self, table: pa.Table) -> dict[str, Tensor]:
+        if self.tokens is None:
+            return {}
+        there = [name for name in (TOKENS, FLIPPED) if name in table.column_names]
+        return {name: self.tokens.unpack(table[name]) for name in there}
 
     def _stack_counts(self, column: pa.ChunkedArray) -> np.ndarray:
         """Stack windows' counts; where both forms occur, triangles become squares."""
@@ -212,6 +232,7 @@ class Collate:
             row_start=on["row_start"],
             row_bases=on.get("row_bases"),
             col_bases=on.get("col_bases"),
+            **{name: on[name].float() for name in (TOKENS, FLIPPED) if name in on},
         )
 
     def _balanced(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import ray
 import ray.data
 from jaxtyping import Int64
@@ -29,6 +30,8 @@ Item = TypeVar("Item")
 _KEYS = ["source", "chrom", "row_start", "col_start", "num_rows", "num_cols"]
 _STORE_SHARE = 0.4
 """Share of the object store that resident windows may take."""
+ROWS_AT_ONCE = 16
+"""Rows that are read, and written, at a time."""
 _MIXED_ROWS = 128
 """Streamed windows are shuffled among so many neighbours."""
 
@@ -48,11 +51,12 @@ class Blocks(NamedTuple):
 
 
 class Files(NamedTuple):
-    """Windows on disk: paths and rows of each shard."""
+    """Windows on disk: paths and rows of each shard, and of the file with its rows' tokens."""
 
     paths: list[str]
     rows_of: list[int]
     columns: list[str]
+    tokens: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -63,8 +67,17 @@ class Files(NamedTuple):
 Windows = Blocks | Files
 
 
-def open_windows(folder: Path, manifest: Manifest, split: SplitName, coarse: int) -> Windows:
+def open_windows(
+    folder: Path, manifest: Manifest, split: SplitName, coarse: int, tokens: Path | None = None
+) -> Windows:
     """Read a set into the object store if it fits there, else name its files.
+
+    Args:
+        folder: Of the shard set.
+        manifest: Of the shard set.
+        split: The set.
+        coarse: The gap's coarse bins, in bp.
+        tokens: Folder of stored tokens, a file for each shard, if they are to come along.
 
     Raises:
         UserError: The set has no window.
@@ -75,32 +88,51 @@ def open_windows(folder: Path, manifest: Manifest, split: SplitName, coarse: int
             f"{folder} has no {split} window: every one was under the usable share "
             f"({manifest.dropped.get(split, 0)} left out); choose other {split} chromosomes"
         )
-    paths = [str(folder / shard.file) for shard in shards]
-    files = Files(paths, [shard.rows for shard in shards], columns(coarse))
-    if not _fits(manifest, files.rows, coarse):
+    files = Files(
+        [str(folder / shard.file) for shard in shards],
+        [shard.rows for shard in shards],
+        columns(coarse),
+        tuple(str(tokens / shard.file) for shard in shards) if tokens else (),
+    )
+    if not _fits(manifest, files, coarse):
         return files
-    data = _read(paths, files.columns).materialize()
+    data = _read(files, range(len(shards))).materialize()
     return Blocks(data.to_arrow_refs(), files.rows)
 
 
-def _read(paths: list[str], names: list[str]) -> ray.data.Dataset:
-    """Read shards with Ray Data, a task each, in order."""
+def _read(files: Files, order: Iterable[int]) -> ray.data.Dataset:
+    """Read shards with Ray Data, a task each, in the given order."""
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
-    # The newer reader packs small shards into one task, and starts an actor per file for their
-    # footers: ten seconds of processes where the older one takes less than one.
-    context.use_datasource_v2 = False
-    # Named here, not by select_columns: the sample of rows that it takes first obeys only this.
-    return ray.data.read_parquet(paths, columns=names, override_num_blocks=len(paths))
+    units = [
+        {"shard": files.paths[i], "tokens": files.tokens[i] if files.tokens else ""} for i in order
+    ]
+    # Not read_parquet: it cannot set two files side by side, and opens a sample of them first.
+    named = ray.data.from_items(units, override_num_blocks=len(units))
+    return named.map_batches(_rows, batch_size=1, fn_kwargs={"names": files.columns})
 
 
-def _fits(manifest: Manifest, rows: int, coarse: int) -> bool:
+def _rows(unit: dict[str, Any], names: list[str]) -> Iterator[pa.Table]:
+    """Yield a shard's rows, and beside them their tokens if they are stored."""
+    shard, tokens = str(unit["shard"][0]), str(unit["tokens"][0])
+    stored = pq.ParquetFile(tokens).iter_batches(ROWS_AT_ONCE) if tokens else None
+    for rows in pq.ParquetFile(shard).iter_batches(ROWS_AT_ONCE, columns=names):
+        table = pa.Table.from_batches([rows])
+        if stored is not None:
+            beside = next(stored)
+            for name in beside.schema.names:
+                table = table.append_column(name, beside[name])
+        yield table
+
+
+def _fits(manifest: Manifest, files: Files, coarse: int) -> bool:
     pixels = manifest.window_bins**2 * (1 if not manifest.diagonal_only else 0.5)
     gap = coarse // manifest.fine_bin_size
     row_bytes = 4 * pixels * (1 + 1 / gap**2) + 16 * manifest.window_bins
+    tokens = sum(Path(path).stat().st_size for path in files.tokens)
     store = ray.cluster_resources().get("object_store_memory", 0)
-    return bool(rows * row_bytes < _STORE_SHARE * store)
+    return bool(files.rows * row_bytes + tokens < _STORE_SHARE * store)
 
 
 class Slice(NamedTuple):
@@ -185,8 +217,7 @@ def _from_files(
     if not len(touched):
         return
     skip = part.start - (ends - rows)[touched[0]]
-    paths = [files.paths[order[i]] for i in touched]
-    data = _read(paths, files.columns).limit(int(skip + part.end - part.start))
+    data = _read(files, order[touched].tolist()).limit(int(skip + part.end - part.start))
     # Rows before the slice are read with it, since a shard is opened as a whole.
     left = int(skip)
     for table in data.iter_batches(batch_size=_MIXED_ROWS, batch_format="pyarrow"):
