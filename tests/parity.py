@@ -3,7 +3,9 @@
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
 from hicray.model import hicfoundation, patches
@@ -62,3 +64,24 @@ def check_tables() -> None:
             table = table[1:]
         computed = patches.sincos_2d(rows, cols, table.shape[1])
         torch.testing.assert_close(computed, table, rtol=0, atol=1e-6)
+
+
+@cache
+def pipeline() -> dict[str, np.ndarray]:
+    return load_arrays(GOLDEN / "tiny_e_pipeline.safetensors")
+
+
+def square(upper: np.ndarray) -> np.ndarray:
+    """Return a map from its row-major upper triangle; zeros below the diagonal."""
+    bins = int(np.sqrt(2 * len(upper)))
+    full = np.zeros((bins, bins), upper.dtype)
+    full[np.triu_indices(bins)] = upper
+    return full
+
+
+@cache
+def chromosomes() -> dict[str, np.ndarray]:
+    """Return the upper triangles of the pipeline fixture's maps, as upstream stores them."""
+    prefix = "chrom_upper."
+    stored = pipeline().items()
+    return {k.removeprefix(prefix): square(v) for k, v in stored if k.startswith(prefix)}
