@@ -9,6 +9,7 @@ Axis names: ``batch``; ``rows cols`` are bins of a window.
 import argparse
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import torch
@@ -26,13 +27,15 @@ from hicray.model.patches import PATCH, resize_positions
 BACKBONE = "vit_backbone."
 """Prefix of the encoder's keys in fine-tuned files; pre-training's have none."""
 UNUSED = {
-    r"vit_backbone\.head\.": "the classifier that timm builds, which takes no part",
-    r"map_block\.": "task 0's second head; the map does not depend on it",
-    r"mask_token$": "pre-training's fill for masked patches",
-    r"decoder_pred\.": "pre-training's image head",
-    r"decoder_count\.": "pre-training's read-count head",
+    r"vit_backbone\.head\.(weight|bias)": "the classifier that timm builds, which takes no part",
+    r"map_block\.(weight|bias)": "task 0's second head; the map does not depend on it",
+    r"mask_token": "pre-training's fill for masked patches",
+    r"decoder_pred\.(weight|bias)": "pre-training's image head",
+    r"decoder_count\.(weight|bias)": "pre-training's read-count head",
 }
-"""Keys that are left out, and why."""
+"""Keys that are left out, and why; they must match in full."""
+TWICE = r"patch_embed\.proj\.(weight|bias)"
+"""Fine-tuned files hold this layer twice, as upstream shares it between its two parts."""
 
 
 class HiCFoundation(nn.Module):
@@ -59,6 +62,8 @@ class HiCFoundation(nn.Module):
 
 def load(path: str | Path, *, num_heads: int = 16, decoder_num_heads: int = 16) -> HiCFoundation:
     """Load a fine-tuned checkpoint with a map head; sizes are read off its tensors.
+
+    A .pth file's weights are mapped, not copied: it must not be overwritten while they are in use.
 
     Args:
         path: A .pth.tar, .pth or .safetensors file.
@@ -142,25 +147,30 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> object:
+    # Mapped, so that what is left out (the optimizer's state above all) is never read; files from
+    # before torch 1.6 are no zip archives and cannot be.
+    mapped = zipfile.is_zipfile(path)
     # Upstream saves its command line, a plain Namespace, along with the weights.
     with torch.serialization.safe_globals([argparse.Namespace]):
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     return content
 
 
 def _rename(weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
     """Give a file's tensors the names used here, without those that take no part."""
     fine_tuned = any(key.startswith(BACKBONE) for key in weights)
-    renamed = {}
+    renamed: dict[str, Tensor] = {}
     for key, value in weights.items():
-        if any(re.match(pattern, key) for pattern in UNUSED):
+        if any(re.fullmatch(pattern, key) for pattern in UNUSED):
             continue
-        if fine_tuned and key.startswith("patch_embed."):
-            # Upstream shares this layer between its two parts and so writes it twice.
-            if not torch.equal(value, weights.get(BACKBONE + key, value)):
+        if fine_tuned and re.fullmatch(TWICE, key) and BACKBONE + key in weights:
+            if not torch.equal(value, weights[BACKBONE + key]):
                 raise UserError(f"{path}: {key} and {BACKBONE}{key} differ, but are one layer")
             continue
-        renamed[_new_name(key, fine_tuned)] = value
+        name = _new_name(key, fine_tuned)
+        if name in renamed:
+            raise UserError(f"{path}: {key} and another of its keys are both {name}")
+        renamed[name] = value
     return renamed
 
 

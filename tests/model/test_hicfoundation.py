@@ -1,6 +1,4 @@
 import argparse
-import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +7,10 @@ from safetensors.torch import load_file, save_file
 from hicray.config import ModelConfig, UserError
 from hicray.model import enhancer as enhancer_module
 from hicray.model import hicfoundation
-from hicray.model.encoder import PRESETS, Size
+from hicray.model.encoder import Size
 from hicray.model.enhancer import Enhancer
+from tests.parity import GOLDEN, weights_of
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "hicfoundation"
-HEADS = {"tiny_a": (4, 4), "tiny_b": (6, 5), "tiny_d_finetune": (4, 4)}
 SIZE_D = Size(
     dim=64,
     depth=2,
@@ -23,10 +20,6 @@ SIZE_D = Size(
     decoder_heads=4,
     pixel_channels=8,
 )
-
-
-def weights_of(name):
-    return load_file(GOLDEN / f"{name}_weights.safetensors")
 
 
 def saved(weights, path):
@@ -46,42 +39,6 @@ def tiny_d(monkeypatch):
     return build
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_the_map_is_the_one_upstream_computes(name):
-    heads, decoder_heads = HEADS[name]
-    path = GOLDEN / f"{name}_weights.safetensors"
-    network = hicfoundation.load(path, num_heads=heads, decoder_num_heads=decoder_heads)
-    io = load_file(GOLDEN / f"{name}_io.safetensors")
-    single = network(io["input"], io["total_count"])
-    torch.testing.assert_close(single.double(), io["output_f64"], rtol=1e-5, atol=1e-5)
-    double = network.double()(io["input"].double(), io["total_count"].double())
-    torch.testing.assert_close(double, io["output_f64"], rtol=1e-9, atol=1e-11)
-
-
-def test_the_large_network_has_the_published_number_of_parameters():
-    with torch.device("meta"):
-        network = hicfoundation.HiCFoundation(PRESETS["large"], patches=196)
-    unused_classifier, fixed_positions = 1_025_000, 100_352
-    number = sum(parameter.numel() for parameter in network.parameters())
-    assert number == 330_303_208 - unused_classifier - fixed_positions
-
-
-def test_the_published_large_model_would_fit():
-    """Names and shapes of the published networks, from a listing; the weights are not at hand."""
-    listing = Path(__file__).parents[2] / ".." / "shared" / "golden" / "hicfoundation_keys.json"
-    if not listing.is_file():
-        pytest.skip(f"no listing of published keys at {listing}")
-    shapes = json.loads(listing.read_text())
-    for name in (name for name in shapes if name.startswith("finetune")):
-        weights = {k: torch.empty(v, device="meta") for k, v in shapes[name].items()}
-        weights = {k: v for k, v in weights.items() if not k.startswith("patch_embed.")}
-        renamed = hicfoundation._rename(weights, name)
-        size = hicfoundation._size(renamed, 16, 16, name)
-        with torch.device("meta"):
-            network = hicfoundation.HiCFoundation(size, patches=196)
-        hicfoundation._check(renamed, network.state_dict(), name)
-
-
 @pytest.mark.parametrize("wrap", ["model", "state_dict", "bare"])
 def test_pickled_checkpoints_are_read_with_their_command_line(tmp_path, wrap):
     weights = weights_of("tiny_a")
@@ -91,6 +48,22 @@ def test_pickled_checkpoints_are_read_with_their_command_line(tmp_path, wrap):
     torch.save(content, tmp_path / "model.pth.tar")
     read = hicfoundation.read(tmp_path / "model.pth.tar")
     assert read.keys() == weights.keys()
+
+
+def test_files_from_before_zip_archives_are_read(tmp_path):
+    weights, path = weights_of("tiny_a"), tmp_path / "old.pth.tar"
+    torch.save({"model": weights}, path, _use_new_zipfile_serialization=False)
+    assert hicfoundation.read(path).keys() == weights.keys()
+
+
+def test_changing_a_loaded_network_leaves_its_file_alone(tmp_path):
+    path = tmp_path / "model.pth.tar"
+    torch.save({"model": weights_of("tiny_a")}, path)
+    before = path.read_bytes()
+    network = hicfoundation.load(path, num_heads=4, decoder_num_heads=4)
+    with torch.no_grad():
+        network.encoder.norm.weight += 1
+    assert path.read_bytes() == before
 
 
 class Trap:
@@ -124,6 +97,40 @@ def test_unknown_missing_and_misshapen_keys_are_listed(tmp_path):
         hicfoundation.load(path, num_heads=4, decoder_num_heads=4)
     for part in ("encoder.surprise", "decoder.norm.bias", r"encoder.norm.bias (3,), not (64,)"):
         assert part in str(caught.value)
+
+
+def test_every_fault_of_a_pretrained_file_is_listed(tiny_d, tmp_path):
+    weights = weights_of("tiny_d_pretrain")
+    weights |= {"decoder_pred.surprise": torch.zeros(1), "decoder_map.scale": torch.zeros(1)}
+    del weights["blocks.1.attn.qkv.bias"], weights["decoder_pos_embed"]
+    weights["decoder_embed.weight"] = torch.zeros(32, 63)
+    path = saved(weights, tmp_path / "w.safetensors")
+    with pytest.raises(UserError) as caught:
+        hicfoundation.load_into(tiny_d(), path)
+    assert str(caught.value) == (
+        f"{path} does not fit this network; unknown: decoder.map.scale, decoder.pred.surprise; "
+        "missing: decoder.pos_embed, encoder.blocks.1.attn.qkv.bias; "
+        "of another shape: decoder.embed.weight (32, 63), not (32, 64)"
+    )
+
+
+def test_a_refused_file_leaves_the_enhancer_as_it_was(tiny_d, tmp_path):
+    weights = weights_of("tiny_d_pretrain")
+    del weights["decoder_norm.bias"]
+    path = saved(weights, tmp_path / "w.safetensors")
+    model = tiny_d()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(UserError, match=r"missing: decoder\.norm\.bias"):
+        hicfoundation.load_into(model, path)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_two_keys_for_one_tensor_are_refused(tiny_d, tmp_path):
+    weights = weights_of("tiny_d_pretrain")
+    weights["patch_embed.bias"] = weights["patch_embed.proj.bias"] + 1
+    path = saved(weights, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"are both encoder\.patch_embed\.bias"):
+        hicfoundation.load_into(tiny_d(), path)
 
 
 def test_the_layer_that_is_written_twice_must_agree(tmp_path):

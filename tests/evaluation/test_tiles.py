@@ -1,0 +1,221 @@
+import json
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hicray.evaluation.tiles import Blend, origins
+from tests import oracles
+from tests.oracles import WINDOW
+from tests.parity import GOLDEN, chromosomes, pipeline, square
+
+TILING = json.loads((GOLDEN / "tiny_e_tiling.json").read_text())
+MERGED = ("stride20_bound0.chrA", "stride20_bound0.chrB", "stride20_bound0.chrD_chrD")
+MERGED += ("stride64_bound100.chrA",)
+
+
+def settings_of(name):
+    return map(int, re.fullmatch(r"stride(\d+)_bound(\d+)", name).groups())
+
+
+def dense(band):
+    bins, separations = band.shape
+    full = np.full((bins, bins), np.nan)
+    for row in range(bins):
+        for apart in range(min(separations, bins - row)):
+            full[row, row + apart] = band[row, apart]
+    return full
+
+
+# Coverage
+
+
+def covering(bins, window, tiles):
+    """How many tiles hold each pixel, one tile after another."""
+    times = np.zeros((bins, bins), int)
+    for row, col in tiles:
+        times[row : row + window, col : col + window] += 1
+    return times
+
+
+@pytest.mark.parametrize("bins", [1, 100, 224, 225, 300, 500])
+@pytest.mark.parametrize("stride", [20, 112, 224])
+@pytest.mark.parametrize("reach", [0, 1, 100, 224, 10_000])
+def test_tiles_cover_every_pixel_within_reach_and_none_comes_twice(bins, stride, reach):
+    tiles = list(origins(bins, window=WINDOW, stride=stride, reach=reach))
+    assert len(set(tiles)) == len(tiles)
+    assert all(0 <= row <= col <= max(bins - WINDOW, 0) for row, col in tiles)
+    times = covering(bins, WINDOW, tiles)
+    for row in range(bins):
+        for col in range(row, min(bins, row + reach + 1)):
+            assert times[row, col] > 0, f"({row}, {col}) is in no tile"
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 40), st.integers(1, 12), st.data())
+def test_no_tile_can_be_spared_at_the_widest_stride(bins, window, data):
+    reach = data.draw(st.integers(0, 45))
+    stride = data.draw(st.integers(1, window))
+    tiles = list(origins(bins, window=window, stride=stride, reach=reach))
+    row, col = np.triu_indices(bins)
+    near = np.zeros((bins, bins), bool)
+    near[row, col] = col - row <= reach
+    assert covering(bins, window, tiles)[near].all()
+    if stride == window and bins % window == 0:
+        for left_out in tiles:
+            rest = [tile for tile in tiles if tile != left_out]
+            assert not covering(bins, window, rest)[near].all()
+
+
+@pytest.mark.parametrize("bins", [1, 100, 224])
+def test_a_chromosome_of_at_most_a_window_is_one_tile(bins):
+    assert list(origins(bins, window=WINDOW, stride=112, reach=10_000)) == [(0, 0)]
+
+
+@pytest.mark.parametrize("stride", [0, 225])
+def test_strides_that_leave_gaps_are_refused(stride):
+    with pytest.raises(ValueError, match=f"a stride of {stride} bins"):
+        list(origins(1_000, window=WINDOW, stride=stride, reach=0))
+
+
+# Blending
+
+
+@pytest.mark.parametrize("bins", [1, 100, 225, 300])
+@pytest.mark.parametrize("reach", [0, 100, 10_000])
+def test_blending_the_tiles_of_a_map_gives_the_map(rng, bins, reach):
+    truth = rng.random((bins, bins))
+    padded = np.pad(truth, (0, WINDOW), constant_values=np.nan)
+    blend = Blend(bins, reach=reach)
+    for row, col in origins(bins, window=WINDOW, stride=112, reach=reach):
+        blend.add(row, col, padded[row : row + WINDOW, col : col + WINDOW])
+    near = np.triu(np.ones_like(truth, bool)) & ~np.triu(np.ones_like(truth, bool), reach + 1)
+    expected = np.where(near, truth, np.nan)
+    np.testing.assert_allclose(dense(blend.mean()), expected, rtol=1e-14)
+
+
+def test_a_blend_is_the_weighted_mean_pixel_by_pixel(rng):
+    bins, window, blend, added = 12, 8, Blend(12, reach=9), []
+    for row, col in origins(bins, window=window, stride=3, reach=9):
+        tile, weights = rng.normal(size=(window, window)), rng.integers(0, 3, (window, window)) / 2
+        tile[weights == 0] = np.nan
+        blend.add(row, col, tile, weights)
+        added.append((row, col, tile, weights))
+    mean = blend.mean()
+    for row in range(bins):
+        for apart in range(min(10, bins - row)):
+            pairs = [
+                (weights[row - r, row + apart - c], tile[row - r, row + apart - c])
+                for r, c, tile, weights in added
+                if 0 <= row - r < window and 0 <= row + apart - c < window
+            ]
+            worth = sum(weight for weight, _ in pairs)
+            if worth:
+                expected = sum(weight * value for weight, value in pairs if weight) / worth
+                assert mean[row, apart] == pytest.approx(expected, rel=1e-12)
+            else:
+                assert np.isnan(mean[row, apart])
+
+
+def test_single_precision_tiles_are_summed_in_double():
+    blend = Blend(16, reach=3)
+    for value in (1e8, 1.0, -1e8):
+        blend.add(0, 0, np.full((16, 16), value, np.float32))
+    assert blend.mean()[0, 0] == pytest.approx(1 / 3)
+
+
+# Upstream's rules, and where hicray differs
+
+
+@pytest.mark.parametrize("name", TILING)
+def test_the_oracle_reads_upstreams_windows_in_upstreams_order(name):
+    stride, bound = settings_of(name)
+    found = [
+        [chrom, row, col]
+        for chrom, stored in oracles.kept(chromosomes()).items()
+        for row, col in oracles.tiles(max(len(stored), WINDOW), stride, bound)
+    ]
+    assert found == TILING[name]["windows"]
+    assert oracles.total_count(chromosomes()) == TILING[name]["total_count"]
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_the_oracle_merges_as_upstream_does(name):
+    stride, bound = settings_of(name.split(".")[0])
+    total = oracles.total_count(chromosomes())
+    stored = chromosomes()[name.split(".")[1]]
+    found = oracles.merged(stored, total, oracles.stand_in, stride=stride, bound=bound)
+    expected = square(pipeline()[f"merged_{name}"])
+    assert np.array_equal(found > 0, expected > 0)
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("name", TILING)
+def test_upstream_reads_windows_twice_and_hicray_never(name):
+    stride, bound = settings_of(name)
+    for chrom, stored in oracles.kept(chromosomes()).items():
+        theirs = oracles.tiles(max(len(stored), WINDOW), stride, bound)
+        most = max(Counter(theirs).values())
+        assert most == (1 if chrom == "chrA" else 2 if bound < stride else 4)
+        ours = list(origins(len(stored), window=WINDOW, stride=stride, reach=bound))
+        assert max(Counter(ours).values()) == 1
+        assert set(ours) <= set(theirs)
+
+
+def test_upstream_leaves_zeros_out_of_its_means_and_hicray_counts_them():
+    def sometimes(image, total):
+        """Predict 3 contacts in a window's left half, and none in its right."""
+        half = np.zeros(image.shape[1:])
+        half[:, : WINDOW // 2] = np.log10(3 + 1) / oracles.LOG_MAX
+        return half
+
+    stored = np.triu(np.ones((300, 300)))
+    total = oracles.total_count({"chrA": stored})
+    theirs = oracles.merged(stored, total, sometimes, stride=76, bound=0)
+    blend = Blend(300, reach=0)
+    full = oracles.both_triangles(stored)
+    for row, col in origins(300, window=WINDOW, stride=76, reach=0):
+        blend.add(row, col, oracles.enhanced_tile(full, row, col, total, sometimes))
+    ours = blend.mean()[:, 0]
+    # Bin 150 is in the right half of the window at 0 and in the left half of that at 76.
+    assert theirs[150, 150] == pytest.approx(3)
+    assert ours[150] == pytest.approx(1.5)
+    assert theirs[80, 80] == pytest.approx(3)
+    assert ours[80] == pytest.approx(3)
+
+
+def test_hicray_keeps_what_upstream_drops_as_too_small():
+    faint = 0.005
+
+    def model(image, total):
+        return np.full(image.shape[1:], np.log10(faint + 1) / oracles.LOG_MAX)
+
+    stored = np.triu(np.ones((224, 224)))
+    assert not oracles.merged(stored, 1.0, model, stride=20, bound=0).any()
+    blend = Blend(224, reach=223)
+    blend.add(0, 0, oracles.enhanced_tile(oracles.both_triangles(stored), 0, 0, 1.0, model))
+    assert dense(blend.mean())[0, 9] == pytest.approx(faint)
+
+
+def test_upstream_returns_short_chromosomes_with_bins_past_their_end_and_hicray_does_not():
+    stored = chromosomes()["chrB"]
+    assert len(stored) == 150
+    assert square(pipeline()["merged_stride20_bound0.chrB"]).shape == (WINDOW, WINDOW)
+    assert Blend(len(stored), reach=149).mean().shape == (150, 150)
+
+
+def test_upstream_doubles_symmetric_input_off_the_diagonal_and_hicray_reads_one_triangle():
+    upper = chromosomes()["chrA"].astype(float)
+    symmetric = upper + np.triu(upper, 1).T
+    np.testing.assert_array_equal(oracles.both_triangles(upper), symmetric)
+    doubled = 2 * symmetric
+    np.fill_diagonal(doubled, symmetric.diagonal())
+    np.testing.assert_array_equal(oracles.both_triangles(symmetric), doubled)
+    truth = np.pad(symmetric, (0, WINDOW))
+    blend = Blend(300, reach=299)
+    for row, col in origins(300, window=WINDOW, stride=112, reach=299):
+        blend.add(row, col, truth[row : row + WINDOW, col : col + WINDOW])
+    np.testing.assert_array_equal(np.nan_to_num(dense(blend.mean())), upper)
