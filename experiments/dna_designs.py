@@ -57,7 +57,7 @@ class Options:
 
 def train_design(trial: TrialConfig, data: Data) -> dict[str, Any]:
     """Train one design on one core; return its scores, cost and size."""
-    from hicray.model.hicfoundation import build
+    from hicray.model.build import build
     from hicray.training.optimizer import make_optimizer
     from hicray.training.train import Loop, Place
 

@@ -69,6 +69,12 @@ def main() -> None:
         """Cut windows of maps and genome into parquet shards; an interrupted run is finished."""
         prepare_shards(data, run)
 
+    def embed(
+        data: DataConfig = base.data, model: ModelConfig = base.model, run: Run = base.run
+    ) -> None:
+        """Run a frozen encoder once over all windows, as `train` and the search also do."""
+        embed_windows(data, model, run)
+
     def train(
         data: DataConfig = base.data,
         model: ModelConfig = base.model,
@@ -83,6 +89,7 @@ def main() -> None:
         "check": check,
         "simulate": simulate,
         "prepare": prepare,
+        "embed": embed,
         "train": train,
         "compare": compare,
     }
@@ -136,13 +143,12 @@ def simulate(
         seed: The same seed gives the same files.
         cell_lines: 1 or 2; the second shares the DNA and differs in depth and strength.
     """
-    from hicray.maps.simulate import CellLine, SimulationConfig
+    from hicray.maps.simulate import CELL_LINES, SimulationConfig
     from hicray.maps.simulate import simulate as run
 
-    both = (CellLine("cell_a"), CellLine("cell_b", depth=0.5, strength=0.7, visibility_seed=1))
-    if not 1 <= cell_lines <= len(both):
-        raise UserError(f"{cell_lines} cell lines are not on offer; give 1 or {len(both)}")
-    made = run(out, SimulationConfig(seed=seed), both[:cell_lines])
+    if not 1 <= cell_lines <= len(CELL_LINES):
+        raise UserError(f"{cell_lines} cell lines are not on offer; give 1 or {len(CELL_LINES)}")
+    made = run(out, SimulationConfig(seed=seed), CELL_LINES[:cell_lines])
     say(f"genome {made.genome}", *(f"map    {path}" for path in made.contacts))
     say(f"truth  {made.truth}")
 
@@ -154,6 +160,24 @@ def prepare_shards(data: DataConfig, run: Run) -> tuple[Path, Any]:
     data, storage = _resolve(data, run)
     cluster.connect()
     return _shards(data, storage)
+
+
+def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
+    """Prepare, and run the frozen encoder once over all windows of every gap."""
+    from hicray.maps.check import check_model
+
+    if model.encoder != "frozen" or model.embeddings == "none":
+        raise UserError(
+            f"--encoder {model.encoder} --embeddings {model.embeddings} leaves nothing to embed; "
+            "give --encoder frozen with --encoder-weights FILE, and --embeddings bf16 or fp32"
+        )
+    check_model(model)
+    folder, manifest = prepare_shards(data, run)
+    from hicray.training.embeddings import embed
+
+    for size in manifest.coarse_bin_sizes:
+        where, form = embed(model, folder, manifest, size, use_gpu=run.use_gpu)
+        say(f"{where}: {form.precision} tokens of {size:,} bp maps")
 
 
 def tune(options: Tune) -> None:

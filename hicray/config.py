@@ -15,6 +15,7 @@ Fusion = Literal["tokens", "pairwise", "both"]
 Encoder = Literal["scratch", "tuned", "frozen"]
 Preset = Literal["large", "base", "small", "tiny"]
 DnaEncoder = Literal["tower", "pooled"]
+Precision = Literal["bf16", "fp32", "none"]
 Context = Literal["dilated", "attention"]
 
 Config = TypeVar("Config")
@@ -70,6 +71,8 @@ class ModelConfig:
     """Contact encoder: from scratch, tuned from published weights, or frozen at them."""
     encoder_weights: str = ""
     """HiCFoundation checkpoint (.pth.tar or .safetensors) for a tuned or frozen encoder."""
+    embeddings: Precision = "bf16"
+    """How a frozen encoder's output is kept between epochs; none runs it anew in each."""
     sequence: Sequence = "on"
     """DNA on; off (no DNA modules); or blank (all modules, a learned constant for DNA)."""
     dna: DnaEncoder = "tower"

@@ -11,6 +11,7 @@ mpl.use("Agg")
 
 Map = Float[np.ndarray, "rows cols"]
 Curves = Mapping[str, Sequence[float]]
+PANELS_ACROSS = 4
 
 
 def loss_curves(curves: Mapping[str, Curves], title: str = "") -> Figure:
@@ -20,8 +21,12 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "") -> Figure:
         curves: By run, then by the line's name: one value per epoch.
         title: Over all panels.
     """
-    figure = Figure(figsize=(4.2 * max(1, len(curves)), 3.2), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, max(1, len(curves)), squeeze=False)[0])
+    across = max(1, min(len(curves), PANELS_ACROSS))
+    down = max(1, -(-len(curves) // across))
+    figure = Figure(figsize=(4.2 * across, 3.2 * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel in panels[len(curves) :]:
+        panel.remove()
     for panel, (run, lines) in zip(panels, curves.items(), strict=False):
         for name, values in lines.items():
             panel.plot(range(1, len(values) + 1), values, marker=".", label=name)

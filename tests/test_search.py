@@ -16,7 +16,7 @@ import torch
 from hicray.config import TrialConfig
 from hicray.maps.genome import read_packed
 from hicray.maps.simulate import Simulation
-from hicray.model.hicfoundation import build
+from hicray.model.build import build
 from hicray.training.checkpoint import read_progress
 from hicray.training.data import Data
 from hicray.training.track import Store, default_uri

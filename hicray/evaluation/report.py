@@ -17,7 +17,7 @@ from hicray.evaluation.table import SHOWN, GapResult, plain, render
 from hicray.figures import map_panels
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
-from hicray.model.hicfoundation import build
+from hicray.model.build import build
 from hicray.training import checkpoint
 from hicray.training.record import BEST_OBJECTIVE, gap_tag
 from hicray.training.track import Store, TrialRun
@@ -82,7 +82,7 @@ def _gap(trials: list[TrialRun], shards: Path, manifest: Manifest, size: int) ->
     collate = Collate(manifest, size, genome, flank)
     predictors: dict[str, Predictor] = dict(baselines(collate))
     for arm, run in best.items():
-        predictors[arm] = model_predictor(_load(run, manifest))
+        predictors[arm] = model_predictor(load_trial(run, manifest))
     rows = {split: score(predictors, shards, split, collate, size) for split in SETS}
     differences = {}
     if {"seq", "noseq"} <= best.keys():
@@ -93,7 +93,8 @@ def _gap(trials: list[TrialRun], shards: Path, manifest: Manifest, size: int) ->
     return GapResult(gap, size, rows, differences, settings, examples)
 
 
-def _load(run: TrialRun, manifest: Manifest) -> torch.nn.Module:
+def load_trial(run: TrialRun, manifest: Manifest) -> torch.nn.Module:
+    """Return a trial's network at its best epoch, on the GPU where there is one."""
     folder = Path(run.tags["checkpoint"])
     trial = checkpoint.read_progress(folder).trial
     model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)

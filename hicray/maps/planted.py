@@ -98,6 +98,10 @@ class CellLine:
     """Cell lines with the same one share their visibility."""
 
 
+CELL_LINES = (CellLine("cell_a"), CellLine("cell_b", depth=0.5, strength=0.7, visibility_seed=1))
+"""Two lines that share the DNA and differ in depth, strength and what the DNA does not decide."""
+
+
 class Plan(NamedTuple):
     """A chromosome's structure.
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from hicray.config import UserError, digest
 from hicray.maps.contacts import ContactMap, genome_wide, write_cool, write_levels
 from hicray.maps.planted import (
+    CELL_LINES,
     CellLine,
     Plan,
     Pwm,
@@ -32,6 +33,7 @@ from hicray.maps.planted import (
 )
 
 __all__ = [
+    "CELL_LINES",
     "CellLine",
     "Simulation",
     "SimulationConfig",
@@ -105,7 +107,7 @@ class Simulation:
 
 
 def simulate(
-    folder: Path, config: SimulationConfig, cell_lines: Sequence[CellLine] = (CellLine("cell_a"),)
+    folder: Path, config: SimulationConfig, cell_lines: Sequence[CellLine] = CELL_LINES[:1]
 ) -> Simulation:
     """Write a genome, its contact maps and their truth; what is there already is taken as it is.
 

@@ -80,6 +80,11 @@ def conv(in_channels: int, channels: int, kernel: int, *, dilation: int = 1) -> 
     return layer.to(memory_format=torch.channels_last)
 
 
+def chunk_bases(codes: UInt8[Tensor, "batch bases"]) -> int:
+    """Return how many bases of each sequence to take at once on their device."""
+    return CHUNK_BASES.get(codes.device.type, GPU_CHUNK_BASES)
+
+
 class TowerBlock(nn.Module):
     """Convolution, max-pooling, normalisation of each place over its channels, GELU.
 
@@ -126,7 +131,7 @@ class BaseStage(nn.Module):
         self, codes: UInt8[Tensor, "batch bases"]
     ) -> Float[Tensor, "batch channels 1 pooled"]:
         pool, reach = self.block.pool, FIRST_KERNEL // 2
-        size = max(1, CHUNK_BASES.get(codes.device.type, GPU_CHUNK_BASES) // pool) * pool
+        size = max(1, chunk_bases(codes) // pool) * pool
         ends = F.pad(codes, (reach, reach), value=UNKNOWN)
         chunks = [ends[:, i : i + size + 2 * reach] for i in range(0, codes.shape[1], size)]
         if self.training and torch.is_grad_enabled():
@@ -228,6 +233,8 @@ class DnaTower(nn.Module):
 class PooledDna(nn.Module):
     """Reads DNA into one embedding of the whole window: three convolutions and their mean.
 
+    It takes a chunk at a time as ``BaseStage`` does: a window of 896 kb would hold 3 GB.
+
     Source:
         The report's sequence encoder; 404,672 parameters at width 1024.
     """
@@ -242,9 +249,28 @@ class PooledDna(nn.Module):
             conv(128, 256, 3),
             nn.ReLU(),
         )
+        self.reach = 7 // 2 + 5 // 2 + 3 // 2
         self.project = nn.Linear(256, dim)
 
     def forward(self, codes: UInt8[Tensor, "batch bases"]) -> Float[Tensor, "batch 1 dim"]:
-        x = self.convs(one_hot(codes, self.project.weight.dtype)).mean(dim=(2, 3))
-        embedding: Tensor = self.project(x)
+        size, length = chunk_bases(codes), codes.shape[1]
+        sums = [self._run(codes, i, min(i + size, length)) for i in range(0, length, size)]
+        embedding: Tensor = self.project(torch.stack(sums).sum(dim=0) / length)
         return embedding[:, None]
+
+    def _run(
+        self, codes: UInt8[Tensor, "batch bases"], start: int, end: int
+    ) -> Float[Tensor, "batch 256"]:
+        if self.training and torch.is_grad_enabled():
+            summed: Tensor = checkpoint(self._chunk, codes, start, end, use_reentrant=False)
+            return summed
+        return self._chunk(codes, start, end)
+
+    def _chunk(
+        self, codes: UInt8[Tensor, "batch bases"], start: int, end: int
+    ) -> Float[Tensor, "batch 256"]:
+        """Sum over [start, end); the bases around it are read too, as far as there are any."""
+        first = max(0, start - self.reach)
+        near = one_hot(codes[:, first : end + self.reach], self.project.weight.dtype)
+        summed: Tensor = self.convs(near)[..., start - first : end - first].sum(dim=(2, 3))
+        return summed

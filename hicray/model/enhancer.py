@@ -5,6 +5,8 @@ along one axis (its bins, or 1); ``width`` is that of a DNA embedding; ``tokens`
 the contact encoder's. Maps are in network units, log10(contacts + 1) / log10(1001).
 """
 
+from contextlib import nullcontext
+
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
@@ -232,6 +234,8 @@ class Enhancer(nn.Module):
     learned constant for the DNA). With ``residual`` all three return ``base`` before training,
     and learn a correction to it.
 
+    ``build`` makes one; here, a tuned or frozen encoder is a shape that waits for its weights.
+
     Raises:
         UserError: The window is not a whole number of patches.
     """
@@ -245,7 +249,10 @@ class Enhancer(nn.Module):
             )
         size = PRESETS[config.preset]
         patches = window_bins // PATCH
-        self.encoder = ContactEncoder(size, patch_rows=patches, patch_cols=patches)
+        # Without values where a file's will take their place: a head that is built alone, for
+        # stored tokens, then starts from the same random numbers as this one.
+        with nullcontext() if config.encoder == "scratch" else torch.device("meta"):
+            self.encoder = ContactEncoder(size, patch_rows=patches, patch_cols=patches)
         self.encoder.requires_grad_(config.encoder != "frozen")
         self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size)
 

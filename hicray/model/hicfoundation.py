@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hicray.config import ModelConfig, UserError
+from hicray.config import UserError
 from hicray.model.decoder import Decoder
 from hicray.model.encoder import ContactEncoder, Size
 from hicray.model.enhancer import Enhancer
@@ -85,7 +85,21 @@ def load(path: str | Path, *, num_heads: int = 16, decoder_num_heads: int = 16) 
 def load_into(enhancer: Enhancer, path: str | Path) -> None:
     """Start an Enhancer's contact encoder and decoder from a pre-trained or fine-tuned file.
 
-    Position tables are interpolated where the windows differ. The map head is loaded if the file
+    Raises:
+        UserError: The file cannot be read, or does not fit the model.
+    """
+    weights = fitting(enhancer, path)
+    for prefix, module in (("encoder.", enhancer.encoder), ("head.", enhancer.head)):
+        part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        # A module without values, on the meta device, takes the file's as they are.
+        empty = next(module.parameters()).is_meta
+        module.load_state_dict(part, strict=False, assign=empty)
+
+
+def fitting(enhancer: Enhancer, path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint under the names of an Enhancer's, each accounted for.
+
+    Position tables are interpolated where the windows differ. The map head is taken if the file
     has one, unless its map would be taken for a correction (residual, tokens alone).
 
     Raises:
@@ -102,26 +116,10 @@ def load_into(enhancer: Enhancer, path: str | Path) -> None:
         weights = {key: value for key, value in weights.items() if key not in head}
         wanted = {key: value for key, value in wanted.items() if key not in head}
     _check(weights, wanted, path)
-    for prefix, module in (("encoder.", enhancer.encoder), ("decoder.", decoder)):
-        part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        module.load_state_dict(part, strict=False)  # _check was strict, but for the map head
-
-
-def build(config: ModelConfig, *, window_bins: int, bin_size: int) -> Enhancer:
-    """Build an Enhancer with the contact encoder that its configuration asks for.
-
-    Raises:
-        UserError: A tuned or frozen encoder without weights, or with ones that do not fit.
-    """
-    if config.encoder != "scratch" and not config.encoder_weights:
-        raise UserError(
-            f"a {config.encoder} contact encoder needs published weights: set encoder_weights to "
-            "a HiCFoundation checkpoint, or encoder to scratch"
-        )
-    enhancer = Enhancer(config, window_bins=window_bins, bin_size=bin_size)
-    if config.encoder != "scratch":
-        load_into(enhancer, config.encoder_weights)
-    return enhancer
+    return {
+        f"head.{key}" if key.startswith("decoder.") else key: value.float()
+        for key, value in weights.items()
+    }
 
 
 def read(path: str | Path) -> dict[str, Tensor]:

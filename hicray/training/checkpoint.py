@@ -1,21 +1,25 @@
 """Save and restore a training run; nothing in a checkpoint is code.
 
-weights.safetensors   the model
+weights.safetensors   the model, without a frozen encoder
 optimizer.pt          AdamW's state, loaded with weights_only
-trial.json            configuration, plan of the shard set, history of metrics
+trial.json            configuration, plan of the shard set, history of metrics, and the digest of
+                      the file that a frozen encoder's weights came from
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
 
+_ENCODER = "encoder."
 WEIGHTS, OPTIMIZER, TRIAL = "weights.safetensors", "optimizer.pt", "trial.json"
 
 
@@ -26,6 +30,7 @@ class Progress:
     trial: TrialConfig
     plan: str
     history: list[dict[str, Any]]
+    frozen: str = ""
 
     @property
     def epoch(self) -> int:
@@ -37,7 +42,7 @@ def save(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
     """Write a checkpoint into an empty folder."""
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.contiguous() for name, tensor in learnt(model).items()}
     save_file(tensors, folder / WEIGHTS)
     torch.save(optimizer.state_dict(), folder / OPTIMIZER)
     (folder / TRIAL).write_text(json.dumps(asdict(progress)))
@@ -58,12 +63,60 @@ def read_progress(folder: Path) -> Progress:
         model=ModelConfig(**trial["model"]),
         train=TrainConfig(**trial["train"]),
     )
-    return Progress(config, fields["plan"], fields["history"])
+    return Progress(config, fields["plan"], fields["history"], fields.get("frozen", ""))
+
+
+def learnt(model: nn.Module) -> dict[str, Tensor]:
+    """Return what training changes, named as in a whole network: all but a frozen encoder."""
+    encoder = getattr(model, "encoder", None)
+    frozen = encoder is not None and not any(p.requires_grad for p in encoder.parameters())
+    return {
+        f"{_own(model)}{name}": tensor
+        for name, tensor in model.state_dict().items()
+        if not (frozen and name.startswith(_ENCODER))
+    }
+
+
+def _own(model: nn.Module) -> str:
+    """Return where a network lies in the whole one: a head is trained alone on stored tokens."""
+    return "" if hasattr(model, "encoder") else "head."
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Load a checkpoint's weights into a model of the same configuration."""
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    """Load a checkpoint's weights into a network of the same configuration, or into its head.
+
+    Raises:
+        UserError: The frozen encoder's weights are no longer those it was trained with.
+    """
+    progress = read_progress(folder)
+    source = progress.trial.model.encoder_weights
+    if progress.frozen and weights_digest(source) != progress.frozen:
+        raise UserError(
+            f"{folder} was trained with other encoder weights than {source} holds now; put back "
+            f"the file whose SHA-256 is {progress.frozen}"
+        )
+    own = _own(model)
+    stored = {name.removeprefix(own): t for name, t in load_file(folder / WEIGHTS).items()}
+    if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
+        raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
+    model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
+
+
+def weights_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file of published weights.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"no checkpoint at {path}; give the path of a .pth.tar or .safetensors")
+    return _sha256(str(path), Path(path).stat().st_mtime_ns)
+
+
+@cache
+def _sha256(path: str, _changed: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from hicray import config as cfg
 from hicray.figures import loss_curves, map_panels
-from hicray.model.hicfoundation import build
+from hicray.model.build import build
 from hicray.training import checkpoint, track
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE

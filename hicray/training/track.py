@@ -33,7 +33,7 @@ from hicray.config import UserError
 
 logger = logging.getLogger(__name__)
 EXPERIMENT = "hicray"
-SEARCH, TRIAL = "hicray.search", "hicray.trial"
+SEARCH, TRIAL, EXPERIMENT_RUN = "hicray.search", "hicray.trial", "hicray.experiment"
 _PARENT = "mlflow.parentRunId"
 _REQUIREMENTS = ["torch", "timm", "jaxtyping", "numpy"]
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -119,7 +119,7 @@ class Store:
         """Return the run that carries ``kind: name``, started if there is none.
 
         Args:
-            kind: ``SEARCH`` or ``TRIAL``.
+            kind: ``SEARCH``, ``TRIAL`` or ``EXPERIMENT_RUN``.
             name: Its identity.
             params: Logged when the run is new.
             tags: Set each time.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hicray.config import TrialConfig
-from hicray.model.hicfoundation import build
+from hicray.model.build import build, build_head
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
@@ -64,7 +64,9 @@ def train_worker(config: dict[str, Any]) -> None:
     place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
-    bare = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    bare = network(trial, data)
+    frozen = trial.model.encoder == "frozen"
+    weights = checkpoint.weights_digest(trial.model.encoder_weights) if frozen else ""
     history: list[dict[str, Any]] = []
     optimizer = make_optimizer(bare, trial)
     if (last := ray.train.get_checkpoint()) is not None:
@@ -77,7 +79,14 @@ def train_worker(config: dict[str, Any]) -> None:
     for epoch in range(len(history), trial.train.epochs):
         metrics = loop.epoch(epoch)
         history.append(metrics)
-        _report(metrics, loop, Progress(trial, manifest.plan, history))
+        _report(metrics, loop, Progress(trial, manifest.plan, history, weights))
+
+
+def network(trial: TrialConfig, data: Data) -> nn.Module:
+    """Build what is trained: the whole network, or its head where tokens are stored."""
+    make = build if data.tokens is None else build_head
+    manifest = data.manifest
+    return make(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
 
 
 def _report(metrics: dict[str, Any], loop: "Loop", progress: Progress) -> None:
@@ -145,6 +154,10 @@ class Loop:
         for compact in ahead(map(self.collate.compact, tables)):
             yield self.collate.decode(compact, self.place.device)
 
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the arguments of the network that is trained, whole or a head."""
+        return batch.inputs() if self.collate.tokens is None else batch.head_inputs()
+
     def _train(self, epoch: int) -> dict[str, float]:
         self.model.train()
         strand = torch.Generator().manual_seed(self._seed(epoch))
@@ -173,7 +186,7 @@ class Loop:
         config = self.trial.train
         moves = (step + 1) % config.accumulate == 0 or step + 1 == self.steps
         with self._without_sync(moves), self.place.autocast():
-            prediction = self.model(**batch.inputs()).float()
+            prediction = self.model(**self.inputs(batch)).float()
             value = loss(
                 prediction=prediction,
                 target=batch.target,
@@ -229,7 +242,7 @@ class Loop:
         scored = self._scored()
         for batch in self.batches(self.val_reader, self.val_part):
             with self.place.autocast():
-                prediction = self.bare(**batch.inputs())
+                prediction = self.bare(**self.inputs(batch))
             scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
         return self._scores(scored)
 

@@ -25,6 +25,7 @@ from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.training import track
 from hicray.training.data import Data
+from hicray.training.embeddings import embed, wanted
 from hicray.training.record import (
     BEST_OBJECTIVE,
     VAL_OBJECTIVE,
@@ -35,7 +36,8 @@ from hicray.training.record import (
 )
 from hicray.training.trial import Resources, arm, best_checkpoint, drive_trial
 from hicray.windows.manifest import GENOME, Manifest
-from hicray.windows.stream import Windows, open_windows
+from hicray.windows.stream import open_windows
+from hicray.windows.tokens import TokenFormat
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tune looks for result files that this package turns off, and says so at the end of each cell.
@@ -109,7 +111,7 @@ def search(
     parent = store.find_or_start(
         track.SEARCH, name, cfg.flatten(what), _search_tags(shards, manifest)
     )
-    inputs = _Inputs(shards, manifest)
+    inputs = _Inputs(what.model, shards, manifest, resources)
     for size in manifest.coarse_bin_sizes:
         for sequence in what.sequences:
             job = _CellJob(what, Cell(size, sequence), inputs, resources, store, parent)
@@ -132,21 +134,30 @@ def _search_tags(shards: Path, manifest: Manifest) -> dict[str, str]:
 class _Inputs:
     """Windows and genome of the cells, opened once and only for cells that have work left."""
 
-    def __init__(self, shards: Path, manifest: Manifest) -> None:
-        self.shards, self.manifest = shards, manifest
+    def __init__(
+        self, model: cfg.ModelConfig, shards: Path, manifest: Manifest, resources: Resources
+    ) -> None:
+        self.model, self.shards, self.manifest = model, shards, manifest
+        self.use_gpu = resources.use_gpu
         self.trials = shards.parent / "trials"
 
     def data(self, cell: Cell) -> Data:
         """Return what the trials of a cell share; a noseq cell has no genome."""
-        train, val = self._windows(cell.coarse_bin_size)
-        return Data(self.manifest, train, val, self._genome if cell.sequence == "on" else None)
+        data = self._gap(cell.coarse_bin_size)
+        return replace(data, genome=self._genome if cell.sequence == "on" else None)
 
     @cache  # noqa: B019 - lives as long as the search
-    def _windows(self, coarse_bin_size: int) -> tuple[Windows, Windows]:
+    def _gap(self, coarse: int) -> Data:
+        folder: Path | None = None
+        form: TokenFormat | None = None
+        if wanted(self.model):
+            folder, form = embed(
+                self.model, self.shards, self.manifest, coarse, use_gpu=self.use_gpu
+            )
         train, val = (
-            open_windows(self.shards, self.manifest, split, coarse_bin_size) for split in SEARCHED
+            open_windows(self.shards, self.manifest, split, coarse, folder) for split in SEARCHED
         )
-        return train, val
+        return Data(self.manifest, train, val, tokens=form)
 
     @cached_property
     def _genome(self) -> Any:

@@ -118,6 +118,23 @@ def test_chunks_change_neither_embeddings_nor_gradients(monkeypatch, bin_size, d
         torch.testing.assert_close(other, results[0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_chunks_change_nothing_of_the_pooled_encoder(monkeypatch, training):
+    """The whole at once is the report's own arithmetic: convolutions, mean, projection."""
+    encoder = PooledDna(8).double().train(training)
+    codes = random_codes(2, 200)
+    features = encoder.convs(one_hot(codes, torch.float64)).mean(dim=(2, 3))
+    expected = encoder.project(features)[:, None]
+    grads = torch.autograd.grad(expected.square().sum(), list(encoder.parameters()))
+    for chunk in (1 << 15, 64, 7):
+        monkeypatch.setitem(dna.CHUNK_BASES, "cpu", chunk)
+        encoder.zero_grad()
+        found = encoder(codes)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        found.square().sum().backward()
+        torch.testing.assert_close([p.grad for p in encoder.parameters()], list(grads))
+
+
 @pytest.mark.parametrize("flank", [1, 4])
 def test_flanks_are_read_but_get_no_embedding(flank):
     """What a window's first bin sees beyond the window is its flank, as in a longer window."""

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from hicray.config import ModelConfig, UserError
 from hicray.model import enhancer as enhancer_module
@@ -215,18 +215,3 @@ def test_a_file_of_another_size_is_refused():
 def test_a_file_of_an_unknown_grid_is_refused(tiny_d):
     with pytest.raises(UserError, match="not that of a square grid"):
         hicfoundation.load_into(tiny_d(), GOLDEN / "tiny_d_finetune_weights.safetensors")
-
-
-def test_a_tuned_encoder_needs_weights():
-    for encoder in ("tuned", "frozen"):
-        config = ModelConfig(preset="tiny", encoder=encoder)
-        with pytest.raises(UserError, match="needs published weights"):
-            hicfoundation.build(config, window_bins=96, bin_size=8)
-
-
-def test_build_loads_the_weights_that_it_is_told_to(tiny_d):
-    path = GOLDEN / "tiny_d_pretrain_weights.safetensors"
-    config = ModelConfig(preset="tiny", encoder="frozen", encoder_weights=str(path), sequence="off")
-    model = hicfoundation.build(config, window_bins=96, bin_size=8)
-    assert torch.equal(model.encoder.cls_token, load_file(path)["cls_token"])
-    assert not model.encoder.cls_token.requires_grad

@@ -11,7 +11,7 @@ import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.maps.genome import read_packed
-from hicray.model.hicfoundation import build
+from hicray.model.build import build
 from hicray.training import checkpoint, train
 from hicray.training.checkpoint import Progress
 from hicray.training.data import Data

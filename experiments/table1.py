@@ -1,0 +1,209 @@
+"""The report's table: no fine-tuning; noseq and seq on map A, map B and both; the wide gap on A.
+
+The recipe is the report's: 32 epochs, batch 4, accumulation 4, 2 workers, SSIM weight 0.2, the
+pooled DNA encoder whose token joins the contact tokens in the decoder, no residual. The vision
+transformer is frozen where weights are given, and trained from scratch where none are, which the
+table says. Beside the report's rows stand the baselines that it lacked.
+
+Command, for the report's maps (A is HFF, B is H1-ESC; a day on one GPU of the cluster):
+
+    python experiments/table1.py --contacts 4DNFI643OYP9.mcool 4DNFI9GMP2J8.mcool \
+        --genome hg38.fa --preset large --encoder frozen \
+        --encoder-weights hicfoundation_pretrain.pth.tar --split hicfoundation --use-gpu
+
+Command, small: two simulated cell lines of one genome (25 minutes on 2 cores):
+
+    python experiments/table1.py
+
+Expected: seq no better than noseq in any pair of rows. One embedding of a whole window cannot say
+where a motif lies (experiments/dna_designs.py shows what can).
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from hicray.cli import Flat, Run, guarded, prepare_shards, say
+from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError, flatten
+
+RECIPE = TrainConfig(epochs=32, batch_size=4, accumulate=4, workers=2, ssim_weight=0.2)
+REPORTED = ModelConfig(dna="pooled", fusion="tokens", residual=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table1:
+    """The report's experiment over any two maps."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = REPORTED
+    train: TrainConfig = RECIPE
+    run: Run = field(default_factory=Run)
+
+
+SMALL = Table1(
+    data=DataConfig(
+        fine_bin_size=64, coarse_bin_sizes=(128, 256), window_bins=64, train_stride_bins=32
+    ),
+    # From scratch, in few steps: the report's rate is one for fine-tuning.
+    train=replace(RECIPE, base_learning_rate=0.016),
+    run=Run(storage="runs/table1"),
+)
+"""Two simulated cell lines, small enough for two cores."""
+SMALL_CHROMOSOMES = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trained network: its maps, its gap, its arm."""
+
+    maps: str
+    coarse_bin_size: int
+    arm: str
+    scores: Any
+    curves: dict[str, list[float]]
+
+
+def main(options: Table1) -> None:
+    """Train all rows, score them on the test chromosomes, and log table and loss curves."""
+    # Ray, torch and matplotlib take seconds to import: after what can be refused at once.
+    from hicray import cluster
+    from hicray.figures import loss_curves
+    from hicray.maps.check import check_model
+    from hicray.training import track
+
+    check_model(options.model)
+    storage = Path(options.run.storage or "runs/table1").resolve()
+    data = _two_maps(options.data, storage)
+    cluster.connect(num_cpus=int(options.train.workers * options.run.cpus_per_worker) + 1)
+    storage.mkdir(parents=True, exist_ok=True)
+    store = track.Store(
+        options.run.tracking_uri or track.default_uri(storage), storage / "artifacts"
+    )
+    lines: list[str] = []
+    curves: dict[str, dict[str, list[float]]] = {}
+    for name, own in _data_sets(data).items():
+        text, found = _data_set(name, own, options, storage / name.replace(" ", "_"), store)
+        lines += text
+        curves |= found
+    statement = "\n".join([_how(options), "", *lines])
+    (storage / "table1.md").write_text(statement + "\n")
+    figure = loss_curves(curves, "training and validation loss")
+    figure.savefig(storage / "loss_curves.png", dpi=110)
+    run = store.find_or_start(track.EXPERIMENT_RUN, "table1", flatten(options), {})
+    store.text(run, statement, "table1.md")
+    store.figure(run, figure, "loss_curves.png")
+    store.finish(run)
+    say("", statement, "", f"table and curves: {storage}", track.ui_command(store.uri))
+
+
+def _two_maps(data: DataConfig, storage: Path) -> DataConfig:
+    """Return the data of both maps, simulated where none is given."""
+    from hicray.maps.simulate import CELL_LINES, SimulationConfig, default_split, simulate
+
+    if data.contacts or data.genome:
+        if len(data.contacts) != 2 or len(data.coarse_bin_sizes) != 2:
+            raise UserError(
+                f"table 1 is of two maps at two gaps, given were {len(data.contacts)} maps and "
+                f"{len(data.coarse_bin_sizes)} coarse bin sizes; name two of each"
+            )
+        return data
+    config = SimulationConfig(bin_size=data.fine_bin_size, num_chromosomes=SMALL_CHROMOSOMES)
+    made = simulate(storage / "simulation", config, CELL_LINES)
+    maps, split = tuple(map(str, made.contacts)), default_split(config)
+    return replace(data, contacts=maps, genome=str(made.genome), split=split)
+
+
+def _data_sets(data: DataConfig) -> dict[str, DataConfig]:
+    """Return map A at both gaps, map B and both maps at the narrow one."""
+    first, second = data.contacts
+    near = (min(data.coarse_bin_sizes),)
+    return {
+        "A": replace(data, contacts=(first,)),
+        "B": replace(data, contacts=(second,), coarse_bin_sizes=near),
+        "A and B": replace(data, coarse_bin_sizes=near),
+    }
+
+
+def _data_set(
+    name: str, data: DataConfig, options: Table1, storage: Path, store: Any
+) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
+    """Train noseq and seq on one data set at its gaps; return table lines and loss curves."""
+    from hicray.training.record import gap_tag
+    from hicray.training.trial import Resources
+    from hicray.training.tune import SearchConfig, search
+
+    folder, manifest = prepare_shards(data, replace(options.run, storage=str(storage)))
+    resources = Resources(options.run.use_gpu, options.run.cpus_per_worker)
+    what = SearchConfig(model=options.model, train=options.train, trials=1)
+    parent = search(what, folder, manifest, resources, store)
+    lines: list[str] = []
+    curves = {}
+    for size in sorted(manifest.coarse_bin_sizes):
+        gap = gap_tag(size, manifest)
+        runs = {run.tags["sequence"]: run for run in store.trials(parent) if run.tags["gap"] == gap}
+        lines += _scored(f"{name}, {gap} bp", runs, options, folder, manifest, size)
+        for arm, run in sorted(runs.items()):
+            curves[f"{arm}, {name}, {gap}"] = {
+                part: store.curve(run.run_id, f"{part}_loss") for part in ("train", "val")
+            }
+    return lines, curves
+
+
+def _scored(
+    title: str, runs: dict[str, Any], options: Table1, folder: Path, manifest: Any, size: int
+) -> list[str]:
+    """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
+    from hicray.evaluation.baselines import baselines, model_predictor
+    from hicray.evaluation.held_out import score
+    from hicray.evaluation.report import load_trial
+    from hicray.maps.genome import read_packed
+    from hicray.model.build import build
+    from hicray.windows.batches import Collate
+    from hicray.windows.manifest import GENOME
+
+    collate = Collate(manifest, size, read_packed(folder / GENOME))
+    torch.manual_seed(options.train.seed)
+    untrained = build(
+        replace(options.model, sequence="off"),
+        window_bins=manifest.window_bins,
+        bin_size=manifest.fine_bin_size,
+    )
+    predictors = dict(baselines(collate))
+    predictors["no fine-tune"] = model_predictor(untrained.eval())
+    for arm, run in sorted(runs.items()):
+        predictors[arm] = model_predictor(load_trial(run, manifest))
+    rows = score(predictors, folder, "test", collate, size)
+    count = len(next(iter(rows.values())).windows)
+    lines = [f"### {title} (n = {count} test windows)", "", "| model | MSE | Pearson |"]
+    lines.append("| --- | --- | --- |")
+    for method, one in rows.items():
+        mse = f"{one.mean('mse'):.6f} ± {one.deviation('mse'):.6f}"
+        pearson = f"{one.mean('pearson'):.4f} ± {one.deviation('pearson'):.4f}"
+        lines.append(f"| {method} | {mse} | {pearson} |")
+    return [*lines, ""]
+
+
+def _how(options: Table1) -> str:
+    encoder, train = options.model.encoder, options.train
+    weights = {"scratch": "trained from scratch, no weights given"}
+    return (
+        f"{options.model.preset} vision transformer, {weights.get(encoder, encoder)}; pooled DNA "
+        f"token; {train.epochs} epochs, batch {train.batch_size} x {train.accumulate} x "
+        f"{train.workers} workers, SSIM weight {train.ssim_weight:g}, seed {train.seed}; best "
+        "epoch by validation O/E Pearson; mean ± sd over windows of the test chromosomes"
+    )
+
+
+def _default(words: Sequence[str]) -> Table1:
+    real = any(word.split("=")[0] == "--contacts" for word in words)
+    return Table1() if real else SMALL
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    guarded(lambda: main(tyro.cli(Table1, default=_default(given), args=given, config=(Flat,))))

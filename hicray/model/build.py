@@ -1,0 +1,66 @@
+"""Networks from configurations, with the published weights that they ask for."""
+
+from dataclasses import replace
+
+import torch
+
+from hicray.config import ModelConfig, UserError
+from hicray.model.encoder import PRESETS, ContactEncoder
+from hicray.model.enhancer import Enhancer, Head
+from hicray.model.hicfoundation import fitting, load_into
+
+
+def build(config: ModelConfig, *, window_bins: int, bin_size: int) -> Enhancer:
+    """Build an Enhancer with the contact encoder that its configuration asks for.
+
+    Raises:
+        UserError: A tuned or frozen encoder without weights, or with ones that do not fit.
+    """
+    require_weights(config)
+    enhancer = Enhancer(config, window_bins=window_bins, bin_size=bin_size)
+    if config.encoder != "scratch":
+        load_into(enhancer, config.encoder_weights)
+    return enhancer
+
+
+def build_head(config: ModelConfig, *, window_bins: int, bin_size: int) -> Head:
+    """Build what follows a frozen encoder, exactly as ``build`` would, without the encoder.
+
+    Raises:
+        UserError: As ``build`` does.
+    """
+    require_weights(config)
+    head = Head(config, PRESETS[config.preset], window_bins=window_bins, bin_size=bin_size)
+    with torch.device("meta"):
+        whole = Enhancer(config, window_bins=window_bins, bin_size=bin_size)
+    weights = fitting(whole, config.encoder_weights)
+    own = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
+    head.load_state_dict(own, strict=False)
+    return head
+
+
+def build_encoder(config: ModelConfig, *, window_bins: int) -> ContactEncoder:
+    """Build a published contact encoder alone, in eval mode.
+
+    Raises:
+        UserError: As ``build`` does.
+    """
+    require_weights(config)
+    plain = replace(config, encoder="frozen", sequence="off")
+    with torch.device("meta"):
+        whole = Enhancer(plain, window_bins=window_bins, bin_size=1)
+    load_into(whole, config.encoder_weights)
+    return whole.encoder.eval()
+
+
+def require_weights(config: ModelConfig) -> None:
+    """Refuse a tuned or frozen encoder without weights.
+
+    Raises:
+        UserError: It has none.
+    """
+    if config.encoder != "scratch" and not config.encoder_weights:
+        raise UserError(
+            f"a {config.encoder} contact encoder needs published weights: set encoder_weights to "
+            "a HiCFoundation checkpoint, or encoder to scratch"
+        )

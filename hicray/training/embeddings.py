@@ -1,0 +1,170 @@
+"""The frozen encoder's tokens, computed once and kept as parquet beside the shards.
+
+A frozen encoder is a function of a window, its orientation, its gap and the weights: every epoch
+and every trial may read what one pass wrote. A folder of tokens holds a file for each shard,
+rows in the same order, and a note that is written last; its name is the digest of all that the
+tokens depend on. Finished files are kept when an interrupted pass runs again.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from hicray.config import ModelConfig, digest
+from hicray.training.checkpoint import weights_digest
+from hicray.windows.batches import Batch, Collate
+from hicray.windows.manifest import Manifest, write_json
+from hicray.windows.stream import ROWS_AT_ONCE, columns
+from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
+
+VERSION = 1
+"""To be raised when the same inputs would give other tokens."""
+NOTE = "embeddings.json"
+CPUS_PER_ACTOR = 8
+"""Each actor holds the encoder (1.2 GB for the large one), so few with several cores each."""
+
+
+class _Job(NamedTuple):
+    """What every actor of one pass knows."""
+
+    model: ModelConfig
+    shards: Path
+    manifest: Manifest
+    coarse_bin_size: int
+    out: Path
+    use_gpu: bool
+    cpus: int
+
+
+def wanted(model: ModelConfig) -> bool:
+    """Tell whether a network's encoder is to be run once, rather than every epoch."""
+    return model.encoder == "frozen" and model.embeddings != "none"
+
+
+def embed(
+    model: ModelConfig,
+    shards: Path,
+    manifest: Manifest,
+    coarse_bin_size: int,
+    *,
+    use_gpu: bool = False,
+) -> tuple[Path, TokenFormat]:
+    """Return the folder of one gap's tokens and how they are stored, computing what is missing.
+
+    Args:
+        model: Names the encoder, its weights and the precision of storage.
+        shards: Folder of the shard set; tokens go to ``embeddings/`` beside it.
+        manifest: Of the shard set.
+        coarse_bin_size: In bp.
+        use_gpu: An actor on every GPU; else as many as the CPUs feed.
+
+    Raises:
+        UserError: The weights are missing or do not fit the network.
+    """
+    identity = {
+        "plan": manifest.plan,
+        "weights": weights_digest(model.encoder_weights),
+        "preset": model.preset,
+        "coarse_bin_size": coarse_bin_size,
+        "precision": model.embeddings,
+        "version": VERSION,
+    }
+    out = shards.parent / "embeddings" / f"{coarse_bin_size}-{digest(identity)}"
+    form = token_format(model)
+    if not (out / NOTE).exists():
+        out.mkdir(parents=True, exist_ok=True)
+        cpus = 1 if use_gpu else min(CPUS_PER_ACTOR, max(1, _cluster("CPU") - 1))
+        job = _Job(model, shards, manifest, coarse_bin_size, out.resolve(), use_gpu, cpus)
+        _run(job)
+        write_json(out / NOTE, identity)
+    return out, form
+
+
+def token_format(model: ModelConfig) -> TokenFormat:
+    """Return how a network's tokens are stored."""
+    from hicray.model.encoder import PRESETS
+
+    return TokenFormat("fp32" if model.embeddings == "fp32" else "bf16", PRESETS[model.preset].dim)
+
+
+def _run(job: _Job) -> None:
+    units = [{"file": shard.file, "split": shard.split} for shard in job.manifest.shards]
+    actors = _cluster("GPU") if job.use_gpu else max(1, (_cluster("CPU") - 1) // job.cpus)
+    done = ray.data.from_items(units, override_num_blocks=len(units)).map(
+        _Encoder,
+        fn_constructor_args=(job,),
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(units))),
+        num_cpus=job.cpus,
+        num_gpus=1 if job.use_gpu else 0,
+    )
+    total = sum(shard.rows for shard in job.manifest.shards)
+    with tqdm(total=total, desc=f"embed {job.coarse_bin_size:,} bp", unit="window") as bar:
+        for row in done.iter_rows():
+            bar.update(row["rows"])
+
+
+def _cluster(resource: str) -> int:
+    return int(ray.cluster_resources().get(resource, 0))
+
+
+class _Encoder:
+    """One actor: the frozen encoder, and what it has to know of the shards."""
+
+    def __init__(self, job: _Job) -> None:
+        # timm brings torchvision, which only actors need.
+        from hicray.model.build import build_encoder
+
+        torch.set_num_threads(job.cpus)
+        self.job = job
+        self.form = token_format(job.model)
+        self.device = torch.device("cuda" if job.use_gpu else "cpu")
+        encoder = build_encoder(job.model, window_bins=job.manifest.window_bins)
+        self.encoder = encoder.to(self.device)
+        self.collate = Collate(job.manifest, job.coarse_bin_size)
+
+    def __call__(self, unit: dict[str, Any]) -> dict[str, Any]:
+        """Write one shard's tokens, unless they are there."""
+        shard = pq.ParquetFile(self.job.shards / unit["file"])
+        path = self.job.out / unit["file"]
+        if not path.exists():
+            unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+            self._write(shard, unfinished, both=unit["split"] == "train")
+            unfinished.rename(path)
+        return {"rows": shard.metadata.num_rows}
+
+    def _write(self, shard: pq.ParquetFile, path: Path, *, both: bool) -> None:
+        writer: pq.ParquetWriter | None = None
+        names = columns(self.job.coarse_bin_size)
+        for rows in shard.iter_batches(ROWS_AT_ONCE, columns=names):
+            table = self._tokens(pa.Table.from_batches([rows]), both=both)
+            # Mantissas are noise: neither a dictionary nor a codec makes them smaller.
+            writer = writer or pq.ParquetWriter(
+                path, table.schema, compression="none", use_dictionary=False
+            )
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+
+    def _tokens(self, rows: pa.Table, *, both: bool) -> pa.Table:
+        """Return the tokens of windows, and of their other strand where training flips them."""
+        batch = self.collate.decode(self.collate.compact(rows), self.device)
+        named = {TOKENS: self._encode(batch)}
+        if both:
+            everything = torch.ones(len(batch), dtype=torch.bool, device=self.device)
+            named[FLIPPED] = self._encode(batch.reverse_complemented(everything))
+        return pa.table({name: self.form.pack(tokens) for name, tokens in named.items()})
+
+    @torch.inference_mode()
+    def _encode(self, batch: Batch) -> Float[Tensor, "batch tokens dim"]:
+        half = self.device.type == "cuda" and self.form.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            tokens: Tensor = self.encoder(batch.image, batch.total_reads)
+        return tokens

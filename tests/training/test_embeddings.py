@@ -1,0 +1,192 @@
+"""A frozen encoder's tokens: computed once, the same as anew, resumable, keyed by their inputs."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+import torch
+
+from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
+from hicray.maps.genome import read_packed
+from hicray.model.build import build
+from hicray.training import checkpoint, embeddings
+from hicray.training.checkpoint import Progress
+from hicray.training.data import Data
+from hicray.training.embeddings import NOTE, embed
+from hicray.training.optimizer import make_optimizer
+from hicray.training.train import Loop, Place, network
+from hicray.windows.batches import Collate
+from hicray.windows.manifest import GENOME
+from hicray.windows.stream import Files, columns, open_windows
+from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
+from tests.published import published_file
+
+COARSE = 512
+CPU = Place(0, 1, torch.device("cpu"))
+FOLDERS = {}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return published_file(tmp_path_factory.mktemp("weights") / "tiny.safetensors", window=64)
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    return ModelConfig(
+        preset="tiny", encoder="frozen", encoder_weights=str(weights), depth=1, dna_channels=8
+    )
+
+
+@pytest.fixture(scope="module")
+def shards(tiny_shards, tmp_path_factory):
+    """A shard set of its own, so that tokens beside it are these tests'."""
+    folder = tmp_path_factory.mktemp("embeddings") / "shards"
+    shutil.copytree(tiny_shards[0], folder)
+    return folder, tiny_shards[1]
+
+
+@pytest.fixture(scope="module", params=["bf16", "fp32"])
+def embedded(request, shards, model):
+    """Configuration, folder of tokens and their format."""
+    config = replace(model, embeddings=request.param)
+    return config, *embed(config, *shards, COARSE)
+
+
+def data_of(shards, *, tokens=None, form=None, streamed=False):
+    folder, manifest = shards
+    train, val = (open_windows(folder, manifest, s, COARSE, tokens) for s in ("train", "val"))
+    if streamed:
+        files = [s.file for s in manifest.files("train")]
+        rows = [s.rows for s in manifest.files("train")]
+        beside = tuple(str(tokens / f) for f in files) if tokens else ()
+        train = Files([str(folder / f) for f in files], rows, columns(COARSE), beside)
+    genome = ray.put(read_packed(folder / GENOME))
+    return Data(manifest, train, val, genome, form)
+
+
+def make_loop(config, data, *, epochs=1):
+    train = TrainConfig(epochs=epochs, batch_size=8, accumulate=1, base_learning_rate=0.03)
+    trial = TrialConfig(coarse_bin_size=COARSE, model=config, train=train)
+    torch.manual_seed(trial.train.seed)
+    bare = network(trial, data)
+    return Loop(trial, data, CPU, bare, make_optimizer(bare, trial))
+
+
+def test_tokens_lie_beside_their_rows_in_both_orientations(embedded, shards, model):
+    config, out, form = embedded
+    folder, manifest = shards
+    whole = build(model, window_bins=64, bin_size=128).eval()
+    collate = Collate(manifest, COARSE)
+    tolerance = {"bf16": 2**-8, "fp32": 0}[config.embeddings]
+    for shard in manifest.shards:
+        stored = pq.read_table(out / shard.file)
+        assert stored.column_names == ([TOKENS, FLIPPED] if shard.split == "train" else [TOKENS])
+        rows = pq.read_table(folder / shard.file, columns=columns(COARSE))
+        batch = collate.decode(collate.compact(rows))
+        views = {TOKENS: batch}
+        if shard.split == "train":
+            everything = torch.ones(len(batch), dtype=torch.bool)
+            views[FLIPPED] = batch.reverse_complemented(everything)
+        for name, view in views.items():
+            with torch.no_grad():
+                anew = whole.encoder(view.image, view.total_reads)
+            torch.testing.assert_close(
+                form.unpack(stored[name]).float(), anew, rtol=max(tolerance, 1e-6), atol=1e-5
+            )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_losses_are_those_of_running_the_encoder_anew(embedded, shards, streamed):
+    """Exactly so with fp32 storage; bf16 keeps 8 bits of each token's value."""
+    config, out, form = embedded
+    anew = make_loop(config, data_of(shards, streamed=streamed), epochs=2)
+    stored = make_loop(config, data_of(shards, tokens=out, form=form, streamed=streamed), epochs=2)
+    tolerance = {"bf16": 2e-3, "fp32": 1e-6}[config.embeddings]
+    for epoch in range(2):
+        expected, found = anew.epoch(epoch), stored.epoch(epoch)
+        for name in ("train_loss", "val_loss", "val_oe_pearson"):
+            assert found[name] == pytest.approx(expected[name], rel=tolerance)
+
+
+def test_a_killed_pass_keeps_its_finished_files(shards, model):
+    """A pass that died has files, a half-written one, and no note."""
+    config = replace(model, preset="tiny", embeddings="fp32")
+    out, _ = embed(config, *shards, 256)
+    files = sorted(out.glob("*.parquet"))
+    kept, lost = files[0], files[-1]
+    before = {f: f.read_bytes() for f in files}
+    stamp = kept.stat().st_mtime_ns
+    (out / NOTE).unlink()
+    lost.rename(lost.with_suffix(".4711.unfinished"))
+    assert embed(config, *shards, 256)[0] == out
+    assert kept.stat().st_mtime_ns == stamp
+    assert {f: f.read_bytes() for f in files} == before
+    assert (out / NOTE).exists()
+
+
+def test_every_input_has_a_folder_of_its_own(shards, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings, "_run", lambda job: None)
+    other = published_file(tmp_path / "other.pth", window=64)
+    with other.open("ab"):
+        content = bytearray(other.read_bytes())
+        content[-1] ^= 1
+        other.write_bytes(content)
+    folder, manifest = shards
+    passes = [
+        (model, manifest, 512),
+        (replace(model, embeddings="fp32"), manifest, 512),
+        (replace(model, encoder_weights=str(other)), manifest, 512),
+        (model, replace(manifest, plan="another"), 512),
+        (model, manifest, 256),
+    ]
+    folders = {embed(config, folder, m, size)[0] for config, m, size in passes}
+    assert len(folders) == len(passes)
+    # What the tokens do not depend on shares them: arms, depths, the file's place.
+    moved = Path(shutil.copy(model.encoder_weights, tmp_path / "moved.safetensors"))
+    same = replace(model, encoder_weights=str(moved), sequence="off", depth=5)
+    assert embed(same, folder, manifest, 512)[0] in folders
+
+
+def test_a_checkpoint_of_a_frozen_model_holds_what_was_trained(embedded, shards, tmp_path):
+    config, out, form = embedded
+    loop = make_loop(config, data_of(shards, tokens=out, form=form))
+    loop.epoch(0)
+    digest = checkpoint.weights_digest(config.encoder_weights)
+    progress = Progress(loop.trial, "plan", [], digest)
+    checkpoint.save(tmp_path, loop.bare, loop.optimizer, progress)
+    whole = build(config, window_bins=64, bin_size=128)
+    encoder = sum(p.numel() for p in whole.encoder.parameters()) * 4
+    head = sum(t.numel() * t.element_size() for t in loop.bare.state_dict().values())
+    size = (tmp_path / checkpoint.WEIGHTS).stat().st_size
+    assert head <= size < head + min(encoder, 20_000)
+    checkpoint.load_weights(tmp_path, whole)
+    for name, tensor in loop.bare.state_dict().items():
+        assert torch.equal(whole.head.state_dict()[name], tensor)
+
+
+def test_a_checkpoint_is_refused_with_another_frozen_encoder(shards, model, tmp_path):
+    own = Path(shutil.copy(model.encoder_weights, tmp_path / "own.safetensors"))
+    config = replace(model, encoder_weights=str(own), embeddings="none")
+    loop = make_loop(config, data_of(shards))
+    digest = checkpoint.weights_digest(own)
+    checkpoint.save(tmp_path, loop.bare, loop.optimizer, Progress(loop.trial, "", [], digest))
+    content = bytearray(own.read_bytes())
+    content[-1] ^= 1
+    own.write_bytes(content)
+    with pytest.raises(UserError, match="other encoder weights"):
+        checkpoint.load_weights(tmp_path, loop.bare)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_tokens_come_back_as_they_were_packed(precision):
+    form = TokenFormat(precision, 6)
+    tokens = torch.randn(5, 3, 6).to({"bf16": torch.bfloat16, "fp32": torch.float32}[precision])
+    import pyarrow as pa
+
+    column = pa.chunked_array([form.pack(tokens[:2].float()), form.pack(tokens[2:].float())])
+    assert torch.equal(form.unpack(column), tokens)
+    assert torch.equal(form.unpack(column.slice(1, 3)), tokens[1:4])
