@@ -98,6 +98,7 @@ def changed(now: nn.Module, published: nn.Module) -> set[str]:
 
 
 def main(path: str) -> None:
+    torch.set_num_threads(1)  # as in all tests: threads that wait for each other burn the CPU
     began = time.monotonic()
     published = hicfoundation.load(path)
     published_map(published)
