@@ -118,7 +118,7 @@ def main(path: str) -> None:
 
 
 def test_a_full_size_checkpoint_runs_and_trains_a_decoder_in_little_memory(checkpoint):
-    """In a process of its own, whose peak memory is then that of the job alone."""
+    """In a process of its own; the peak includes that of this one, if this one's is higher."""
     call = [sys.executable, "-m", "tests.model.test_large_checkpoint", str(checkpoint)]
     root = Path(__file__).parents[2]
     done = subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
