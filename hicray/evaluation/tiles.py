@@ -4,14 +4,14 @@ Axis names: ``bins`` are those of a chromosome; ``band[row, s]`` is the pixel (r
 everywhere; ``rows cols`` are a tile's.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
 
 import numpy as np
 from jaxtyping import Float, Float64
 
 
-def origins(bins: int, *, window: int, stride: int, reach: int) -> Iterator[tuple[int, int]]:
-    """Yield the first row and column of tiles, each once, that cover the upper triangle's band.
+def origins(bins: int, *, window: int, stride: int, reach: int) -> list[tuple[int, int]]:
+    """Return the first row and column of tiles, each once, that cover the upper triangle's band.
 
     The last tiles end with the chromosome; those of one shorter than a window run past its end.
 
@@ -29,11 +29,12 @@ def origins(bins: int, *, window: int, stride: int, reach: int) -> Iterator[tupl
     last = max(bins - window, 0)
     starts = [*range(0, last, stride), last]
     # A tile answers for its rows up to the next tile's first; the rest is overlap.
-    ends = [*starts[1:], max(bins, 1)]
-    for row, end in zip(starts, ends, strict=True):
-        for col in starts:
-            if col >= row and col - (end - 1) <= reach:
-                yield row, col
+    ends = [*starts[1:], bins]
+    return [
+        (row, col)
+        for number, (row, end) in enumerate(zip(starts, ends, strict=True))
+        for col in starts[number : bisect_right(starts, end - 1 + reach)]
+    ]
 
 
 class Blend:
