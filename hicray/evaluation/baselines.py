@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hicray.evaluation.held_out import Predictor
+from hicray.model.enhancer import Enhancer
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.scales import separations, to_network
 
@@ -28,12 +29,15 @@ def baselines(collate: Collate) -> Mapping[str, Predictor]:
     }
 
 
-def model_predictor(model: torch.nn.Module) -> Predictor:
-    """Return a network as a predictor."""
+def model_predictor(model: Enhancer) -> Predictor:
+    """Return a network as a predictor; stored tokens, where a batch has them, spare its encoder."""
 
     def predict(batch: Batch) -> Float[Tensor, "batch rows cols"]:
         with torch.no_grad():
-            prediction: Tensor = model(**batch.inputs())
+            stored = batch.tokens is not None
+            prediction: Tensor = (
+                model.head(**batch.head_inputs()) if stored else model(**batch.inputs())
+            )
         return prediction
 
     return predict

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +14,7 @@ from tqdm import tqdm
 from hicray.maps.bins import SplitName
 from hicray.training.metrics import SCORES, Scored, decay_error
 from hicray.windows.batches import Batch, Collate
-from hicray.windows.stream import columns
+from hicray.windows.stream import columns, read_rows
 
 Predictor = Callable[[Batch], Float[Tensor, "batch rows cols"]]
 
@@ -47,6 +45,7 @@ def score(
     split: SplitName,
     collate: Collate,
     coarse_bin_size: int,
+    tokens: Path | None = None,
 ) -> dict[str, HeldOut]:
     """Score every predictor on every window of a set, each window once.
 
@@ -56,13 +55,14 @@ def score(
         split: The set; 'test' is touched by ``compare`` alone.
         collate: Of the gap.
         coarse_bin_size: The gap's coarse bins, in bp.
+        tokens: Folder of stored tokens, for networks whose encoder is frozen.
     """
     expected = collate.fine_expected
     scored = {name: Scored(len(expected), expected.shape[1]) for name in predictors}
     places: list[pd.DataFrame] = []
     total = collate.manifest.num_windows(split)
     with tqdm(total=total, desc=f"score {split} {coarse_bin_size:,} bp", unit="window") as bar:
-        for batch in batches(shards, split, collate, coarse_bin_size):
+        for batch in batches(shards, split, collate, coarse_bin_size, tokens):
             for name, predict in predictors.items():
                 scored[name].add(
                     predict(batch), batch.target, batch.usable, batch.diagonal, batch.group
@@ -74,14 +74,20 @@ def score(
 
 
 def batches(
-    shards: Path, split: SplitName, collate: Collate, coarse_bin_size: int, at_once: int = 16
+    shards: Path,
+    split: SplitName,
+    collate: Collate,
+    coarse_bin_size: int,
+    tokens: Path | None = None,
+    at_once: int = 16,
 ) -> Iterator[Batch]:
     """Yield a set in the order of its shards, on the GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    names = columns(coarse_bin_size)
     for shard in collate.manifest.files(split):
-        file = pq.ParquetFile(shards / shard.file)
-        for rows in file.iter_batches(at_once, columns=columns(coarse_bin_size)):
-            yield collate.decode(collate.compact(pa.Table.from_batches([rows])), device)
+        beside = tokens / shard.file if tokens else None
+        for rows in read_rows(shards / shard.file, names, beside, at_once):
+            yield collate.decode(collate.compact(rows), device)
 
 
 def _places(batch: Batch) -> pd.DataFrame:

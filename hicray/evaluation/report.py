@@ -4,7 +4,7 @@ Test chromosomes are touched here and nowhere else.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,12 @@ from hicray.figures import map_panels
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
+from hicray.model.enhancer import Enhancer
 from hicray.training import checkpoint
+from hicray.training.embeddings import KeptTokens, find
 from hicray.training.record import BEST_OBJECTIVE, gap_tag
 from hicray.training.track import Store, TrialRun
-from hicray.windows.batches import Collate
+from hicray.windows.batches import Batch, Collate
 from hicray.windows.manifest import GENOME, Manifest, read_manifest, write_json
 
 SETS: tuple[SplitName, ...] = ("val", "test")
@@ -79,21 +81,34 @@ def _gap(trials: list[TrialRun], shards: Path, manifest: Manifest, size: int) ->
     genome = read_packed(shards / GENOME) if with_dna else None
     # Each model cuts what it reads out of the widest flanks.
     flank = max((int(run.params["model.flank_bins"]) for run in best.values()), default=0)
-    collate = Collate(manifest, size, genome, flank)
+    kept = _kept(best, shards, manifest, size)
+    collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
+    tokens = kept.folder if kept else None
     predictors: dict[str, Predictor] = dict(baselines(collate))
     for arm, run in best.items():
         predictors[arm] = model_predictor(load_trial(run, manifest))
-    rows = {split: score(predictors, shards, split, collate, size) for split in SETS}
+    rows = {split: score(predictors, shards, split, collate, size, tokens) for split in SETS}
     differences = {}
     if {"seq", "noseq"} <= best.keys():
         pair = rows["test"]["seq"].windows, rows["test"]["noseq"].windows
         differences = {name: paired_difference(*pair, name) for name in SHOWN}
     settings = {arm: _settings(run) for arm, run in best.items()}
-    examples = _examples(predictors, shards, collate, size)
+    first = next(batches(shards, "test", collate, size, tokens, at_once=2))
+    examples = _examples(predictors, first, collate.groups)
     return GapResult(gap, size, rows, differences, settings, examples)
 
 
-def load_trial(run: TrialRun, manifest: Manifest) -> torch.nn.Module:
+def _kept(
+    best: Mapping[str, TrialRun], shards: Path, manifest: Manifest, size: int
+) -> KeptTokens | None:
+    """Return the tokens that the trials, whose frozen encoder is one, were trained on."""
+    for run in best.values():
+        model = checkpoint.read_progress(Path(run.tags["checkpoint"])).trial.model
+        return find(model, shards, manifest, size)
+    return None
+
+
+def load_trial(run: TrialRun, manifest: Manifest) -> Enhancer:
     """Return a trial's network at its best epoch, on the GPU where there is one."""
     folder = Path(run.tags["checkpoint"])
     trial = checkpoint.read_progress(folder).trial
@@ -110,10 +125,9 @@ def _settings(run: TrialRun) -> str:
 
 
 def _examples(
-    predictors: Mapping[str, Predictor], shards: Path, collate: Collate, size: int
+    predictors: Mapping[str, Predictor], batch: Batch, groups: Sequence[tuple[str, str]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return maps of the first test windows: coarse, every arm, fine, and what the arms miss."""
-    batch = next(batches(shards, "test", collate, size, at_once=2))
+    """Return maps of test windows: coarse, every arm, fine, and what the arms miss."""
     shown = {"coarse": batch.coarse}
     shown |= {arm: predictors[arm](batch) for arm in ("noseq", "seq") if arm in predictors}
     shown["fine"] = batch.target
@@ -121,7 +135,7 @@ def _examples(
         if arm in shown:
             shown[f"difference {arm} - fine"] = shown[arm] - batch.target
     return {
-        f"{collate.groups[int(batch.group[i])][1]}:{int(batch.row_start[i]):,}": {
+        f"{groups[int(batch.group[i])][1]}:{int(batch.row_start[i]):,}": {
             name: maps[i].cpu().numpy() for name, maps in shown.items()
         }
         for i in range(len(batch))

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import UserError
@@ -80,6 +80,19 @@ def load(path: str | Path, *, num_heads: int = 16, decoder_num_heads: int = 16) 
     _check(weights, network.state_dict(), path)
     network.load_state_dict(weights, assign=True)
     return network.eval()
+
+
+def write(network: HiCFoundation, path: str | Path) -> None:
+    """Write a network as a .safetensors file under its authors' names: the inverse of ``load``."""
+    named = {_upstream_name(key): value for key, value in network.state_dict().items()}
+    save_file({key: value.contiguous() for key, value in named.items()}, path)
+
+
+def _upstream_name(key: str) -> str:
+    key = key.replace("patch_embed.", "patch_embed.proj.")
+    if key.startswith("decoder."):
+        return key.replace("decoder.", "decoder_", 1)
+    return key.replace("encoder.", BACKBONE, 1)
 
 
 def load_into(enhancer: Enhancer, path: str | Path) -> None:

@@ -44,9 +44,26 @@ class _Job(NamedTuple):
     cpus: int
 
 
+class KeptTokens(NamedTuple):
+    """One gap's tokens on disk: a file for each shard, and how they are stored."""
+
+    folder: Path
+    form: TokenFormat
+
+
 def wanted(model: ModelConfig) -> bool:
     """Tell whether a network's encoder is to be run once, rather than every epoch."""
     return model.encoder == "frozen" and model.embeddings != "none"
+
+
+def find(
+    model: ModelConfig, shards: Path, manifest: Manifest, coarse_bin_size: int
+) -> KeptTokens | None:
+    """Return the finished tokens of a network's encoder; None if there are none to be had."""
+    if not wanted(model):
+        return None
+    kept = _place(model, shards, manifest, coarse_bin_size)
+    return kept if (kept.folder / NOTE).exists() else None
 
 
 def embed(
@@ -56,8 +73,8 @@ def embed(
     coarse_bin_size: int,
     *,
     use_gpu: bool = False,
-) -> tuple[Path, TokenFormat]:
-    """Return the folder of one gap's tokens and how they are stored, computing what is missing.
+) -> KeptTokens:
+    """Return one gap's tokens, computing those that are missing.
 
     Args:
         model: Names the encoder, its weights and the precision of storage.
@@ -69,7 +86,26 @@ def embed(
     Raises:
         UserError: The weights are missing or do not fit the network.
     """
-    identity = {
+    kept = _place(model, shards, manifest, coarse_bin_size)
+    if not (kept.folder / NOTE).exists():
+        kept.folder.mkdir(parents=True, exist_ok=True)
+        cpus = 1 if use_gpu else min(CPUS_PER_ACTOR, max(1, _cluster("CPU") - 1))
+        out = kept.folder.resolve()
+        _run(_Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, cpus))
+        write_json(kept.folder / NOTE, _identity(model, manifest, coarse_bin_size))
+    return kept
+
+
+def _place(
+    model: ModelConfig, shards: Path, manifest: Manifest, coarse_bin_size: int
+) -> KeptTokens:
+    name = f"{coarse_bin_size}-{digest(_identity(model, manifest, coarse_bin_size))}"
+    return KeptTokens(shards.parent / "embeddings" / name, token_format(model))
+
+
+def _identity(model: ModelConfig, manifest: Manifest, coarse_bin_size: int) -> dict[str, Any]:
+    """Return all that tokens depend on; the plan stands for windows, maps, scale and cap."""
+    return {
         "plan": manifest.plan,
         "weights": weights_digest(model.encoder_weights),
         "preset": model.preset,
@@ -77,19 +113,11 @@ def embed(
         "precision": model.embeddings,
         "version": VERSION,
     }
-    out = shards.parent / "embeddings" / f"{coarse_bin_size}-{digest(identity)}"
-    form = token_format(model)
-    if not (out / NOTE).exists():
-        out.mkdir(parents=True, exist_ok=True)
-        cpus = 1 if use_gpu else min(CPUS_PER_ACTOR, max(1, _cluster("CPU") - 1))
-        job = _Job(model, shards, manifest, coarse_bin_size, out.resolve(), use_gpu, cpus)
-        _run(job)
-        write_json(out / NOTE, identity)
-    return out, form
 
 
 def token_format(model: ModelConfig) -> TokenFormat:
     """Return how a network's tokens are stored."""
+    # timm brings torchvision, which drivers need not wait for.
     from hicray.model.encoder import PRESETS
 
     return TokenFormat("fp32" if model.embeddings == "fp32" else "bf16", PRESETS[model.preset].dim)

@@ -25,7 +25,7 @@ from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.training import track
 from hicray.training.data import Data
-from hicray.training.embeddings import embed, wanted
+from hicray.training.embeddings import KeptTokens, embed, wanted
 from hicray.training.record import (
     BEST_OBJECTIVE,
     VAL_OBJECTIVE,
@@ -37,7 +37,6 @@ from hicray.training.record import (
 from hicray.training.trial import Resources, arm, best_checkpoint, drive_trial
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
-from hicray.windows.tokens import TokenFormat
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tune looks for result files that this package turns off, and says so at the end of each cell.
@@ -148,16 +147,14 @@ class _Inputs:
 
     @cache  # noqa: B019 - lives as long as the search
     def _gap(self, coarse: int) -> Data:
-        folder: Path | None = None
-        form: TokenFormat | None = None
+        kept: KeptTokens | None = None
         if wanted(self.model):
-            folder, form = embed(
-                self.model, self.shards, self.manifest, coarse, use_gpu=self.use_gpu
-            )
+            kept = embed(self.model, self.shards, self.manifest, coarse, use_gpu=self.use_gpu)
+        folder = kept.folder if kept else None
         train, val = (
             open_windows(self.shards, self.manifest, split, coarse, folder) for split in SEARCHED
         )
-        return Data(self.manifest, train, val, tokens=form)
+        return Data(self.manifest, train, val, tokens=kept.form if kept else None)
 
     @cached_property
     def _genome(self) -> Any:

@@ -114,10 +114,16 @@ def _read(files: Files, order: Iterable[int]) -> ray.data.Dataset:
 
 
 def _rows(unit: dict[str, Any], names: list[str]) -> Iterator[pa.Table]:
-    """Yield a shard's rows, and beside them their tokens if they are stored."""
     shard, tokens = str(unit["shard"][0]), str(unit["tokens"][0])
-    stored = pq.ParquetFile(tokens).iter_batches(ROWS_AT_ONCE) if tokens else None
-    for rows in pq.ParquetFile(shard).iter_batches(ROWS_AT_ONCE, columns=names):
+    return read_rows(Path(shard), names, Path(tokens) if tokens else None)
+
+
+def read_rows(
+    shard: Path, names: list[str], tokens: Path | None = None, at_once: int = ROWS_AT_ONCE
+) -> Iterator[pa.Table]:
+    """Yield a shard's rows a few at a time, and beside them their tokens if they are stored."""
+    stored = pq.ParquetFile(tokens).iter_batches(at_once) if tokens else None
+    for rows in pq.ParquetFile(shard).iter_batches(at_once, columns=names):
         table = pa.Table.from_batches([rows])
         if stored is not None:
             beside = next(stored)

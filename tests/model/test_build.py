@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hicray.config import ModelConfig, UserError
 from hicray.model.build import build, build_encoder, build_head
-from tests.published import published_file, tensors
+from tests.published import published_file
 
 WINDOW, BIN_SIZE = 64, 24
 
@@ -31,7 +32,7 @@ def test_a_tuned_or_frozen_encoder_needs_weights(encoder):
 @pytest.mark.parametrize("encoder", ["tuned", "frozen"])
 def test_the_contact_encoder_is_the_files(weights, encoder):
     model = build(frozen(weights, encoder=encoder), window_bins=WINDOW, bin_size=BIN_SIZE)
-    stored = tensors(weights)
+    stored = load_file(weights)
     assert torch.equal(model.encoder.cls_token, stored["vit_backbone.cls_token"])
     assert all(p.requires_grad == (encoder == "tuned") for p in model.encoder.parameters())
     assert not any(p.is_meta for p in model.parameters())

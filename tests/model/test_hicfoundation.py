@@ -215,3 +215,12 @@ def test_a_file_of_another_size_is_refused():
 def test_a_file_of_an_unknown_grid_is_refused(tiny_d):
     with pytest.raises(UserError, match="not that of a square grid"):
         hicfoundation.load_into(tiny_d(), GOLDEN / "tiny_d_finetune_weights.safetensors")
+
+
+def test_a_written_network_is_the_one_that_is_loaded(tmp_path):
+    network = hicfoundation.HiCFoundation(SIZE_D, patches=9)
+    hicfoundation.write(network, tmp_path / "own.safetensors")
+    loaded = hicfoundation.load(tmp_path / "own.safetensors", num_heads=4, decoder_num_heads=4)
+    assert loaded.state_dict().keys() == network.state_dict().keys()
+    image, reads = torch.randn(1, 3, 48, 48), torch.tensor([1e7])
+    assert torch.equal(loaded(image, reads), network(image, reads))
