@@ -34,9 +34,7 @@ from hicray.windows.stream import open_windows
 NOSEQ = "noseq"
 DESIGNS: dict[str, ModelConfig] = {
     NOSEQ: ModelConfig(sequence="off"),
-    "blank": ModelConfig(sequence="blank"),
     "pooled, tokens (the report's)": ModelConfig(dna="pooled", fusion="tokens"),
-    "pooled, both": ModelConfig(dna="pooled"),
     **{f"tower depth {depth}, both": ModelConfig(depth=depth) for depth in range(1, 7)},
     "tower depth 3, tokens": ModelConfig(fusion="tokens"),
     "tower depth 3, pairwise": ModelConfig(fusion="pairwise"),

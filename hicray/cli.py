@@ -130,6 +130,7 @@ def check(data: DataConfig, model: ModelConfig) -> None:
 
     check_model(model)
     layout(data)
+    _check_weights(model, data)
     say(*check_data(data), "nothing is wrong with them")
 
 
@@ -172,6 +173,7 @@ def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
             "give --encoder frozen with --encoder-weights FILE, and --embeddings bf16 or fp32"
         )
     check_model(model)
+    _check_weights(model, data)
     folder, manifest = prepare_shards(data, run)
     from hicray.training.embeddings import embed
 
@@ -212,6 +214,7 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
     from hicray.maps.check import check_model
 
     check_model(options.model)
+    _check_weights(options.model, options.data)
     data, storage = _resolve(options.data, options.run)
     # What takes seconds to import comes after what can be refused at once.
     from hicray import cluster
@@ -234,6 +237,13 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
     )
     search(what, folder, manifest, resources, store)
     return storage
+
+
+def _check_weights(model: ModelConfig, data: DataConfig) -> None:
+    if model.encoder != "scratch":
+        from hicray.model.build import check_weights
+
+        check_weights(model, window_bins=data.window_bins)
 
 
 def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:

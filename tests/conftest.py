@@ -14,6 +14,7 @@ from hicray.maps.simulate import Simulation, SimulationConfig, simulate
 from hicray.windows.manifest import Manifest
 from hicray.windows.shards import prepare
 
+pytest_plugins = ["tests.command_line"]
 torch.set_num_threads(1)
 
 

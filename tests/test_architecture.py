@@ -26,7 +26,8 @@ HOMES = {
     "tyro": {"cli"},
     "ray": {
         "cluster", "windows.shards", "windows.stream",
-        "training.data", "training.train", "training.trial", "training.tune", "training.record",
+        "training.data", "training.embeddings", "training.train", "training.trial", "training.tune",
+        "training.record",
     },
 }  # fmt: skip
 TORCH_ROOMS = {"windows", "model", "training", "evaluation"}

@@ -6,11 +6,9 @@ import sys
 
 import pytest
 
-from hicray import cluster
-from hicray.cli import main
+from tests.command_line import SIZES, words
 from tests.shared_data import shared_data, write_fasta, write_holes, write_map
 
-SIZES = {"chrA": 60_000, "chrB": 40_300, "chrC": 33_000}
 HG19 = {"20": 63_025_520, "21": 48_129_895, "22": 51_304_566}
 HG19_CHR = {f"chr{name}": size for name, size in HG19.items()}
 YEAST = "--fine-bin-size 2000 --split val=chrII;test=chrVII"
@@ -53,70 +51,6 @@ ODD_FASTA = {
     "chrI_plain_gzip.fa.gz": "is plain gzip",
     "chrI_ragged_lines.fa": "cannot be indexed",
 }
-
-
-@pytest.fixture
-def work(tmp_path, monkeypatch):
-    """An empty working folder, from which Ray cannot start."""
-
-    def connect(*_args, **_options):
-        raise AssertionError("Ray was about to start")
-
-    monkeypatch.setattr(cluster, "connect", connect)
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def hicray(work, monkeypatch, capsys):
-    """Run a command line; return exit code and the two outputs."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["hicray", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def refused(hicray, work):
-    """Run a command line that must be refused; return its one sentence."""
-
-    def run(*words):
-        code, out, err = hicray(*words)
-        assert (code, out) == (2, "")
-        assert err.startswith("hicray: ")
-        assert err.endswith("\n")
-        assert err.count("\n") == 1
-        assert not list(work.iterdir())
-        return err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Options of a map and a genome in which nothing is wrong."""
-    folder = tmp_path_factory.mktemp("files")
-    return {
-        "--contacts": write_map(folder / "map.cool", SIZES, 1_000, weights="weight"),
-        "--genome": write_fasta(folder / "genome.fa", SIZES),
-        "--fine-bin-size": 1_000,
-        "--coarse-bin-sizes": 2_000,
-        "--split": "val=chrB;test=chrC",
-        "--window-bins": 32,
-    }
-
-
-def words(options):
-    return [word for pair in options.items() for word in pair]
 
 
 def test_every_odd_file_has_a_case():
@@ -244,19 +178,6 @@ def test_prepare_leaves_its_storage_unmade_when_it_refuses(refused, files, tmp_p
 def test_a_storage_that_is_a_URI_is_refused(refused, files):
     said = refused("prepare", *words(files | {"--storage": "s3://bucket/run"}))
     assert "s3://bucket/run is a URI; give a folder" in said
-
-
-@pytest.mark.parametrize("verb", ["check", "train"])
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--encoder", "frozen"], "--encoder frozen needs published weights"),
-        (["--encoder", "tuned", "--encoder-weights", "a.pth"], "a.pth do not exist"),
-        (["--encoder-weights", "a.pth"], "--encoder scratch would not use"),
-    ],
-)
-def test_an_encoder_without_its_weights_is_one_sentence(refused, files, verb, options, says):
-    assert says in refused(verb, *words(files), *options)
 
 
 def test_checking_nothing_is_one_sentence(refused):

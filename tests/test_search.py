@@ -1,4 +1,7 @@
-"""The main job with real parts: a search in its own process, killed halfway, and run again."""
+"""The main job with real parts: a search in its own process, killed halfway, and run again.
+
+Its contact encoder is frozen at a file of weights, so that its tokens are computed once.
+"""
 
 import json
 import os
@@ -16,21 +19,25 @@ import torch
 from hicray.config import TrialConfig
 from hicray.maps.genome import read_packed
 from hicray.maps.simulate import Simulation
-from hicray.model.build import build
 from hicray.training.checkpoint import read_progress
 from hicray.training.data import Data
+from hicray.training.embeddings import find
+from hicray.training.optimizer import make_optimizer
 from hicray.training.track import Store, default_uri
-from hicray.training.train import Loop, Place, make_optimizer
+from hicray.training.train import Loop, Place, network
 from hicray.windows.manifest import GENOME, read_manifest
 from hicray.windows.stream import open_windows
+from tests.published import published_file
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "experiments" / "tune_encoder.py"
 EPOCHS = 3
 
 
-def command(simulation: Simulation, storage: Path) -> list[str]:
+def command(simulation: Simulation, storage: Path, weights: Path) -> list[str]:
     options = {
+        "--encoder": "frozen",
+        "--encoder-weights": str(weights),
         "--contacts": str(simulation.contacts[0]),
         "--genome": str(simulation.genome),
         "--fine-bin-size": "128",
@@ -52,6 +59,11 @@ def checkpoints(storage: Path, arm: str) -> list[Path]:
     return sorted(storage.glob(f"trials/{arm}-*/checkpoint_*/trial.json"))
 
 
+def kept(storage: Path) -> list[Path]:
+    """Return what is not to be made again: the first cell's checkpoints, and the tokens."""
+    return [*checkpoints(storage, "noseq"), *sorted(storage.glob("embeddings/*/*"))]
+
+
 def histories(storage: Path) -> dict[str, list[dict[str, float]]]:
     """Return the longest history of every trial."""
     found: dict[str, list[dict[str, float]]] = {}
@@ -66,7 +78,8 @@ def histories(storage: Path) -> dict[str, list[dict[str, float]]]:
 def searched(tiny_simulation: Simulation, tmp_path_factory) -> tuple[Path, str]:
     """Kill a search in its second cell, then run it again to its end."""
     storage = tmp_path_factory.mktemp("search") / "storage"
-    words = command(tiny_simulation, storage)
+    weights = published_file(storage.parent / "weights.safetensors", window=64)
+    words = command(tiny_simulation, storage, weights)
     log = storage.parent / "log"
     with (
         log.open("w") as file,
@@ -77,10 +90,10 @@ def searched(tiny_simulation: Simulation, tmp_path_factory) -> tuple[Path, str]:
             assert first.poll() is None, log.read_text()[-3000:]
             time.sleep(0.2)
         os.killpg(first.pid, signal.SIGKILL)
-    finished = {path: path.stat().st_mtime for path in checkpoints(storage, "noseq")}
+    finished = {path: path.stat().st_mtime for path in kept(storage)}
     again = subprocess.run(words, capture_output=True, text=True, check=False, timeout=400)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert finished == {path: path.stat().st_mtime for path in checkpoints(storage, "noseq")}
+    assert finished == {path: path.stat().st_mtime for path in kept(storage)}
     return storage, again.stdout
 
 
@@ -131,10 +144,15 @@ def test_interrupted_trials_end_as_undisturbed_ones(searched, local_ray):
         progress = read_progress(path.parent)
         if progress.epoch < EPOCHS:
             continue
-        train, val = (open_windows(storage / "shards", manifest, s, 512) for s in ("train", "val"))
+        shards = storage / "shards"
+        tokens = find(progress.trial.model, shards, manifest, 512)
+        assert tokens is not None
+        train, val = (
+            open_windows(shards, manifest, s, 512, tokens.folder) for s in ("train", "val")
+        )
         dna = progress.trial.model.sequence == "on"
-        genome = ray.put(read_packed(storage / "shards" / GENOME)) if dna else None
-        loop = plain_loop(progress.trial, Data(manifest, train, val, genome))
+        genome = ray.put(read_packed(shards / GENOME)) if dna else None
+        loop = plain_loop(progress.trial, Data(manifest, train, val, genome, tokens.form))
         for expected in progress.history:
             found = loop.epoch(expected["epoch"] - 1)
             for name in ("train_loss", "val_loss", "val_oe_pearson"):
@@ -143,6 +161,5 @@ def test_interrupted_trials_end_as_undisturbed_ones(searched, local_ray):
 
 def plain_loop(trial: TrialConfig, data: Data) -> Loop:
     torch.manual_seed(trial.train.seed)
-    manifest = data.manifest
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    model = network(trial, data)
     return Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))

@@ -171,8 +171,18 @@ def check_model(config: ModelConfig) -> None:
     """Check what can be known of a network before it is built.
 
     Raises:
-        UserError: A frozen or tuned encoder without weights, or weights that would not be used.
+        UserError: A frozen or tuned encoder without weights, weights that would not be used, or
+            a DNA tower that cannot be.
     """
+    for name, least in (("depth", 1), ("flank_bins", 0), ("context_layers", 0)):
+        if getattr(config, name) < least:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} {getattr(config, name)} cannot be; give {least} or more")
+    if config.context == "attention" and config.dna_channels % 4:
+        raise UserError(
+            f"--dna-channels {config.dna_channels} cannot be shared by the 4 heads of --context "
+            f"attention; give {config.dna_channels // 4 * 4 + 4}"
+        )
     weights = config.encoder_weights
     if config.encoder == "scratch" and weights:
         raise UserError(

@@ -32,15 +32,8 @@ from hicray.maps.planted import (
     visibility,
 )
 
-__all__ = [
-    "CELL_LINES",
-    "CellLine",
-    "Simulation",
-    "SimulationConfig",
-    "chromsizes",
-    "default_split",
-    "simulate",
-]
+__all__ = ["CELL_LINES", "CellLine", "Simulation", "SimulationConfig", "chromsizes"]
+__all__ += ["default_split", "simulate"]
 
 GAPS = (1, 2, 4)
 """Levels of each map, in units of its bin size."""

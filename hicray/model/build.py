@@ -53,6 +53,19 @@ def build_encoder(config: ModelConfig, *, window_bins: int) -> ContactEncoder:
     return whole.encoder.eval()
 
 
+def check_weights(config: ModelConfig, *, window_bins: int) -> None:
+    """Find out whether published weights fit, before anything is prepared for them.
+
+    Raises:
+        UserError: They are missing, cannot be read, or do not fit the network.
+    """
+    if config.encoder != "scratch":
+        require_weights(config)
+        with torch.device("meta"):
+            whole = Enhancer(replace(config, sequence="off"), window_bins=window_bins, bin_size=1)
+        fitting(whole, config.encoder_weights)
+
+
 def require_weights(config: ModelConfig) -> None:
     """Refuse a tuned or frozen encoder without weights.
 

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -26,7 +27,6 @@ from tests.published import published_file
 
 COARSE = 512
 CPU = Place(0, 1, torch.device("cpu"))
-FOLDERS = {}
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +185,6 @@ def test_a_checkpoint_is_refused_with_another_frozen_encoder(shards, model, tmp_
 def test_tokens_come_back_as_they_were_packed(precision):
     form = TokenFormat(precision, 6)
     tokens = torch.randn(5, 3, 6).to({"bf16": torch.bfloat16, "fp32": torch.float32}[precision])
-    import pyarrow as pa
-
     column = pa.chunked_array([form.pack(tokens[:2].float()), form.pack(tokens[2:].float())])
     assert torch.equal(form.unpack(column), tokens)
     assert torch.equal(form.unpack(column.slice(1, 3)), tokens[1:4])
