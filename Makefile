@@ -4,12 +4,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: help tune test lint clean
+.PHONY: help tune test lint bench clean
 
 help:
 	@echo "make tune   simulate, prepare, search, and print the seq-vs-noseq table"
 	@echo "make test   run all tests"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  what DNA encoders, stored tokens and the encoder's pass cost here"
 	@echo "make clean  remove the environment and the results of make tune"
 
 $(READY): requirements.lock pyproject.toml
@@ -30,6 +31,11 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+bench: $(READY)
+	$(RUN) experiments/speed.py dna
+	$(RUN) experiments/speed.py epochs
+	$(RUN) experiments/speed.py encoder
 
 clean:
 	rm -rf $(VENV) runs/simulated
