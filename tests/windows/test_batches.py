@@ -254,6 +254,20 @@ def test_dna_is_pyfaidxs_on_both_axes_and_n_past_the_end(config, decoded):
     assert beyond > 4
 
 
+def test_flanks_are_the_dna_on_either_side_and_n_beyond_the_chromosome(config, folder, manifest):
+    collate = Collate(manifest, 256, read_packed(folder / GENOME), flank_bins=3)
+    rows = table(folder, manifest, 2)
+    batch, fasta, flank = (
+        collate.decode(collate.compact(rows)),
+        pyfaidx.Fasta(config.genome),
+        3 * BIN,
+    )
+    for row, bases in zip(rows.to_pylist(), batch.row_bases, strict=True):
+        start, end = row["row_start"] - flank, row["row_start"] + WINDOW * BIN + flank
+        own = str(fasta[row["chrom"]][max(start, 0) : end]).upper()
+        assert letters(bases) == ("N" * max(-start, 0) + own).ljust(end - start, "N")
+
+
 def test_windows_on_the_diagonal_carry_their_dna_once(folder, manifest):
     diagonal = replace(manifest, diagonal_only=True)
     collate = Collate(diagonal, 256, read_packed(folder / GENOME))
@@ -351,7 +365,7 @@ def raw_batches(config, folder, contacts, genome, gap):
     raw = replace(config, contacts=(str(contacts),), genome=str(genome), raw=True, min_usable=0.3)
     raw = replace(raw, train_stride_bins=8, split="train=chr1;val=chr2;test=chr3")
     manifest = prepare(raw, folder)
-    collate = Collate(manifest, gap * BIN, read_packed(folder / GENOME))
+    collate = Collate(manifest, gap * BIN, read_packed(folder / GENOME), flank_bins=2)
     rows = table(folder, manifest, gap)
     batch = collate.decode(collate.compact(rows))
     return rows.to_pylist(), batch

@@ -1,0 +1,88 @@
+"""The experiments' own parts: what they compare, refuse and print; their runs are in the LOG."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hicray.config import DataConfig, UserError
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+
+
+def program(name):
+    """Import an experiment's file as a module."""
+    spec = importlib.util.spec_from_file_location(f"experiments_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def table1():
+    return program("table1")
+
+
+def test_table_1_trains_the_reports_eight_networks(table1):
+    data = DataConfig(contacts=("a.mcool", "b.mcool"), genome="g.fa")
+    sets = table1._data_sets(data)
+    trained = [
+        (one.contacts, size, arm)
+        for one in sets.values()
+        for size in one.coarse_bin_sizes
+        for arm in ("noseq", "seq")
+    ]
+    assert len(trained) == 8
+    near = {(one.contacts, size) for one in sets.values() for size in one.coarse_bin_sizes}
+    both = ("a.mcool", "b.mcool")
+    assert near == {(both[:1], 8_000), (both[:1], 16_000), (both[1:], 8_000), (both, 8_000)}
+
+
+def test_table_1_follows_the_reports_recipe(table1):
+    recipe, model = table1.RECIPE, table1.REPORTED
+    assert (recipe.epochs, recipe.batch_size, recipe.accumulate, recipe.workers) == (32, 4, 4, 2)
+    assert (recipe.ssim_weight, recipe.base_learning_rate) == (0.2, 1.5e-3)
+    assert (model.dna, model.fusion, model.residual) == ("pooled", "tokens", False)
+    assert replace(table1.SMALL.train, base_learning_rate=1.5e-3) == recipe
+
+
+@pytest.mark.parametrize(
+    "changes", [{"contacts": ("a.mcool",)}, {"coarse_bin_sizes": (8_000,)}, {"contacts": ()}]
+)
+def test_table_1_needs_two_maps_and_two_gaps(table1, changes, tmp_path):
+    data = replace(DataConfig(contacts=("a.mcool", "b.mcool"), genome="g.fa"), **changes)
+    with pytest.raises(UserError, match="two maps at two gaps"):
+        table1._two_maps(data, tmp_path)
+
+
+def test_the_designs_table_pairs_gains_by_seed():
+    designs = program("dna_designs")
+    run = {"parameters": 10, "dna_parameters": 4, "mse": 0.1, "curve": [0, 0], "val_windows": 7}
+    results = {
+        (name, seed): run | {"score": 0.5 + seed + (name != designs.NOSEQ) / 4, "seconds": 2.0}
+        for name in designs.DESIGNS
+        for seed in range(2)
+    }
+    lines = designs.table(results, seeds=2, windows=100).splitlines()
+    assert len(lines) == 2 + len(designs.DESIGNS) + 2
+    row = next(line for line in lines if line.startswith("| tower depth 6"))
+    assert row.split(" | ")[3:] == [
+        "10.0",
+        "0.100000 ± 0.000000",
+        "1.2500 ± 0.7071",
+        "+0.2500 ± 0.0000 |",
+    ]
+    assert lines[-1].startswith("n = 7 validation windows, 2 seeds")
+
+
+def test_what_dna_costs_is_measured_for_every_encoder(monkeypatch):
+    speed = program("speed")
+    monkeypatch.setattr(speed, "WINDOW", 2)
+    monkeypatch.setattr(speed, "BIN_SIZE", 64)
+    for name, parameters in (("tower depth 1", 10_272), ("pooled", 404_672)):
+        cells = speed._dna_row(name, repeats=1).split(" | ")
+        assert cells[:2] == [f"| {name}", f"{parameters:,}"]
+        assert all(float(cell.split()[0]) >= 0 for cell in cells[2:])
