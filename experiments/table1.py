@@ -29,7 +29,7 @@ import torch
 import tyro
 
 from hicray.cli import Flat, Run, guarded, prepare_shards, say
-from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError, flatten
+from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError, digest, flatten
 
 RECIPE = TrainConfig(epochs=32, batch_size=4, accumulate=4, workers=2, ssim_weight=0.2)
 REPORTED = ModelConfig(dna="pooled", fusion="tokens", residual=False)
@@ -94,7 +94,9 @@ def main(options: Table1) -> None:
     (storage / "table1.md").write_text(statement + "\n")
     figure = loss_curves(curves, "training and validation loss")
     figure.savefig(storage / "loss_curves.png", dpi=110)
-    run = store.find_or_start(track.EXPERIMENT_RUN, "table1", flatten(options), {})
+    run = store.find_or_start(
+        track.EXPERIMENT_RUN, f"table1-{digest(options)}", flatten(options), {}
+    )
     store.text(run, statement, "table1.md")
     store.figure(run, figure, "loss_curves.png")
     store.finish(run)

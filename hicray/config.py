@@ -18,6 +18,9 @@ DnaEncoder = Literal["tower", "pooled"]
 Precision = Literal["bf16", "fp32", "none"]
 Context = Literal["dilated", "attention"]
 
+CONTEXT_HEADS = 4
+"""Attention heads over the bins of the tower."""
+
 Config = TypeVar("Config")
 
 

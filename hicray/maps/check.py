@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hicray.config import DataConfig, ModelConfig, UserError
+from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, UserError
 from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, bare, num_bins, parse_split
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.genome import Genome
@@ -174,14 +174,24 @@ def check_model(config: ModelConfig) -> None:
         UserError: A frozen or tuned encoder without weights, weights that would not be used, or
             a DNA tower that cannot be.
     """
-    for name, least in (("depth", 1), ("flank_bins", 0), ("context_layers", 0)):
+    for name, least in (
+        ("depth", 1),
+        ("dna_channels", 1),
+        ("flank_bins", 0),
+        ("context_layers", 0),
+    ):
         if getattr(config, name) < least:
             option = name.replace("_", "-")
             raise UserError(f"--{option} {getattr(config, name)} cannot be; give {least} or more")
-    if config.context == "attention" and config.dna_channels % 4:
+    if config.context == "attention" and config.dna_channels % CONTEXT_HEADS:
         raise UserError(
-            f"--dna-channels {config.dna_channels} cannot be shared by the 4 heads of --context "
-            f"attention; give {config.dna_channels // 4 * 4 + 4}"
+            f"--dna-channels {config.dna_channels} cannot be shared by the {CONTEXT_HEADS} heads "
+            f"of --context attention; give a multiple of {CONTEXT_HEADS}"
+        )
+    if config.dna == "pooled" and config.flank_bins:
+        raise UserError(
+            f"--flank-bins {config.flank_bins} is for the tower, --dna pooled takes the mean of a "
+            "window; leave it out, or give --dna tower"
         )
     weights = config.encoder_weights
     if config.encoder == "scratch" and weights:

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hicray.config import Context
+from hicray.config import CONTEXT_HEADS, Context
 from hicray.model.encoder import transformer_blocks
 from hicray.model.patches import sincos_1d
 
@@ -25,7 +25,6 @@ FIRST_POOL = 8
 CHUNK_BASES = {"cpu": 1 << 15}
 """Bases that the first stage takes at once: on a CPU, what its caches hold."""
 GPU_CHUNK_BASES = 1 << 18
-CONTEXT_HEADS = 4
 
 
 def one_hot(

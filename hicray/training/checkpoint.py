@@ -8,7 +8,7 @@ trial.json            configuration, plan of the shard set, history of metrics, 
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,14 @@ WEIGHTS, OPTIMIZER, TRIAL = "weights.safetensors", "optimizer.pt", "trial.json"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: metrics of all finished epochs, oldest first."""
+    """Where a run stands.
+
+    Attributes:
+        trial: Configuration.
+        plan: Of the shard set.
+        history: Metrics of all finished epochs, oldest first.
+        frozen: SHA-256 of the file that a frozen encoder's weights came from; else empty.
+    """
 
     trial: TrialConfig
     plan: str
@@ -58,11 +65,17 @@ def read_progress(folder: Path) -> Progress:
         raise UserError(f"{folder} holds no hicray checkpoint ({TRIAL} is missing)")
     fields = json.loads((folder / TRIAL).read_text())
     trial = fields["trial"]
-    config = TrialConfig(
-        coarse_bin_size=trial["coarse_bin_size"],
-        model=ModelConfig(**trial["model"]),
-        train=TrainConfig(**trial["train"]),
-    )
+    try:
+        config = TrialConfig(
+            coarse_bin_size=trial["coarse_bin_size"],
+            model=ModelConfig(**trial["model"]),
+            train=TrainConfig(**trial["train"]),
+        )
+    except TypeError as error:
+        raise UserError(
+            f"{folder} was written by another version of hicray ({error}); train anew in another "
+            "--storage folder"
+        ) from error
     return Progress(config, fields["plan"], fields["history"], fields.get("frozen", ""))
 
 
@@ -100,6 +113,16 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
         raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
     model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
+
+
+def by_content(model: ModelConfig) -> ModelConfig:
+    """Return a configuration that names its weights by their digest, not by where they lie.
+
+    What is found again by its configuration must not be when the file at a path has changed.
+    """
+    if not model.encoder_weights:
+        return model
+    return replace(model, encoder_weights=weights_digest(model.encoder_weights))
 
 
 def weights_digest(path: str | Path) -> str:

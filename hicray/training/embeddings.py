@@ -6,12 +6,13 @@ rows in the same order, and a note that is written last; its name is the digest 
 tokens depend on. Finished files are kept when an interrupted pass runs again.
 """
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 import ray.data
 import torch
 from jaxtyping import Float
@@ -89,9 +90,11 @@ def embed(
     kept = _place(model, shards, manifest, coarse_bin_size)
     if not (kept.folder / NOTE).exists():
         kept.folder.mkdir(parents=True, exist_ok=True)
-        cpus = 1 if use_gpu else min(CPUS_PER_ACTOR, max(1, _cluster("CPU") - 1))
+        cpus = 1 if use_gpu else min(CPUS_PER_ACTOR, max(1, _largest_node() - 1))
         out = kept.folder.resolve()
         _run(_Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, cpus))
+        for left in kept.folder.glob("*.unfinished"):
+            left.unlink()
         write_json(kept.folder / NOTE, _identity(model, manifest, coarse_bin_size))
     return kept
 
@@ -139,6 +142,11 @@ def _run(job: _Job) -> None:
             bar.update(row["rows"])
 
 
+def _largest_node() -> int:
+    """Return the CPUs of the largest node: an actor has to fit on one."""
+    return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+
+
 def _cluster(resource: str) -> int:
     return int(ray.cluster_resources().get(resource, 0))
 
@@ -163,7 +171,7 @@ class _Encoder:
         shard = pq.ParquetFile(self.job.shards / unit["file"])
         path = self.job.out / unit["file"]
         if not path.exists():
-            unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+            unfinished = path.with_suffix(f".{uuid4().hex}.unfinished")
             self._write(shard, unfinished, both=unit["split"] == "train")
             unfinished.rename(path)
         return {"rows": shard.metadata.num_rows}
@@ -192,7 +200,9 @@ class _Encoder:
 
     @torch.inference_mode()
     def _encode(self, batch: Batch) -> Float[Tensor, "batch tokens dim"]:
-        half = self.device.type == "cuda" and self.form.precision == "bf16"
+        # What is rounded to bf16 in the end may be computed in it where that is fast.
+        half = self.form.precision == "bf16" and self.device.type == "cuda"
+        half = half and torch.cuda.is_bf16_supported()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             tokens: Tensor = self.encoder(batch.image, batch.total_reads)
         return tokens

@@ -64,7 +64,8 @@ def train_worker(config: dict[str, Any]) -> None:
     place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
-    bare = network(trial, data)
+    # On its device before the optimizer's state is loaded, which goes where the parameters are.
+    bare = network(trial, data).to(place.device)
     frozen = trial.model.encoder == "frozen"
     weights = checkpoint.weights_digest(trial.model.encoder_weights) if frozen else ""
     history: list[dict[str, Any]] = []
@@ -185,16 +186,21 @@ class Loop:
     def _step(self, batch: Batch, step: int, epoch: int, scored: Scored) -> float:
         config = self.trial.train
         moves = (step + 1) % config.accumulate == 0 or step + 1 == self.steps
-        with self._without_sync(moves), self.place.autocast():
-            prediction = self.model(**self.inputs(batch)).float()
+        with self._without_sync(moves):
+            with self.place.autocast():
+                prediction = self.model(**self.inputs(batch))
+            # Not in bf16: SSIM takes differences of nearly equal moments.
             value = loss(
-                prediction=prediction,
+                prediction=prediction.float(),
                 target=batch.target,
                 usable=batch.usable,
                 ssim_weight=config.ssim_weight,
             )
-            (value / config.accumulate).backward()  # type: ignore[no-untyped-call]  # torch
-        if torch.isfinite(value):
+            finite = math.isfinite(value.item())
+            # NaN reaches the summed gradient, so that all workers skip a step that one cannot take.
+            scale = 1 / config.accumulate if finite else math.nan
+            (value * scale).backward()  # type: ignore[no-untyped-call]  # torch
+        if finite:
             scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
         del scored.kept[: -math.ceil(TRAIN_WINDOWS_SCORED / config.batch_size)]
         if moves:

@@ -5,7 +5,7 @@ on from its last checkpoint, and is reported, not retrained, once it has finishe
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Resources:
 
 def trial_name(trial: TrialConfig, plan: str) -> str:
     """Return e.g. ``seq-16000-3f2a...``: sequence mode, coarse bin size, digest."""
-    return f"{arm(trial)}-{trial.coarse_bin_size}-{digest([digest(trial), plan])}"
+    identity = replace(trial, model=checkpoint.by_content(trial.model))
+    return f"{arm(trial)}-{trial.coarse_bin_size}-{digest([digest(identity), plan])}"
 
 
 def arm(trial: TrialConfig) -> str:

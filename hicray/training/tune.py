@@ -8,7 +8,7 @@ guess.
 import logging
 import math
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from hicray import config as cfg
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.training import track
+from hicray.training.checkpoint import by_content
 from hicray.training.data import Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
 from hicray.training.record import (
@@ -80,17 +81,24 @@ class Cell(NamedTuple):
             coarse_bin_size=self.coarse_bin_size, model=model, train=search.train
         )
 
-    def space(self) -> dict[str, tuple[Any, ...]]:
-        """Return the choices of each searched setting: DNA's where there is DNA."""
+    def space(self, search: SearchConfig) -> dict[str, tuple[Any, ...]]:
+        """Return the choices of each searched setting, the first guess among them.
+
+        DNA's are searched where there is DNA, the depth where there is a tower.
+        """
         space: dict[str, tuple[Any, ...]] = {"train.ssim_weight": SSIM_WEIGHTS}
         if self.sequence != "off":
-            space |= {"model.depth": DEPTHS, "model.fusion": FUSIONS}
-        return space
+            space["model.fusion"] = FUSIONS
+            if search.model.dna == "tower":
+                space["model.depth"] = DEPTHS
+        guess = cfg.flatten(self.first_guess(search))
+        return {name: tuple(dict.fromkeys((*v, guess[name]))) for name, v in space.items()}
 
 
 def search_name(search: SearchConfig, manifest: Manifest) -> str:
     """Return the identity of a search on a shard set."""
-    return f"search-{cfg.digest([cfg.digest(search), manifest.plan])}"
+    identity = replace(search, model=by_content(search.model))
+    return f"search-{cfg.digest([cfg.digest(identity), manifest.plan])}"
 
 
 def search(
@@ -145,7 +153,8 @@ class _Inputs:
         data = self._gap(cell.coarse_bin_size)
         return replace(data, genome=self._genome if cell.sequence == "on" else None)
 
-    @cache  # noqa: B019 - lives as long as the search
+    # One at a time, as cells come in the order of gaps: two may not fit the object store.
+    @lru_cache(maxsize=1)  # noqa: B019 - lives as long as the search
     def _gap(self, coarse: int) -> Data:
         kept: KeptTokens | None = None
         if wanted(self.model):
@@ -196,7 +205,7 @@ class _CellJob:
         else:
             tuner = tune.Tuner(
                 trainable,
-                param_space={k: tune.choice(list(v)) for k, v in self.cell.space().items()},
+                param_space={k: tune.choice(list(v)) for k, v in self.cell.space(what).items()},
                 tune_config=self._tune_config(),
                 run_config=tune.RunConfig(
                     name=name,
@@ -212,7 +221,7 @@ class _CellJob:
 
     def _tune_config(self) -> tune.TuneConfig:
         guess = cfg.flatten(self.cell.first_guess(self.what))
-        space = self.cell.space()
+        space = self.cell.space(self.what)
         sampler = TPESampler(seed=self.what.seed, multivariate=True, constant_liar=True)
         epochs = self.what.train.epochs
         return tune.TuneConfig(

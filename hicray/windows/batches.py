@@ -94,7 +94,9 @@ class Batch:
             if self.col_bases is not None:
                 other = _other_strand(self.row_bases)
                 flipped["col_bases"] = torch.where(pick, other, self.col_bases)
-        if self.tokens is not None and self.flipped_tokens is not None:
+        if self.tokens is not None:
+            if self.flipped_tokens is None:
+                raise ValueError("these windows' tokens are stored from one strand only")
             pick = chosen[:, None, None]
             flipped["tokens"] = torch.where(pick, self.flipped_tokens, self.tokens)
             flipped["flipped_tokens"] = torch.where(pick, self.tokens, self.flipped_tokens)

@@ -114,18 +114,19 @@ def test_losses_are_those_of_running_the_encoder_anew(embedded, shards, streamed
 
 def test_a_killed_pass_keeps_its_finished_files(shards, model):
     """A pass that died has files, a half-written one, and no note."""
-    config = replace(model, preset="tiny", embeddings="fp32")
-    out, _ = embed(config, *shards, 256)
+    config = replace(model, embeddings="fp32")
+    out, _ = embed(config, *shards, COARSE)
     files = sorted(out.glob("*.parquet"))
     kept, lost = files[0], files[-1]
     before = {f: f.read_bytes() for f in files}
     stamp = kept.stat().st_mtime_ns
     (out / NOTE).unlink()
     lost.rename(lost.with_suffix(".4711.unfinished"))
-    assert embed(config, *shards, 256)[0] == out
+    assert embeddings.find(config, *shards, COARSE) is None
+    assert embed(config, *shards, COARSE).folder == out
     assert kept.stat().st_mtime_ns == stamp
     assert {f: f.read_bytes() for f in files} == before
-    assert (out / NOTE).exists()
+    assert embeddings.find(config, *shards, COARSE) is not None
 
 
 def test_every_input_has_a_folder_of_its_own(shards, model, tmp_path, monkeypatch):
