@@ -23,8 +23,9 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from hicray.cli import SIMULATED, Run, guarded, prepare_shards, say
+from hicray.cli import SIMULATED, guarded
 from hicray.config import ModelConfig, TrialConfig, digest
+from hicray.jobs import Run, prepare_shards, say
 from hicray.maps.genome import read_packed
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE

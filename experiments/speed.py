@@ -22,8 +22,8 @@ import torch
 import tyro
 from torch import nn
 
-from hicray.cli import say
 from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
+from hicray.jobs import say
 from hicray.model.dna import DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder
 from hicray.model.enhancer import Enhancer

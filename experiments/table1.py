@@ -5,7 +5,8 @@ pooled DNA encoder whose token joins the contact tokens in the decoder, no resid
 transformer is frozen where weights are given, and trained from scratch where none are, which the
 table says. Beside the report's rows stand the baselines that it lacked.
 
-Command, for the report's maps (A is HFF, B is H1-ESC; a day on one GPU of the cluster):
+Command, for the report's maps (A is HFF, B is H1-ESC; a GPU for each of the two workers, or on one
+GPU --workers 1 --accumulate 8 for steps of as many windows):
 
     python experiments/table1.py --contacts 4DNFI643OYP9.mcool 4DNFI9GMP2J8.mcool \
         --genome hg38.fa --preset large --encoder frozen \
@@ -28,8 +29,9 @@ from typing import Any
 import torch
 import tyro
 
-from hicray.cli import Flat, Run, guarded, prepare_shards, say
+from hicray.cli import Flat, guarded
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError, digest, flatten
+from hicray.jobs import Run, checked, connect, open_store, prepare_shards, say
 
 RECIPE = TrainConfig(epochs=32, batch_size=4, accumulate=4, workers=2, ssim_weight=0.2)
 REPORTED = ModelConfig(dna="pooled", fusion="tokens", residual=False)
@@ -57,33 +59,18 @@ SMALL = Table1(
 SMALL_CHROMOSOMES = 12
 
 
-@dataclass(frozen=True)
-class Row:
-    """One trained network: its maps, its gap, its arm."""
-
-    maps: str
-    coarse_bin_size: int
-    arm: str
-    scores: Any
-    curves: dict[str, list[float]]
-
-
 def main(options: Table1) -> None:
     """Train all rows, score them on the test chromosomes, and log table and loss curves."""
     # Ray, torch and matplotlib take seconds to import: after what can be refused at once.
-    from hicray import cluster
     from hicray.figures import loss_curves
-    from hicray.maps.check import check_model
     from hicray.training import track
 
-    check_model(options.model)
+    options = replace(options, model=checked(options.model, options.data))
     storage = Path(options.run.storage or "runs/table1").resolve()
     data = _two_maps(options.data, storage)
-    cluster.connect(num_cpus=int(options.train.workers * options.run.cpus_per_worker) + 1)
-    storage.mkdir(parents=True, exist_ok=True)
-    store = track.Store(
-        options.run.tracking_uri or track.default_uri(storage), storage / "artifacts"
-    )
+    connect(options.run, options.train.workers)
+    store = open_store(storage, options.run.tracking_uri)
+    store.experiment()
     lines: list[str] = []
     curves: dict[str, dict[str, list[float]]] = {}
     for name, own in _data_sets(data).items():
@@ -161,14 +148,11 @@ def _scored(
 ) -> list[str]:
     """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
     from hicray.evaluation.baselines import baselines, model_predictor
-    from hicray.evaluation.held_out import score
-    from hicray.evaluation.report import load_trial
-    from hicray.maps.genome import read_packed
+    from hicray.evaluation.held_out import device, score
+    from hicray.evaluation.report import load_trial, open_gap
     from hicray.model.build import build
-    from hicray.windows.batches import Collate
-    from hicray.windows.manifest import GENOME
 
-    collate = Collate(manifest, size, read_packed(folder / GENOME))
+    collate, tokens = open_gap(runs, folder, manifest, size)
     torch.manual_seed(options.train.seed)
     untrained = build(
         replace(options.model, sequence="off"),
@@ -176,10 +160,10 @@ def _scored(
         bin_size=manifest.fine_bin_size,
     )
     predictors = dict(baselines(collate))
-    predictors["no fine-tune"] = model_predictor(untrained.eval())
+    predictors["no fine-tune"] = model_predictor(untrained.eval().to(device()))
     for arm, run in sorted(runs.items()):
         predictors[arm] = model_predictor(load_trial(run, manifest))
-    rows = score(predictors, folder, "test", collate, size)
+    rows = score(predictors, folder, "test", collate, size, tokens)
     count = len(next(iter(rows.values())).windows)
     lines = [f"### {title} (n = {count} test windows)", "", "| model | MSE | Pearson |"]
     lines.append("| --- | --- | --- |")
@@ -192,10 +176,11 @@ def _scored(
 
 def _how(options: Table1) -> str:
     encoder, train = options.model.encoder, options.train
-    weights = {"scratch": "trained from scratch, no weights given"}
+    weights = {"scratch": "trained from scratch, no weights given (no fine-tune: at random)"}
     return (
-        f"{options.model.preset} vision transformer, {weights.get(encoder, encoder)}; pooled DNA "
-        f"token; {train.epochs} epochs, batch {train.batch_size} x {train.accumulate} x "
+        f"{options.model.preset} vision transformer, {weights.get(encoder, encoder)}; DNA "
+        f"{options.model.dna}, {options.model.fusion}; {train.epochs} epochs, "
+        f"batch {train.batch_size} x {train.accumulate} x "
         f"{train.workers} workers, SSIM weight {train.ssim_weight:g}, seed {train.seed}; best "
         "epoch by validation O/E Pearson; mean ± sd over windows of the test chromosomes"
     )

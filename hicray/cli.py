@@ -1,4 +1,4 @@
-"""``hicray <verb>``: reads options, composes the rooms, decides nothing.
+"""``hicray <verb>``: reads options and hands them to ``jobs``.
 
 Heavy libraries are imported by the verb that needs them, so that ``--help`` answers at once.
 """
@@ -6,49 +6,29 @@ Heavy libraries are imported by the verb that needs them, so that ``--help`` ans
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
+from hicray.jobs import (
+    Run,
+    Tune,
+    checked,
+    compare,
+    embed_windows,
+    prepare_shards,
+    say,
+    search_cells,
+    tune,
+)
 
 Flat: Any = tyro.conf.OmitArgPrefixes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Where results go and what they are made with."""
-
-    storage: str = ""
-    """Folder of shards, checkpoints, search state and reports; runs/NAME if not given."""
-    tracking_uri: str = ""
-    """MLflow store or server; a SQLite file in the storage folder if not given."""
-    use_gpu: bool = False
-    """One GPU per worker."""
-    cpus_per_worker: float = 1.0
-    """CPUs reserved for each worker."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tune:
-    """A search over {noseq, seq} x gaps."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    run: Run = field(default_factory=Run)
-    arms: tuple[Sequence, ...] = ("off", "on")
-    """What is compared: off (noseq), on (seq), blank (seq's modules without DNA)."""
-    trials: int = 4
-    """Trials per cell: every arm at every gap has as many."""
-    search_seed: int = 0
-    """Seed of the searcher."""
-
-
+PUBLISHED = TrainConfig().base_learning_rate
 FROM_SCRATCH = 0.064
-"""Base learning rate of the tiny network without weights; published ones are tuned at 1.5e-3."""
+"""Base learning rate of the tiny network without weights."""
 SIMULATED = Tune(
     data=DataConfig(fine_bin_size=128, coarse_bin_sizes=(256, 512), window_bins=64),
     train=TrainConfig(
@@ -97,8 +77,15 @@ def main() -> None:
 
 
 def _defaults(words: list[str]) -> Tune:
-    """Return the defaults for one's own maps, or for the simulation where none is given."""
-    return REAL if any(word.split("=")[0] == "--contacts" for word in words) else SIMULATED
+    """Return the defaults for one's own maps, or for the simulation where none is given.
+
+    With published weights, the learning rate is that of tuning them.
+    """
+    options = [word for given in words for word in given.split("=")]
+    base = REAL if "--contacts" in options else SIMULATED
+    if "--encoder-weights" not in options:
+        return base
+    return replace(base, train=replace(base.train, base_learning_rate=PUBLISHED))
 
 
 def guarded(work: Callable[[], Any]) -> None:
@@ -111,12 +98,6 @@ def guarded(work: Callable[[], Any]) -> None:
         sys.exit(2)
 
 
-def say(*lines: str) -> None:
-    """Write result lines to standard output."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
-
-
 def tune_from_command_line(arguments: list[str] | None = None) -> None:
     """Parse the options of a search, whose defaults depend on whether maps are given, and run."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -125,12 +106,9 @@ def tune_from_command_line(arguments: list[str] | None = None) -> None:
 
 def check(data: DataConfig, model: ModelConfig) -> None:
     """Say what is wrong with maps, genome and split before hours are spent."""
-    from hicray.maps.check import check_data, check_model
-    from hicray.windows.plan import layout
+    from hicray.maps.check import check_data
 
-    check_model(model)
-    layout(data)
-    _check_weights(model, data)
+    checked(model, data)
     say(*check_data(data), "nothing is wrong with them")
 
 
@@ -152,148 +130,3 @@ def simulate(
     made = run(out, SimulationConfig(seed=seed), CELL_LINES[:cell_lines])
     say(f"genome {made.genome}", *(f"map    {path}" for path in made.contacts))
     say(f"truth  {made.truth}")
-
-
-def prepare_shards(data: DataConfig, run: Run) -> tuple[Path, Any]:
-    """Check the data set, cut it into shards, and return their folder and manifest."""
-    from hicray import cluster
-
-    data, storage = _resolve(data, run)
-    cluster.connect()
-    return _shards(data, storage)
-
-
-def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
-    """Prepare, and run the frozen encoder once over all windows of every gap."""
-    from hicray.maps.check import check_model
-
-    if model.encoder != "frozen" or model.embeddings == "none":
-        raise UserError(
-            f"--encoder {model.encoder} --embeddings {model.embeddings} leaves nothing to embed; "
-            "give --encoder frozen with --encoder-weights FILE, and --embeddings bf16 or fp32"
-        )
-    check_model(model)
-    _check_weights(model, data)
-    folder, manifest = prepare_shards(data, run)
-    from hicray.training.embeddings import embed
-
-    for size in manifest.coarse_bin_sizes:
-        where, form = embed(model, folder, manifest, size, use_gpu=run.use_gpu)
-        say(f"{where}: {form.precision} tokens of {size:,} bp maps")
-
-
-def tune(options: Tune) -> None:
-    """Search every arm at every gap, then compare the best of each on test chromosomes."""
-    if options.model.sequence != "on":
-        raise UserError(
-            f"--sequence {options.model.sequence} is for `hicray train`; a search takes --arms, "
-            "such as --arms off on blank"
-        )
-    storage = search_cells(options, options.arms)
-    compare(storage, options.run.tracking_uri)
-
-
-def compare(storage: Path, tracking_uri: str = "", search: str | None = None) -> None:
-    """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
-
-    Args:
-        storage: Folder of the search.
-        tracking_uri: MLflow store or server; the SQLite file in the storage if not given.
-        search: Run id of the search; the newest if not given.
-    """
-    from hicray.evaluation.report import compare as run
-    from hicray.training import track
-
-    store = _store(storage, tracking_uri)
-    text = run(store, storage / "report", search)
-    say("", text, "", f"report: {storage / 'report'}", track.ui_command(store.uri))
-
-
-def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
-    """Prepare and search the given arms at every gap; return the storage folder."""
-    from hicray.maps.check import check_model
-
-    check_model(options.model)
-    _check_weights(options.model, options.data)
-    data, storage = _resolve(options.data, options.run)
-    # What takes seconds to import comes after what can be refused at once.
-    from hicray import cluster
-    from hicray.training.trial import Resources
-    from hicray.training.tune import SearchConfig, search
-
-    run, workers = options.run, options.train.workers
-    cluster.connect(num_cpus=int(workers * run.cpus_per_worker) + 1)
-    resources = Resources(run.use_gpu, run.cpus_per_worker)
-    cluster.require(workers, run.cpus_per_worker, run.use_gpu)
-    store = _store(storage, run.tracking_uri)
-    store.experiment()
-    folder, manifest = _shards(data, storage)
-    what = SearchConfig(
-        model=options.model,
-        train=options.train,
-        sequences=arms,
-        trials=options.trials,
-        seed=options.search_seed,
-    )
-    search(what, folder, manifest, resources, store)
-    return storage
-
-
-def _check_weights(model: ModelConfig, data: DataConfig) -> None:
-    if model.encoder != "scratch":
-        from hicray.model.build import check_weights
-
-        check_weights(model, window_bins=data.window_bins)
-
-
-def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:
-    """Check the data set, simulating one where no map is given, and name its storage."""
-    from hicray.maps.check import check_data
-    from hicray.windows.claim import plan_digest, refuse_other_plan
-    from hicray.windows.plan import layout
-
-    layout(data)
-    if "://" in run.storage:
-        raise UserError(f"--storage {run.storage} is a URI; give a folder that all nodes see")
-    simulated = not data.contacts and not data.genome
-    if simulated:
-        storage = Path(run.storage or "runs/simulated")
-        data = _simulated(data, storage / "simulation")
-    else:
-        stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
-        storage = Path(run.storage or f"runs/{stem}")
-    say(*check_data(data))
-    refuse_other_plan(storage / "shards", plan_digest(data))
-    return data, storage.resolve()
-
-
-def _simulated(data: DataConfig, folder: Path) -> DataConfig:
-    from hicray.maps.simulate import SimulationConfig, default_split
-    from hicray.maps.simulate import simulate as run
-
-    # As many chromosomes as a search of ten minutes on two cores can learn from.
-    config = SimulationConfig(bin_size=data.fine_bin_size, num_chromosomes=36)
-    made = run(folder, config)
-    contacts = tuple(str(path) for path in made.contacts)
-    split = default_split(config)
-    return replace(data, contacts=contacts, genome=str(made.genome), split=split)
-
-
-def _shards(data: DataConfig, storage: Path) -> tuple[Path, Any]:
-    from hicray.maps.bins import SPLIT_NAMES
-    from hicray.windows.shards import prepare as run
-
-    folder = storage / "shards"
-    manifest = run(data, folder)
-    counts = ", ".join(f"{manifest.num_windows(name)} {name}" for name in SPLIT_NAMES)
-    dropped = sum(manifest.dropped.values())
-    say(f"{folder}: {counts} windows ({dropped} left out as too little usable)")
-    return folder, manifest
-
-
-def _store(storage: Path, tracking_uri: str) -> Any:
-    from hicray.training import track
-
-    if not tracking_uri and not storage.exists():
-        storage.mkdir(parents=True)
-    return track.Store(tracking_uri or track.default_uri(storage), storage / "artifacts")

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "hicray"
 FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"config", "figures", "cluster"}
 """Modules beside the rooms, which any room may use and which use no room."""
-ROOMS = ("maps", "windows", "model", "training", "evaluation", "cli")
+ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
     "Bio": {"maps.genome"},
     "cooler": {"maps.contacts", "maps.features"},

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hicray.cli import FROM_SCRATCH, PUBLISHED, _defaults
 from tests.command_line import words
 from tests.parity import GOLDEN
 from tests.published import published_file
@@ -45,13 +46,22 @@ def test_weights_that_do_not_fit_are_refused_before_work_starts(
     ("options", "says"),
     [
         (["--depth", "0"], "--depth 0 cannot be; give 1 or more"),
+        (["--dna", "pooled", "--flank-bins", "2"], "--flank-bins 2 is for the tower"),
+        (["--dna-channels", "0"], "--dna-channels 0 cannot be"),
         (["--flank-bins", "-1"], "--flank-bins -1 cannot be; give 0 or more"),
         (["--context-layers", "-2"], "--context-layers -2 cannot be"),
-        (["--context", "attention", "--dna-channels", "30"], "attention; give 32"),
+        (["--context", "attention", "--dna-channels", "30"], "attention; give a multiple of 4"),
     ],
 )
 def test_a_tower_that_cannot_be_is_one_sentence(refused, files, verb, options, says):
     assert says in refused(verb, *words(files), *options)
+
+
+def test_published_weights_are_tuned_at_their_own_rate():
+    given = ["hicray", "train", "--contacts", "a.mcool"]
+    assert _defaults(given).train.base_learning_rate == FROM_SCRATCH
+    for more in (["--encoder-weights", "w.pth"], ["--encoder-weights=w.pth"]):
+        assert _defaults([*given, *more]).train.base_learning_rate == PUBLISHED
 
 
 @pytest.mark.parametrize(

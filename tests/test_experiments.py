@@ -1,4 +1,4 @@
-"""The experiments' own parts: what they compare, refuse and print; their runs are in the LOG."""
+"""The experiments' own parts: what they compare, refuse and print; their runs are in LOG.md."""
 
 import importlib.util
 import sys

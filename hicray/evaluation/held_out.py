@@ -52,7 +52,7 @@ def score(
     Args:
         predictors: By name; they see the same batches.
         shards: Folder of the shard set.
-        split: The set; 'test' is touched by ``compare`` alone.
+        split: The set; 'test' is for the last table, never for a choice.
         collate: Of the gap.
         coarse_bin_size: The gap's coarse bins, in bp.
         tokens: Folder of stored tokens, for networks whose encoder is frozen.
@@ -82,12 +82,16 @@ def batches(
     at_once: int = 16,
 ) -> Iterator[Batch]:
     """Yield a set in the order of its shards, on the GPU where there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     names = columns(coarse_bin_size)
     for shard in collate.manifest.files(split):
         beside = tokens / shard.file if tokens else None
         for rows in read_rows(shards / shard.file, names, beside, at_once):
-            yield collate.decode(collate.compact(rows), device)
+            yield collate.decode(collate.compact(rows), device())
+
+
+def device() -> str:
+    """Return where windows are decoded and networks scored."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _places(batch: Batch) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Seq vs noseq: the table that a search is made for, from MLflow's runs and the test windows.
 
-Test chromosomes are touched here and nowhere else.
+Test chromosomes are judged here, after a search that never saw them.
 """
 
 import math
@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from hicray.evaluation.baselines import baselines, model_predictor
-from hicray.evaluation.held_out import Predictor, batches, score
+from hicray.evaluation.held_out import Predictor, batches, device, score
 from hicray.evaluation.paired import paired_difference
 from hicray.evaluation.table import SHOWN, GapResult, plain, render
 from hicray.figures import map_panels
@@ -20,7 +19,7 @@ from hicray.maps.genome import read_packed
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 from hicray.training import checkpoint
-from hicray.training.embeddings import KeptTokens, find
+from hicray.training.embeddings import find
 from hicray.training.record import BEST_OBJECTIVE, gap_tag
 from hicray.training.track import Store, TrialRun
 from hicray.windows.batches import Batch, Collate
@@ -77,13 +76,7 @@ def best_trials(trials: list[TrialRun], gap: str) -> dict[str, TrialRun]:
 def _gap(trials: list[TrialRun], shards: Path, manifest: Manifest, size: int) -> GapResult:
     gap = gap_tag(size, manifest)
     best = best_trials(trials, gap)
-    with_dna = any(run.tags["sequence"] == "seq" for run in best.values())
-    genome = read_packed(shards / GENOME) if with_dna else None
-    # Each model cuts what it reads out of the widest flanks.
-    flank = max((int(run.params["model.flank_bins"]) for run in best.values()), default=0)
-    kept = _kept(best, shards, manifest, size)
-    collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
-    tokens = kept.folder if kept else None
+    collate, tokens = open_gap(best, shards, manifest, size)
     predictors: dict[str, Predictor] = dict(baselines(collate))
     for arm, run in best.items():
         predictors[arm] = model_predictor(load_trial(run, manifest))
@@ -98,14 +91,20 @@ def _gap(trials: list[TrialRun], shards: Path, manifest: Manifest, size: int) ->
     return GapResult(gap, size, rows, differences, settings, examples)
 
 
-def _kept(
-    best: Mapping[str, TrialRun], shards: Path, manifest: Manifest, size: int
-) -> KeptTokens | None:
-    """Return the tokens that the trials, whose frozen encoder is one, were trained on."""
-    for run in best.values():
-        model = checkpoint.read_progress(Path(run.tags["checkpoint"])).trial.model
-        return find(model, shards, manifest, size)
-    return None
+def open_gap(
+    runs: Mapping[str, TrialRun], shards: Path, manifest: Manifest, size: int
+) -> tuple[Collate, Path | None]:
+    """Return the collate that serves all of a gap's trials, and the folder of their tokens."""
+    folders = [Path(run.tags["checkpoint"]) for run in runs.values()]
+    models = [checkpoint.read_progress(folder).trial.model for folder in folders]
+    genome = None
+    if any(model.sequence == "on" for model in models):
+        genome = read_packed(shards / GENOME)
+    # Each model cuts what it reads out of the widest flanks; a search's encoder is one.
+    flank = max((model.flank_bins for model in models), default=0)
+    kept = find(models[0], shards, manifest, size) if models else None
+    collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
+    return collate, kept.folder if kept else None
 
 
 def load_trial(run: TrialRun, manifest: Manifest) -> Enhancer:
@@ -114,13 +113,14 @@ def load_trial(run: TrialRun, manifest: Manifest) -> Enhancer:
     trial = checkpoint.read_progress(folder).trial
     model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
     checkpoint.load_weights(folder, model)
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval().to(device())
 
 
 def _settings(run: TrialRun) -> str:
     searched = ["train.ssim_weight"]
     if run.tags["sequence"] != "noseq":
-        searched += ["model.depth", "model.fusion"]
+        tower = run.params["model.dna"] == "tower"
+        searched += ["model.depth", "model.fusion"] if tower else ["model.fusion"]
     return ", ".join(f"{name.split('.')[1]} {run.params[name]}" for name in searched)
 
 

@@ -82,9 +82,10 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path, capsys):
 def test_broken_and_absent_files_are_refused(tmp_path, name):
     with pytest.raises(UserError, match="no checkpoint at"):
         hicfoundation.load(tmp_path / name)
-    (tmp_path / name).write_bytes(b"nothing of the kind")
-    with pytest.raises(UserError, match="not a readable checkpoint"):
-        hicfoundation.load(tmp_path / name)
+    for content in (b"nothing of the kind", b"", b"\x80\x02"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match="not a readable checkpoint"):
+            hicfoundation.load(tmp_path / name)
 
 
 def test_unknown_missing_and_misshapen_keys_are_listed(tmp_path):

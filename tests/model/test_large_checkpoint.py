@@ -15,6 +15,7 @@ from torch import nn
 
 from hicray.config import ModelConfig
 from hicray.model import hicfoundation
+from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 
 LISTING = json.loads((Path(__file__).parents[1] / "golden" / "hicfoundation_keys.json").read_text())
@@ -82,7 +83,7 @@ def one_step(path: str) -> Enhancer:
         sequence="off",
         residual=False,
     )
-    model = hicfoundation.build(config, window_bins=WINDOW, bin_size=4_000)
+    model = build(config, window_bins=WINDOW, bin_size=4_000)
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-3)
     enhanced = model(*window(), torch.zeros(1, WINDOW, WINDOW), torch.tensor([0]))

@@ -19,9 +19,10 @@ from hicray.training.data import Data
 from hicray.training.embeddings import NOTE, embed
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Place, network
+from hicray.training.trial import trial_name
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import GENOME
-from hicray.windows.stream import Files, columns, open_windows
+from hicray.windows.stream import Files, Reader, columns, open_windows, whole_slice
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 from tests.published import published_file
 
@@ -132,10 +133,9 @@ def test_a_killed_pass_keeps_its_finished_files(shards, model):
 def test_every_input_has_a_folder_of_its_own(shards, model, tmp_path, monkeypatch):
     monkeypatch.setattr(embeddings, "_run", lambda job: None)
     other = published_file(tmp_path / "other.pth", window=64)
-    with other.open("ab"):
-        content = bytearray(other.read_bytes())
-        content[-1] ^= 1
-        other.write_bytes(content)
+    content = bytearray(other.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
     folder, manifest = shards
     passes = [
         (model, manifest, 512),
@@ -180,6 +180,28 @@ def test_a_checkpoint_is_refused_with_another_frozen_encoder(shards, model, tmp_
     own.write_bytes(content)
     with pytest.raises(UserError, match="other encoder weights"):
         checkpoint.load_weights(tmp_path, loop.bare)
+
+
+def test_a_trial_is_named_by_the_content_of_its_weights(model, tmp_path):
+    def name(weights):
+        config = replace(model, encoder_weights=str(weights))
+        return trial_name(TrialConfig(coarse_bin_size=512, model=config, train=TrainConfig()), "")
+
+    own = Path(shutil.copy(model.encoder_weights, tmp_path / "own.safetensors"))
+    before = name(own)
+    assert name(model.encoder_weights) == before
+    own.write_bytes(own.read_bytes() + b"0")
+    assert name(own) != before
+
+
+def test_windows_of_one_strand_are_not_flipped(embedded, shards):
+    _, out, form = embedded
+    windows = open_windows(*shards, "val", COARSE, out)
+    collate = Collate(shards[1], COARSE, tokens=form)
+    table = next(Reader(windows, 2).ordered(whole_slice(2, 0, 1)))
+    batch = collate.decode(collate.compact(table))
+    with pytest.raises(ValueError, match="one strand only"):
+        batch.reverse_complemented(torch.ones(2, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])

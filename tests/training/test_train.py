@@ -166,6 +166,26 @@ def test_steps_that_are_never_finite_stop_the_run(data, monkeypatch):
         loop.epoch(0)
 
 
+def gradient(loop):
+    """Return the gradient of the first batch's loss, all parameters in a row."""
+    config = replace(loop.trial.train, accumulate=99, ssim_weight=0.5)
+    loop.trial = replace(loop.trial, train=config)
+    loop.bare.train()
+    batch = next(loop.batches(loop.train_reader, loop.train_part, 0))
+    loop.steps = 99
+    loop._step(batch, 0, 0, loop._scored())
+    return torch.cat([p.grad.flatten() for p in loop.bare.parameters() if p.grad is not None])
+
+
+def test_autocast_leaves_the_loss_in_full_precision(data, monkeypatch):
+    """SSIM's moments are nearly equal: in bf16 their differences would be noise."""
+    exact = gradient(make_loop(data))
+    monkeypatch.setattr(Place, "autocast", lambda _: torch.autocast("cpu", torch.bfloat16))
+    half = gradient(make_loop(data))
+    assert torch.nn.functional.cosine_similarity(half, exact, dim=0) > 0.98
+    assert float(half.norm()) == pytest.approx(float(exact.norm()), rel=0.1)
+
+
 def test_blocks_read_what_the_shards_hold(data):
     assert isinstance(data.train, Blocks)
     assert data.train.rows == data.manifest.num_windows("train")

@@ -1,0 +1,212 @@
+"""What hicray does for a user, each job composed of the rooms: prepare, embed, search, compare.
+
+What can be refused is refused first, before Ray starts and before heavy libraries are imported.
+"""
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where results go and what they are made with."""
+
+    storage: str = ""
+    """Folder of shards, checkpoints, search state and reports; runs/NAME if not given."""
+    tracking_uri: str = ""
+    """MLflow store or server; a SQLite file in the storage folder if not given."""
+    use_gpu: bool = False
+    """One GPU per worker."""
+    cpus_per_worker: float = 1.0
+    """CPUs reserved for each worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """A search over {noseq, seq} x gaps."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    run: Run = field(default_factory=Run)
+    arms: tuple[Sequence, ...] = ("off", "on")
+    """What is compared: off (noseq), on (seq), blank (seq's modules without DNA)."""
+    trials: int = 4
+    """Trials per cell: every arm at every gap has as many."""
+    search_seed: int = 0
+    """Seed of the searcher."""
+
+
+def say(*lines: str) -> None:
+    """Write result lines to standard output."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
+    """Check a network and how its windows are laid out; return it with its weights' full path.
+
+    Workers have working folders of their own.
+
+    Raises:
+        UserError: Something cannot be, or published weights do not fit.
+    """
+    from hicray.maps.check import check_model
+    from hicray.windows.plan import layout
+
+    check_model(model)
+    layout(data)
+    if model.encoder == "scratch":
+        return model
+    from hicray.model.build import check_weights
+
+    check_weights(model, window_bins=data.window_bins)
+    return replace(model, encoder_weights=str(Path(model.encoder_weights).resolve()))
+
+
+def connect(run: Run, workers: int = 1) -> None:
+    """Start or join Ray, with room for one trial of so many workers.
+
+    Raises:
+        UserError: The cluster lacks CPUs, GPUs or a driver node.
+    """
+    from hicray import cluster
+
+    cluster.connect(num_cpus=int(workers * run.cpus_per_worker) + 1)
+    cluster.require(workers, run.cpus_per_worker, run.use_gpu)
+
+
+def prepare_shards(data: DataConfig, run: Run) -> tuple[Path, Any]:
+    """Check the data set, cut it into shards, and return their folder and manifest."""
+    from hicray import cluster
+
+    data, storage = _resolve(data, run)
+    cluster.connect()
+    return _shards(data, storage)
+
+
+def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
+    """Prepare, and run the frozen encoder once over all windows of every gap."""
+    if model.encoder != "frozen" or model.embeddings == "none":
+        raise UserError(
+            f"--encoder {model.encoder} --embeddings {model.embeddings} leaves nothing to embed; "
+            "give --encoder frozen with --encoder-weights FILE, and --embeddings bf16 or fp32"
+        )
+    model = checked(model, data)
+    data, storage = _resolve(data, run)
+    connect(run)
+    folder, manifest = _shards(data, storage)
+    from hicray.training.embeddings import embed
+
+    for size in manifest.coarse_bin_sizes:
+        where, form = embed(model, folder, manifest, size, use_gpu=run.use_gpu)
+        say(f"{where}: {form.precision} tokens of {size:,} bp maps")
+
+
+def tune(options: Tune) -> None:
+    """Search every arm at every gap, then compare the best of each on test chromosomes."""
+    if options.model.sequence != "on":
+        raise UserError(
+            f"--sequence {options.model.sequence} is for `hicray train`; a search takes --arms, "
+            "such as --arms off on blank"
+        )
+    storage = search_cells(options, options.arms)
+    compare(storage, options.run.tracking_uri)
+
+
+def compare(storage: Path, tracking_uri: str = "", search: str | None = None) -> None:
+    """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
+
+    Args:
+        storage: Folder of the search.
+        tracking_uri: MLflow store or server; the SQLite file in the storage if not given.
+        search: Run id of the search; the newest if not given.
+    """
+    from hicray.evaluation.report import compare as run
+    from hicray.training import track
+
+    store = open_store(storage, tracking_uri)
+    text = run(store, storage / "report", search)
+    say("", text, "", f"report: {storage / 'report'}", track.ui_command(store.uri))
+
+
+def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
+    """Prepare and search the given arms at every gap; return the storage folder."""
+    model = checked(options.model, options.data)
+    data, storage = _resolve(options.data, options.run)
+    connect(options.run, options.train.workers)
+    # What takes seconds to import comes after what can be refused at once.
+    from hicray.training.trial import Resources
+    from hicray.training.tune import SearchConfig, search
+
+    run = options.run
+    store = open_store(storage, run.tracking_uri)
+    store.experiment()
+    folder, manifest = _shards(data, storage)
+    what = SearchConfig(
+        model=model,
+        train=options.train,
+        sequences=arms,
+        trials=options.trials,
+        seed=options.search_seed,
+    )
+    search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
+    return storage
+
+
+def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:
+    """Check the data set, simulating one where no map is given, and name its storage."""
+    from hicray.maps.check import check_data
+    from hicray.windows.claim import plan_digest, refuse_other_plan
+    from hicray.windows.plan import layout
+
+    layout(data)
+    if "://" in run.storage:
+        raise UserError(f"--storage {run.storage} is a URI; give a folder that all nodes see")
+    simulated = not data.contacts and not data.genome
+    if simulated:
+        storage = Path(run.storage or "runs/simulated")
+        data = _simulated(data, storage / "simulation")
+    else:
+        stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
+        storage = Path(run.storage or f"runs/{stem}")
+    say(*check_data(data))
+    refuse_other_plan(storage / "shards", plan_digest(data))
+    return data, storage.resolve()
+
+
+def _simulated(data: DataConfig, folder: Path) -> DataConfig:
+    from hicray.maps.simulate import SimulationConfig, default_split
+    from hicray.maps.simulate import simulate as run
+
+    # As many chromosomes as a search of ten minutes on two cores can learn from.
+    config = SimulationConfig(bin_size=data.fine_bin_size, num_chromosomes=36)
+    made = run(folder, config)
+    contacts = tuple(str(path) for path in made.contacts)
+    split = default_split(config)
+    return replace(data, contacts=contacts, genome=str(made.genome), split=split)
+
+
+def _shards(data: DataConfig, storage: Path) -> tuple[Path, Any]:
+    from hicray.maps.bins import SPLIT_NAMES
+    from hicray.windows.shards import prepare as run
+
+    folder = storage / "shards"
+    manifest = run(data, folder)
+    counts = ", ".join(f"{manifest.num_windows(name)} {name}" for name in SPLIT_NAMES)
+    dropped = sum(manifest.dropped.values())
+    say(f"{folder}: {counts} windows ({dropped} left out as too little usable)")
+    return folder, manifest
+
+
+def open_store(storage: Path, tracking_uri: str) -> Any:
+    """Open MLflow: a SQLite file in the storage folder if no store is named."""
+    from hicray.training import track
+
+    if not tracking_uri and not storage.exists():
+        storage.mkdir(parents=True)
+    return track.Store(tracking_uri or track.default_uri(storage), storage / "artifacts")
