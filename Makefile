@@ -25,7 +25,7 @@ tune: $(READY)
 	$(RUN) experiments/tune_encoder.py $(ARGS)
 
 test: $(READY)
-	$(RUN) -m pytest -q $(ARGS)
+	$(RUN) -m pytest -q -n 2 --dist loadgroup $(ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -18,6 +18,14 @@ pytest_plugins = ["tests.command_line"]
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests that start Ray in one process: two Rays starve each other on two cores."""
+    for item in items:
+        needs = {"local_ray", "searched"} & set(getattr(item, "fixturenames", ()))
+        if needs or item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
