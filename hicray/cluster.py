@@ -1,5 +1,6 @@
 """Start a local Ray, or join the cluster that RAY_ADDRESS names, with settings tried on 2.60."""
 
+import importlib
 import logging
 import os
 
@@ -47,6 +48,8 @@ def connect(num_cpus: int | None = None) -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
+    # Imported here because it sets its own level when it is.
+    importlib.import_module("ray.data")
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
