@@ -33,6 +33,7 @@ def make_optimizer(model: nn.Module, trial: TrialConfig) -> torch.optim.AdamW:
         ],
         lr=config.peak_learning_rate,
         betas=(0.9, 0.95),
+        fused=True,
     )
 
 
