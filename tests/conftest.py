@@ -47,12 +47,9 @@ def local_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_shards(
-    tiny_simulation: Simulation, tmp_path_factory: pytest.TempPathFactory, local_ray: None
-) -> tuple[Path, Manifest]:
-    """The shard set of the small simulation: gaps 2 and 4, windows of 64 bins."""
-    folder = tmp_path_factory.mktemp("shards")
-    config = DataConfig(
+def tiny_data(tiny_simulation: Simulation) -> DataConfig:
+    """The small simulation as a data set: gaps 2 and 4, windows of 64 bins."""
+    return DataConfig(
         contacts=tuple(map(str, tiny_simulation.contacts)),
         genome=str(tiny_simulation.genome),
         fine_bin_size=128,
@@ -60,4 +57,12 @@ def tiny_shards(
         window_bins=64,
         split="val=chr5;test=chr6",
     )
-    return folder, prepare(config, folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(
+    tiny_data: DataConfig, tmp_path_factory: pytest.TempPathFactory, local_ray: None
+) -> tuple[Path, Manifest]:
+    """The shard set of the small simulation."""
+    folder = tmp_path_factory.mktemp("shards")
+    return folder, prepare(tiny_data, folder)

@@ -11,6 +11,7 @@ import ray
 import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
+from hicray.jobs import Run, embed_windows
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
 from hicray.training import checkpoint, embeddings
@@ -128,6 +129,20 @@ def test_a_killed_pass_keeps_its_finished_files(shards, model):
     assert kept.stat().st_mtime_ns == stamp
     assert {f: f.read_bytes() for f in files} == before
     assert embeddings.find(config, *shards, COARSE) is not None
+
+
+def test_the_verb_embeds_every_gap_and_goes_on_from_what_is_there(
+    embedded, shards, tiny_data, capsys
+):
+    config, out, _ = embedded
+    before = {f: f.stat().st_mtime_ns for f in out.iterdir()}
+    embed_windows(tiny_data, config, Run(storage=str(shards[0].parent)))
+    assert {f: f.stat().st_mtime_ns for f in out.iterdir()} == before
+    said = capsys.readouterr().out
+    for size in (256, 512):
+        kept = embeddings.find(config, *shards, size)
+        assert f"{kept.folder}: {config.embeddings} tokens of {size} bp maps" in said
+        assert {f.name for f in kept.folder.iterdir()} == {f.name for f in out.iterdir()}
 
 
 def test_every_input_has_a_folder_of_its_own(shards, model, tmp_path, monkeypatch):
