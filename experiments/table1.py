@@ -12,12 +12,13 @@ GPU --workers 1 --accumulate 8 for steps of as many windows):
         --genome hg38.fa --preset large --encoder frozen \
         --encoder-weights hicfoundation_pretrain.pth.tar --split hicfoundation --use-gpu
 
-Command, small: two simulated cell lines of one genome (25 minutes on 2 cores):
+Command, small: two simulated cell lines of one genome (under 30 minutes on 2 cores):
 
     python experiments/table1.py
 
-Expected: seq no better than noseq in any pair of rows. One embedding of a whole window cannot say
-where a motif lies (experiments/dna_designs.py shows what can).
+Expected: seq no better than noseq in any pair of rows, and neither better than the coarse map. One
+embedding of a whole window, joined as a token, cannot say where a motif lies
+(experiments/dna_designs.py shows what can).
 """
 
 import sys
