@@ -18,6 +18,7 @@ pytest_plugins = ["tests.command_line"]
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep all tests that start Ray in one process: two Rays starve each other on two cores."""
     for item in items:
