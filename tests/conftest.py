@@ -18,13 +18,12 @@ pytest_plugins = ["tests.command_line"]
 torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests that start Ray in one process: two Rays starve each other on two cores."""
+    """Mark all tests that start Ray: `make test` runs them in a process of their own."""
     for item in items:
-        needs = {"local_ray", "searched"} & set(getattr(item, "fixturenames", ()))
-        if needs or item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        if {"local_ray", "searched"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.ray)
 
 
 @pytest.fixture
