@@ -22,7 +22,16 @@ import torch
 import tyro
 from torch import nn
 
-from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
+from hicray.config import (
+    DataConfig,
+    Fusion,
+    ModelConfig,
+    Precision,
+    Preset,
+    Sequence,
+    TrainConfig,
+    TrialConfig,
+)
 from hicray.jobs import say
 from hicray.model.dna import DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder
@@ -68,7 +77,7 @@ def _dna_row(name: str, repeats: int) -> str:
     return f"| {name} | {size:,} | {alone:.3f} s | {trained:.3f} s | {peak:.2f} GiB |"
 
 
-def epochs(*, windows: int = 8, fusion: str = "both", preset: str = "large") -> None:
+def epochs(*, windows: int = 8, fusion: Fusion = "both", preset: Preset = "large") -> None:
     """Seconds of an epoch on stored tokens against one that runs the frozen encoder anew.
 
     Args:
@@ -80,17 +89,19 @@ def epochs(*, windows: int = 8, fusion: str = "both", preset: str = "large") -> 
         shards, manifest = _few_windows(Path(folder), windows)
         weights = Path(folder) / "weights.safetensors"
         patches = (WINDOW // 16) ** 2
-        write(HiCFoundation(PRESETS[preset], patches=patches), weights)  # type: ignore[index]
+        write(HiCFoundation(PRESETS[preset], patches=patches), weights)
         model = ModelConfig(
-            preset=preset,  # type: ignore[arg-type]
+            preset=preset,
             encoder="frozen",
             encoder_weights=str(weights),
-            fusion=fusion,  # type: ignore[arg-type]
+            fusion=fusion,
         )
         say("| arm | encoding anew | stored tokens | ratio |", "| --- | --- | --- | --- |")
-        for sequence in ("off", "on"):
+        arms: tuple[Sequence, ...] = ("off", "on")
+        both: tuple[Precision, ...] = ("none", "bf16")
+        for sequence in arms:
             arm = replace(model, sequence=sequence)
-            anew, stored = (_epoch(arm, shards, manifest, kept) for kept in ("none", "bf16"))
+            anew, stored = (_epoch(arm, shards, manifest, kept) for kept in both)
             name = "seq" if sequence == "on" else "noseq"
             say(f"| {name} | {anew:.2f} s | {stored:.2f} s | {anew / stored:.2f} |")
 
@@ -115,7 +126,7 @@ def _few_windows(folder: Path, windows: int) -> tuple[Path, Any]:
     return folder / "shards", prepare(data, folder / "shards")
 
 
-def _epoch(model: ModelConfig, shards: Path, manifest: Any, kept: str) -> float:
+def _epoch(model: ModelConfig, shards: Path, manifest: Any, kept: Precision) -> float:
     """Return the seconds of a second epoch; the first warms up."""
     import ray
 
@@ -127,7 +138,7 @@ def _epoch(model: ModelConfig, shards: Path, manifest: Any, kept: str) -> float:
     from hicray.windows.manifest import GENOME
     from hicray.windows.stream import open_windows
 
-    model = replace(model, embeddings=kept)  # type: ignore[arg-type]
+    model = replace(model, embeddings=kept)
     device = _device()
     folder, form = None, None
     if kept != "none":
@@ -145,7 +156,7 @@ def _epoch(model: ModelConfig, shards: Path, manifest: Any, kept: str) -> float:
     return median(seconds[1:])
 
 
-def encoder(*, batch: int = 32, preset: str = "large", repeats: int = 10) -> None:
+def encoder(*, batch: int = 32, preset: Preset = "large", repeats: int = 10) -> None:
     """Windows/s of the encoder's pass against the machine's matrix rate, and a train step.
 
     The other side of each ratio is the same network in fp32 with attention that is not fused.
@@ -157,7 +168,7 @@ def encoder(*, batch: int = 32, preset: str = "large", repeats: int = 10) -> Non
     """
     device = _device()
     half = device.type == "cuda"
-    size = PRESETS[preset]  # type: ignore[index]
+    size = PRESETS[preset]
     patches = WINDOW // 16
     own = ContactEncoder(size, patch_rows=patches, patch_cols=patches).to(device).eval()
     image = torch.randn(batch, 3, WINDOW, WINDOW, device=device)
@@ -187,9 +198,9 @@ def encoder(*, batch: int = 32, preset: str = "large", repeats: int = 10) -> Non
         _train_step(preset, batch, device, repeats)
 
 
-def _train_step(preset: str, batch: int, device: torch.device, repeats: int) -> None:
+def _train_step(preset: Preset, batch: int, device: torch.device, repeats: int) -> None:
     """Say how long a step takes that encodes anew, and one on stored tokens."""
-    config = ModelConfig(preset=preset, sequence="off")  # type: ignore[arg-type]
+    config = ModelConfig(preset=preset, sequence="off")
     model = Enhancer(config, window_bins=WINDOW, bin_size=BIN_SIZE).to(device)
     model.encoder.requires_grad_(False)
     image = torch.randn(batch, 3, WINDOW, WINDOW, device=device)
