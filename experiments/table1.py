@@ -124,8 +124,9 @@ def _data_set(
 ) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
     """Train noseq and seq on one data set at its gaps; return table lines and loss curves."""
     from hicray.training.record import gap_tag
+    from hicray.training.space import SearchConfig
     from hicray.training.trial import Resources
-    from hicray.training.tune import SearchConfig, search
+    from hicray.training.tune import search
 
     folder, manifest = prepare_shards(data, replace(options.run, storage=str(storage)))
     resources = Resources(options.run.use_gpu, options.run.cpus_per_worker)

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
-Sequence = Literal["on", "off", "blank"]
+Sequence = Literal["on", "off", "blank", "composition", "elsewhere"]
 Fusion = Literal["tokens", "pairwise", "both"]
 Encoder = Literal["scratch", "tuned", "frozen"]
 Preset = Literal["large", "base", "small", "tiny"]
@@ -77,7 +77,8 @@ class ModelConfig:
     embeddings: Precision = "bf16"
     """How a frozen encoder's output is kept between epochs; none runs it anew in each."""
     sequence: Sequence = "on"
-    """DNA on; off (no DNA modules); or blank (all modules, a learned constant for DNA)."""
+    """DNA on; off (no DNA modules); or a control: blank (all modules, a learned constant for DNA),
+    composition (GC, N and cut sites per bin in place of DNA), elsewhere (another locus' DNA)."""
     dna: DnaEncoder = "tower"
     """One embedding per bin (tower), or one for the whole window (pooled, the report's CNN)."""
     depth: int = 3
@@ -94,6 +95,11 @@ class ModelConfig:
     """Where DNA joins: tokens into the decoder, pairwise features at the pixels, or both."""
     residual: bool = True
     """Predict a correction to coarse O/E x fine expected, rather than the map itself."""
+
+    @property
+    def reads_dna(self) -> bool:
+        """Whether windows must bring their bases."""
+        return self.sequence not in ("off", "blank")
 
 
 @dataclass(frozen=True, kw_only=True)

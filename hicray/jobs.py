@@ -140,8 +140,9 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
     data, storage = _resolve(options.data, options.run)
     connect(options.run, options.train.workers)
     # What takes seconds to import comes after what can be refused at once.
+    from hicray.training.space import SearchConfig
     from hicray.training.trial import Resources
-    from hicray.training.tune import SearchConfig, search
+    from hicray.training.tune import search
 
     run = options.run
     store = open_store(storage, run.tracking_uri)

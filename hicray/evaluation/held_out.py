@@ -1,8 +1,10 @@
 """Scores of predictors on the windows of one set, all in one pass and window by window."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,18 +14,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hicray.maps.bins import SplitName
-from hicray.training.metrics import SCORES, Scored, decay_error
+from hicray.training.metrics import MIN_SEPARATION, SCORES, Scored, decay_error
 from hicray.windows.batches import Batch, Collate
+from hicray.windows.scales import from_network, to_network
 from hicray.windows.stream import columns, read_rows
 
 Predictor = Callable[[Batch], Float[Tensor, "batch rows cols"]]
+Key = TypeVar("Key")
+Band = tuple[int, int]
+"""First separation and the first beyond, in bins."""
 
 
 class HeldOut(NamedTuple):
     """One predictor's scores on one set.
 
     Attributes:
-        windows: A row per window: group, row_start (bp), and every score (NaN: undefined).
+        windows: A row per window: group, row_start (bp), every score (NaN: undefined), and O/E
+            Pearson in bands of separations (see ``band_score``).
         decay_error: RMS error of the log decay.
     """
 
@@ -39,54 +46,102 @@ class HeldOut(NamedTuple):
         return float(self.windows[score].std())
 
 
-def score(
-    predictors: Mapping[str, Predictor],
-    shards: Path,
-    split: SplitName,
-    collate: Collate,
-    coarse_bin_size: int,
-    tokens: Path | None = None,
-) -> dict[str, HeldOut]:
-    """Score every predictor on every window of a set, each window once.
+@dataclass(frozen=True)
+class WindowSet:
+    """Windows to score on.
 
-    Args:
-        predictors: By name; they see the same batches.
+    Attributes:
         shards: Folder of the shard set.
         split: The set; 'test' is for the last table, never for a choice.
         collate: Of the gap.
         coarse_bin_size: The gap's coarse bins, in bp.
         tokens: Folder of stored tokens, for networks whose encoder is frozen.
     """
-    expected = collate.fine_expected
-    scored = {name: Scored(len(expected), expected.shape[1]) for name in predictors}
-    places: list[pd.DataFrame] = []
-    total = collate.manifest.num_windows(split)
-    with tqdm(total=total, desc=f"score {split} {coarse_bin_size:,} bp", unit="window") as bar:
-        for batch in batches(shards, split, collate, coarse_bin_size, tokens):
+
+    shards: Path
+    split: SplitName
+    collate: Collate
+    coarse_bin_size: int
+    tokens: Path | None = None
+
+    @property
+    def bands(self) -> list[Band]:
+        """Octaves of separations, from the first that O/E counts to the corner of a window."""
+        corner = self.collate.manifest.window_bins
+        edges = [MIN_SEPARATION]
+        while edges[-1] < corner:
+            edges.append(min(2 * edges[-1], corner))
+        return list(pairwise(edges))
+
+    def tensors(self, at_once: int = 16) -> Iterator[dict[str, Tensor]]:
+        """Yield compact windows in the order of the shards."""
+        names = columns(self.coarse_bin_size)
+        for shard in self.collate.manifest.files(self.split):
+            beside = self.tokens / shard.file if self.tokens else None
+            for rows in read_rows(self.shards / shard.file, names, beside, at_once):
+                yield self.collate.compact(rows)
+
+    def batches(self, at_once: int = 16) -> Iterator[Batch]:
+        """Yield windows in the order of the shards, on the GPU where there is one."""
+        for compact in self.tensors(at_once):
+            yield self.collate.decode(compact, device())
+
+    def score(self, predictors: Mapping[Key, Predictor]) -> dict[Key, HeldOut]:
+        """Score every predictor on every window, each window once; they see the same batches."""
+        kept = {name: self._empty() for name in predictors}
+        places: list[pd.DataFrame] = []
+        for batch in self._progress(self.batches()):
             for name, predict in predictors.items():
-                scored[name].add(
+                kept[name].add(
                     predict(batch), batch.target, batch.usable, batch.diagonal, batch.group
                 )
             places.append(_places(batch))
-            bar.update(len(batch))
-    where = pd.concat(places, ignore_index=True)
-    return {name: _finish(one, where, collate) for name, one in scored.items()}
+        where = pd.concat(places, ignore_index=True)
+        return {name: self._finish(one, where) for name, one in kept.items()}
+
+    def score_halves(self, seed: int = 0) -> HeldOut:
+        """Score one half of the fine map's reads against the other: what noise alone allows.
+
+        Reads are dealt one by one; both halves are doubled, so that they stand at full depth.
+        """
+        kept, places = self._empty(), []
+        rng = np.random.default_rng(seed)
+        for compact in self.tensors():
+            whole = compact["fine_counts"]
+            one = torch.from_numpy(rng.binomial(whole.numpy(), 0.5)).to(whole.dtype)
+            halves = [
+                self.collate.decode(compact | {"fine_counts": half}, device())
+                for half in (one, whole - one)
+            ]
+            a, b = (to_network(2 * from_network(half.target)) for half in halves)
+            kept.add(a, b, halves[0].usable, halves[0].diagonal, halves[0].group)
+            places.append(_places(halves[0]))
+        return self._finish(kept, pd.concat(places, ignore_index=True))
+
+    def _progress(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        total = self.collate.manifest.num_windows(self.split)
+        what = f"score {self.split} {self.coarse_bin_size:,} bp"
+        with tqdm(total=total, desc=what, unit="window") as bar:
+            for batch in batches:
+                yield batch
+                bar.update(len(batch))
+
+    def _empty(self) -> Scored:
+        expected = self.collate.fine_expected
+        return Scored(len(expected), expected.shape[1])
+
+    def _finish(self, scored: Scored, where: pd.DataFrame) -> HeldOut:
+        decays, eps = scored.decays(), self.collate.scale.eps
+        scores = scored.scores(decays, self.collate.fine_expected, eps)
+        values = {name: np.asarray(scores[name]) for name in SCORES}
+        near = scored.by_separation(decays, self.bands, eps)
+        values |= {band_score(band): np.asarray(score) for band, score in near.items()}
+        return HeldOut(where.assign(**values), decay_error(decays, eps))
 
 
-def batches(
-    shards: Path,
-    split: SplitName,
-    collate: Collate,
-    coarse_bin_size: int,
-    tokens: Path | None = None,
-    at_once: int = 16,
-) -> Iterator[Batch]:
-    """Yield a set in the order of its shards, on the GPU where there is one."""
-    names = columns(coarse_bin_size)
-    for shard in collate.manifest.files(split):
-        beside = tokens / shard.file if tokens else None
-        for rows in read_rows(shards / shard.file, names, beside, at_once):
-            yield collate.decode(collate.compact(rows), device())
+def band_score(band: Band) -> str:
+    """Return the column of O/E Pearson within a band of separations."""
+    return f"oe_pearson_{band[0]}_{band[1]}"
 
 
 def device() -> str:
@@ -98,10 +153,3 @@ def _places(batch: Batch) -> pd.DataFrame:
     return pd.DataFrame(
         {"group": batch.group.cpu().numpy(), "row_start": batch.row_start.cpu().numpy()}
     )
-
-
-def _finish(scored: Scored, where: pd.DataFrame, collate: Collate) -> HeldOut:
-    decays, eps = scored.decays(), collate.scale.eps
-    scores = scored.scores(decays, collate.fine_expected, eps)
-    values = {name: np.asarray(scores[name]) for name in SCORES}
-    return HeldOut(where.assign(**values), decay_error(decays, eps))

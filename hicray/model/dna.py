@@ -196,6 +196,24 @@ def context_layers(kind: Context, channels: int, layers: int) -> nn.Module:
     return nn.Sequential(*(DilatedBlock(channels, dilation=2 << i) for i in range(layers)))
 
 
+class BinLayers(nn.Module):
+    """Lets bins see their neighbours, and others by ``context``; then cuts the flanks off."""
+
+    def __init__(self, channels: int, *, flank_bins: int, context: Context, layers: int) -> None:
+        super().__init__()
+        self.flank_bins = flank_bins
+        self.bins = conv(channels, channels, 3)
+        self.near = conv(channels, channels, 5)
+        self.far = context_layers(context, channels, layers)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels 1 all_bins"]
+    ) -> Float[Tensor, "batch bins channels"]:
+        x = x + F.gelu(self.bins(x))
+        x = self.far(x + self.near(x))
+        return x[:, :, 0, self.flank_bins : x.shape[3] - self.flank_bins].transpose(1, 2)
+
+
 class DnaTower(nn.Module):
     """Reads DNA at base resolution and narrows it to one embedding per bin.
 
@@ -223,20 +241,15 @@ class DnaTower(nn.Module):
     ) -> None:
         super().__init__()
         first, *pools = pool_factors(bin_size, depth)
-        self.flank_bins = flank_bins
         self.bases = BaseStage(channels, pool=first)
         self.blocks = nn.Sequential(
             *(TowerBlock(conv(channels, channels, 5), pool=pool) for pool in pools)
         )
-        self.bins = conv(channels, channels, 3)
-        self.near = conv(channels, channels, 5)
-        self.far = context_layers(context, channels, layers)
+        self.layers = BinLayers(channels, flank_bins=flank_bins, context=context, layers=layers)
 
     def forward(self, codes: UInt8[Tensor, "batch bases"]) -> Float[Tensor, "batch bins channels"]:
-        x: Tensor = self.blocks(self.bases(codes))
-        x = x + F.gelu(self.bins(x))
-        x = self.far(x + self.near(x))
-        return x[:, :, 0, self.flank_bins : x.shape[3] - self.flank_bins].transpose(1, 2)
+        embedding: Tensor = self.layers(self.blocks(self.bases(codes)))
+        return embedding
 
 
 class PooledDna(nn.Module):

@@ -6,12 +6,14 @@ the contact encoder's. Maps are in network units, log10(contacts + 1) / log10(10
 """
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from hicray.config import ModelConfig, UserError
+from hicray.model.composition import Composition
 from hicray.model.decoder import Decoder
 from hicray.model.dna import UNKNOWN, DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder, Size
@@ -126,7 +128,7 @@ class Head(nn.Module):
         self.flank_bins = config.flank_bins
         self.patches = window_bins // PATCH
         self.decoder = Decoder(size, patch_rows=self.patches, patch_cols=self.patches)
-        self.dna: DnaTower | PooledDna | None = None
+        self.dna: DnaTower | PooledDna | Composition | None = None
         self.dna_tokens: DnaTokens | None = None
         self.pairs: PairFeatures | None = None
         self.pixels: PixelPath | None = None
@@ -140,10 +142,10 @@ class Head(nn.Module):
 
     def _add_dna(self, config: ModelConfig, size: Size) -> None:
         """Build the DNA encoder and the ways in which its embeddings join the contacts."""
-        pooled = config.dna == "pooled"
+        pooled = config.dna == "pooled" and config.sequence != "composition"
         width = size.dim if pooled else config.dna_channels
         self.places = 1 if pooled else self.window_bins
-        self.dna = PooledDna(width) if pooled else self._tower(config)
+        self.dna = PooledDna(width) if pooled else self._by_bin_encoder(config)
         if config.fusion != "pairwise":
             self.dna_tokens = DnaTokens(
                 width, size.decoder_dim, places=self.places, patches=self.patches
@@ -151,15 +153,15 @@ class Head(nn.Module):
         if config.fusion != "tokens":
             self.pairs = PairFeatures(width, size.pixel_channels)
 
-    def _tower(self, config: ModelConfig) -> DnaTower:
-        return DnaTower(
-            self.bin_size,
-            config.depth,
-            config.dna_channels,
-            flank_bins=config.flank_bins,
-            context=config.context,
-            layers=config.context_layers,
-        )
+    def _by_bin_encoder(self, config: ModelConfig) -> DnaTower | Composition:
+        context: dict[str, Any] = {
+            "flank_bins": config.flank_bins,
+            "context": config.context,
+            "layers": config.context_layers,
+        }
+        if config.sequence == "composition":
+            return Composition(self.bin_size, config.dna_channels, **context)
+        return DnaTower(self.bin_size, config.depth, config.dna_channels, **context)
 
     def _start_at_base(self) -> None:
         """Zero the last layer: a gain that starts at zero instead hardly ever leaves it."""
@@ -230,9 +232,10 @@ class Head(nn.Module):
 class Enhancer(nn.Module):
     """Sharpens a window's coarse map, with or without its DNA.
 
-    ``sequence`` is ``on``, ``off`` (no DNA modules) or ``blank`` (as many parameters as ``on``, a
-    learned constant for the DNA). With ``residual`` all three return ``base`` before training,
-    and learn a correction to it.
+    ``sequence`` is ``on`` (or ``elsewhere``: the same, fed with another locus' DNA), ``off`` (no
+    DNA modules), ``blank`` (as many parameters as ``on``, a learned constant for the DNA) or
+    ``composition`` (GC, N and cut sites of each bin). With ``residual`` all return ``base`` before
+    training, and learn a correction to it.
 
     ``build`` makes one; here, a tuned or frozen encoder is a shape that waits for its weights.
 

@@ -34,5 +34,12 @@ class Data:
     def collate(self, trial: TrialConfig) -> Collate:
         """Return a trial's collate; reads the genome without copying it."""
         genome: PackedGenome | None = None if self.genome is None else ray.get(self.genome)
-        flank = trial.model.flank_bins
-        return Collate(self.manifest, trial.coarse_bin_size, genome, flank, self.tokens)
+        model = trial.model
+        return Collate(
+            self.manifest,
+            trial.coarse_bin_size,
+            genome,
+            model.flank_bins,
+            self.tokens,
+            "elsewhere" if model.sequence == "elsewhere" else "own",
+        )

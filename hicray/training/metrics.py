@@ -5,6 +5,7 @@ more, in contacts. ``oe_pearson``, the objective, takes each map by its own deca
 and chromosome; ``oe_pearson_fixed`` takes the fine decay of the training chromosomes for both.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -102,22 +103,49 @@ class Scored:
         prediction, target, usable, diagonal, group = batch
         apart = separations(diagonal, prediction.shape[-1])
         far = usable & (apart >= MIN_SEPARATION)
-        own = decays[..., :2] / decays[..., 2:].clamp(min=1)
         at = (group[:, None, None], apart)
-
-        def log_oe(values: Tensor, expected: Tensor) -> Tensor:
-            return torch.log((from_network(values).double() + eps) / (expected[at].double() + eps))
-
+        ours, theirs = own_log_oe(batch, decays, eps)
+        known, true = (log_oe(values, fixed[at], eps) for values in (prediction, target))
         maps = {"prediction": prediction, "target": target, "usable": usable}
         return {
             "mse": losses.mse(**maps).double(),
             "pearson": pearson(prediction, target, usable),
             "ssim": losses.ssim(**maps).double(),
-            "oe_pearson": pearson(
-                log_oe(prediction, own[..., 0]), log_oe(target, own[..., 1]), far
-            ),
-            "oe_pearson_fixed": pearson(log_oe(prediction, fixed), log_oe(target, fixed), far),
+            "oe_pearson": pearson(ours, theirs, far),
+            "oe_pearson_fixed": pearson(known, true, far),
         }
+
+    def by_separation(
+        self, decays: Decays, bands: Iterable[tuple[int, int]], eps: float
+    ) -> dict[tuple[int, int], PerWindow]:
+        """Return every window's ``oe_pearson`` among pixels of each band of separations.
+
+        Args:
+            decays: Of the whole set.
+            bands: First separation, and the first beyond, in bins.
+            eps: Pseudo-count, in contacts.
+        """
+        parts: dict[tuple[int, int], list[PerWindow]] = {band: [] for band in bands}
+        for batch in self.kept:
+            ours, theirs = own_log_oe(batch, decays, eps)
+            apart = separations(batch[3], ours.shape[-1])
+            for (first, end), scores in parts.items():
+                inside = batch[2] & (apart >= first) & (apart < end)
+                scores.append(pearson(ours, theirs, inside))
+        return {band: torch.cat(scores) for band, scores in parts.items()}
+
+
+def own_log_oe(batch: tuple[Tensor, ...], decays: Decays, eps: float) -> tuple[Tensor, Tensor]:
+    """Return log observed over expected of prediction and target, each by its own decay."""
+    prediction, target, _, diagonal, group = batch
+    own = decays[..., :2] / decays[..., 2:].clamp(min=1)
+    at = (group[:, None, None], separations(diagonal, prediction.shape[-1]))
+    return log_oe(prediction, own[..., 0][at], eps), log_oe(target, own[..., 1][at], eps)
+
+
+def log_oe(values: Maps, expected: Tensor, eps: float) -> Float64[Tensor, "batch rows cols"]:
+    """Return log((x + eps) / (E + eps)) of values in network units and contacts expected."""
+    return torch.log((from_network(values).double() + eps) / (expected.double() + eps))
 
 
 def decay_error(decays: Decays, eps: float) -> float:

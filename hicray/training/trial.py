@@ -44,8 +44,9 @@ def trial_name(trial: TrialConfig, plan: str) -> str:
 
 
 def arm(trial: TrialConfig) -> str:
-    """Return seq, noseq or blank."""
-    return {"on": "seq", "off": "noseq", "blank": "blank"}[trial.model.sequence]
+    """Return seq, noseq, or the control's name."""
+    named = {"on": "seq", "off": "noseq"}
+    return named.get(trial.model.sequence, trial.model.sequence)
 
 
 def drive_trial(

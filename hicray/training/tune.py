@@ -1,16 +1,11 @@
-"""The search: cells, search spaces, one Optuna and one ASHA per cell, one MLflow parent.
-
-{seq, noseq} x {gaps} are cells, not knobs: the easier gap must not starve the harder one, nor
-one arm get more tries. Every cell has as many trials, of the same seed, from the same first
-guess.
-"""
+"""The search: one Optuna and one ASHA per cell, one MLflow parent; then more seeds of the best."""
 
 import logging
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 import ray
@@ -24,7 +19,6 @@ from hicray import config as cfg
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.training import track
-from hicray.training.checkpoint import by_content
 from hicray.training.data import Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
 from hicray.training.record import (
@@ -35,6 +29,7 @@ from hicray.training.record import (
     gap_tag,
     log_model,
 )
+from hicray.training.space import Cell, SearchConfig, search_name
 from hicray.training.trial import Resources, arm, best_checkpoint, drive_trial
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
@@ -42,63 +37,8 @@ from hicray.windows.stream import open_windows
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tune looks for result files that this package turns off, and says so at the end of each cell.
 logging.getLogger("ray.tune").setLevel(logging.ERROR)
-SSIM_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4)
-DEPTHS = (1, 2, 3, 4, 5, 6)
 SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
 """The sets that a search may see."""
-FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """What is searched.
-
-    Attributes:
-        model: First guess of the network.
-        train: First guess of the training.
-        sequences: Arms: each with each gap is a cell.
-        trials: Per cell.
-        seed: Of the searcher.
-    """
-
-    model: cfg.ModelConfig
-    train: cfg.TrainConfig
-    sequences: tuple[cfg.Sequence, ...] = ("off", "on")
-    trials: int = 4
-    seed: int = 0
-
-
-class Cell(NamedTuple):
-    """One arm at one gap."""
-
-    coarse_bin_size: int
-    sequence: cfg.Sequence
-
-    def first_guess(self, search: SearchConfig) -> cfg.TrialConfig:
-        """Return the configuration that every cell tries first."""
-        model = replace(search.model, sequence=self.sequence)
-        return cfg.TrialConfig(
-            coarse_bin_size=self.coarse_bin_size, model=model, train=search.train
-        )
-
-    def space(self, search: SearchConfig) -> dict[str, tuple[Any, ...]]:
-        """Return the choices of each searched setting, the first guess among them.
-
-        DNA's are searched where there is DNA, the depth where there is a tower.
-        """
-        space: dict[str, tuple[Any, ...]] = {"train.ssim_weight": SSIM_WEIGHTS}
-        if self.sequence != "off":
-            space["model.fusion"] = FUSIONS
-            if search.model.dna == "tower":
-                space["model.depth"] = DEPTHS
-        guess = cfg.flatten(self.first_guess(search))
-        return {name: tuple(dict.fromkeys((*v, guess[name]))) for name, v in space.items()}
-
-
-def search_name(search: SearchConfig, manifest: Manifest) -> str:
-    """Return the identity of a search on a shard set."""
-    identity = replace(search, model=by_content(search.model))
-    return f"search-{cfg.digest([cfg.digest(identity), manifest.plan])}"
 
 
 def search(
@@ -123,7 +63,9 @@ def search(
         for sequence in what.sequences:
             job = _CellJob(what, Cell(size, sequence), inputs, resources, store, parent)
             if not job.is_done():
-                job.run(shards.parent / "search" / name)
+                chosen = job.run(shards.parent / "search" / name)
+                if what.seeds > 1:
+                    job.repeat(shards.parent / "search" / name, chosen)
                 job.record_best()
     store.finish(parent)
     return parent
@@ -151,7 +93,8 @@ class _Inputs:
     def data(self, cell: Cell) -> Data:
         """Return what the trials of a cell share; a noseq cell has no genome."""
         data = self._gap(cell.coarse_bin_size)
-        return replace(data, genome=self._genome if cell.sequence == "on" else None)
+        reads = replace(self.model, sequence=cell.sequence).reads_dna
+        return replace(data, genome=self._genome if reads else None)
 
     # One at a time, as cells come in the order of gaps: two may not fit the object store.
     @lru_cache(maxsize=1)  # noqa: B019 - lives as long as the search
@@ -170,6 +113,10 @@ class _Inputs:
         return ray.put(read_packed(self.shards / GENOME))
 
 
+def _directory(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
 @dataclass
 class _CellJob:
     what: SearchConfig
@@ -184,29 +131,55 @@ class _CellJob:
         ended: list[track.TrialRun] = []
         with self.store.forgiving():
             ended = [run for run in self._runs() if BEST_OBJECTIVE in run.metrics]
-        return len(ended) >= self.what.trials and any("model" in run.tags for run in ended)
+        wanted = self.what.trials + self.what.seeds - 1
+        return len(ended) >= wanted and any("model" in run.tags for run in ended)
 
-    def run(self, state: Path) -> None:
-        """Run the cell's Tuner, or go on with one that was interrupted."""
-        name = f"{self.cell.sequence}-{self.cell.coarse_bin_size}"
-        what, folder, resources = self.what, self.inputs.trials, self.resources
+    def run(self, state: Path) -> dict[str, Any]:
+        """Run the cell's Tuner, or go on with one that was interrupted; return its best choice."""
+        space = {k: tune.choice(list(v)) for k, v in self.cell.space(self.what).items()}
+        guess = self.cell.first_guess(self.what)
+        results = self._tune(state, "", guess, space, self._tune_config())
+        best = results.get_best_result(VAL_OBJECTIVE, "max", scope="all")
+        return dict(best.config)
+
+    def repeat(self, state: Path, chosen: dict[str, Any]) -> None:
+        """Train the cell's best configuration with further seeds, none of them stopped early."""
+        best = cfg.override(self.cell.first_guess(self.what), chosen)
+        seeds = [best.train.seed + i for i in range(1, self.what.seeds)]
+        config = tune.TuneConfig(
+            metric=VAL_OBJECTIVE,
+            mode="max",
+            max_concurrent_trials=self._concurrent(),
+            trial_dirname_creator=_directory,
+        )
+        self._tune(state, "-seeds", best, {"train.seed": tune.grid_search(seeds)}, config)
+
+    def _tune(
+        self,
+        state: Path,
+        suffix: str,
+        first: cfg.TrialConfig,
+        space: dict[str, Any],
+        config: tune.TuneConfig,
+    ) -> tune.ResultGrid:
+        name = f"{self.cell.sequence}-{self.cell.coarse_bin_size}{suffix}"
+        folder, resources = self.inputs.trials, self.resources
         data = self.inputs.data(self.cell)
-        first = self.cell.first_guess(what)
-
         drive = tune.with_parameters(
             drive_trial, first=first, data=data, folder=folder, resources=resources
         )
         trainable = tune.with_resources(drive, {"CPU": 0, cluster.DRIVER: 1})
         recorder = Recorder(self.store, self.parent, first, self.inputs.manifest, folder)
-        bar = Bar(f"{arm(first)} {self._gap()}", what.trials * what.train.epochs)
+        count = self.what.seeds - 1 if suffix else self.what.trials
+        bar = Bar(f"{arm(first)} {self._gap()}{suffix}", count * first.train.epochs)
         where = state.resolve() / name
         if tune.Tuner.can_restore(str(where)):
             tuner = tune.Tuner.restore(str(where), trainable, resume_errored=True)
         else:
             tuner = tune.Tuner(
                 trainable,
-                param_space={k: tune.choice(list(v)) for k, v in self.cell.space(what).items()},
-                tune_config=self._tune_config(),
+                param_space=space,
+                tune_config=config,
                 run_config=tune.RunConfig(
                     name=name,
                     storage_path=str(state.resolve()),
@@ -218,6 +191,7 @@ class _CellJob:
         results = tuner.fit()
         if results.num_errors == len(results):
             raise RuntimeError(f"every trial of {name} failed: {results.errors[0]}")
+        return results
 
     def _tune_config(self) -> tune.TuneConfig:
         guess = cfg.flatten(self.cell.first_guess(self.what))
@@ -237,7 +211,7 @@ class _CellJob:
             scheduler=ASHAScheduler(
                 time_attr="epoch", max_t=epochs + 1, grace_period=max(1, math.ceil(epochs / 3))
             ),
-            trial_dirname_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=_directory,
         )
 
     def _concurrent(self) -> int:

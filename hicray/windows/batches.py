@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from hicray.maps.genome import N, PackedGenome, unpack
+from hicray.maps.genome import N, PackedGenome
+from hicray.windows.dna import Dna, DnaReader
 from hicray.windows.manifest import Manifest, coarse_name
 from hicray.windows.scales import (
     Scale,
@@ -116,6 +117,7 @@ class Collate:
         genome: Packed; None where the trial reads no DNA.
         flank_bins: Fine bins of DNA beyond either end of a window.
         tokens: How the rows' tokens are stored; None where they have none.
+        dna: Whose bases windows bring.
     """
 
     def __init__(
@@ -125,12 +127,14 @@ class Collate:
         genome: PackedGenome | None = None,
         flank_bins: int = 0,
         tokens: TokenFormat | None = None,
+        dna: Dna = "own",
     ) -> None:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
         self.gap = coarse_bin_size // manifest.fine_bin_size
         self.scale = Scale(cap=manifest.caps[self.map_name], eps=manifest.eps)
-        self.genome, self.flank_bins, self.tokens = genome, flank_bins, tokens
+        self.reader = None if genome is None else DnaReader(genome, manifest, flank_bins)
+        self.tokens, self.dna = tokens, dna
         chroms = manifest.splits
         self.groups = [(source, chrom) for source in manifest.sources for chrom in chroms]
         self._group_of = {pair: i for i, pair in enumerate(self.groups)}
@@ -171,10 +175,10 @@ class Collate:
             for axis in ("row", "col"):
                 column = f"{name}_{axis}_weights"
                 arrays[column] = np.stack([cell.values.to_numpy() for cell in table[column]])
-        if self.genome is not None:
-            arrays["row_bases"] = self._bases(self.genome, chroms, row)
+        if self.reader is not None:
+            arrays["row_bases"] = self.reader.read(chroms, row, self.dna)
             if not self.manifest.diagonal_only:
-                arrays["col_bases"] = self._bases(self.genome, chroms, col)
+                arrays["col_bases"] = self.reader.read(chroms, col, self.dna)
         return {
             **{name: torch.from_numpy(np.array(array)) for name, array in arrays.items()},
             **self._tokens(table),
@@ -201,15 +205,22 @@ class Collate:
             ]
         )
 
-    def _bases(
-        self, genome: PackedGenome, chroms: list[str], starts: np.ndarray
-    ) -> UInt8[np.ndarray, "batch bases"]:
-        length = self.manifest.window_bins * self.manifest.fine_bin_size
-        flank = self.flank_bins * self.manifest.fine_bin_size
-        loci = zip(chroms, starts.tolist(), strict=True)
-        return np.stack(
-            [unpack(genome[chrom], start - flank, start + length + flank) for chrom, start in loci]
-        )
+    def with_dna(self, batch: Batch, dna: Dna) -> Batch:
+        """Return the same windows with other bases.
+
+        Raises:
+            ValueError: This collate has no genome.
+        """
+        if self.reader is None:
+            raise ValueError("windows without a genome have no DNA to swap")
+        chroms = [self.groups[group][1] for group in batch.group.tolist()]
+        rows, device = batch.row_start.cpu(), batch.target.device
+        cols = rows + batch.diagonal.cpu() * self.manifest.fine_bin_size
+        row_bases = torch.from_numpy(self.reader.read(chroms, rows.tolist(), dna)).to(device)
+        col_bases = None
+        if batch.col_bases is not None:
+            col_bases = torch.from_numpy(self.reader.read(chroms, cols.tolist(), dna)).to(device)
+        return replace(batch, row_bases=row_bases, col_bases=col_bases)
 
     def decode(self, compact: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Batch:
         """Return dense maps made on ``device``."""

@@ -228,7 +228,7 @@ def test_a_model_takes_its_flanks_out_of_wider_ones(sequence):
 def test_context_layers_learn_with_the_rest(context):
     model = build(context=context, context_layers=2)
     disturb(model)(**on_the_diagonal()).square().mean().backward()
-    far = model.head.dna.far
+    far = model.head.dna.layers.far
     assert sum(1 for _ in far.parameters())
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in far.parameters())
 

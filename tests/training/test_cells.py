@@ -3,7 +3,7 @@
 import pytest
 
 from hicray.config import ModelConfig, TrainConfig
-from hicray.training.tune import DEPTHS, FUSIONS, SSIM_WEIGHTS, Cell, SearchConfig
+from hicray.training.space import DEPTHS, FUSIONS, SSIM_WEIGHTS, Cell, SearchConfig
 
 
 def space(sequence="on", **choices):

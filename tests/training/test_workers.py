@@ -5,9 +5,10 @@ import pytest
 from hicray import cluster
 from hicray.config import ModelConfig, TrainConfig, UserError
 from hicray.training.metrics import SCORES
+from hicray.training.space import SearchConfig
 from hicray.training.track import Store, TrialRun, default_uri
 from hicray.training.trial import Resources
-from hicray.training.tune import SearchConfig, search
+from hicray.training.tune import search
 from hicray.windows.manifest import Manifest
 
 

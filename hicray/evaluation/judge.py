@@ -1,0 +1,269 @@
+"""All rows of one gap: baselines, controls and trained arms on the same test windows.
+
+Every row is scored in the same pass by the same code. Rows of a trained arm have one run for
+each seed; a seq network is also shown DNA that is not its windows' own, with the same weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hicray.config import TrialConfig
+from hicray.evaluation.baselines import baselines, model_predictor
+from hicray.evaluation.held_out import Band, HeldOut, Predictor, WindowSet, band_score, device
+from hicray.evaluation.paired import Difference, paired_difference
+from hicray.maps.bins import SplitName, bare
+from hicray.maps.genome import read_packed
+from hicray.model.build import build
+from hicray.model.enhancer import Enhancer
+from hicray.training import checkpoint
+from hicray.training.embeddings import find
+from hicray.windows.batches import Batch, Collate
+from hicray.windows.dna import Dna
+from hicray.windows.manifest import GENOME, Manifest
+
+SHOWN = ("mse", "pearson", "ssim", "oe_pearson")
+"""Scores of the tables; O/E Pearson is what a verdict rests on."""
+SEQ, NOSEQ, BLANK, COMPOSITION, ELSEWHERE = "seq", "noseq", "blank", "composition", "elsewhere"
+ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, SEQ)
+SHUFFLED, SWAPPED = "seq, shuffled DNA", "seq, another locus' DNA"
+UNTRAINED, HALVES = "no fine-tune", "half of the reads against the other"
+CONTRASTS = (
+    (SEQ, NOSEQ),
+    (SEQ, BLANK),
+    (SEQ, COMPOSITION),
+    (SHUFFLED, NOSEQ),
+    (SWAPPED, NOSEQ),
+    (ELSEWHERE, NOSEQ),
+    (COMPOSITION, NOSEQ),
+    (BLANK, NOSEQ),
+)
+"""What is compared with what."""
+_HELD_OUT = frozenset({"4", "5", "11", "14"})
+"""Human chromosomes that HiCFoundation's authors held out of its training."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's scores, a run for each training seed."""
+
+    runs: tuple[HeldOut, ...]
+
+    @property
+    def frames(self) -> list[pd.DataFrame]:
+        """Windows of each run."""
+        return [run.windows for run in self.runs]
+
+    def windows(self, score: str) -> np.ndarray:
+        """Return each window's score, averaged over the seeds where it is defined."""
+        return pd.concat([run.windows[score] for run in self.runs], axis=1).mean(axis=1).to_numpy()
+
+    def over_seeds(self, score: str) -> float:
+        """Return the standard deviation over seeds of the mean; NaN of a single one."""
+        return float(pd.Series([run.mean(score) for run in self.runs]).std())
+
+    @property
+    def decay_error(self) -> float:
+        """RMS error of the log decay, averaged over seeds."""
+        return float(np.mean([run.decay_error for run in self.runs]))
+
+
+@dataclass(frozen=True)
+class GapResult:
+    """Everything about one gap.
+
+    Attributes:
+        gap: e.g. '16000->4000', in bp.
+        coarse_bin_size: In bp.
+        split: Set whose windows were scored.
+        rows: By method.
+        differences: By pair of methods, then by score.
+        by_separation: Seq minus noseq of O/E Pearson, by band of separations in fine bins.
+        settings: What each arm's networks are.
+        examples: Maps of a few windows, by locus and panel.
+        curves: Training and validation loss by epoch, by arm.
+        leak: What published weights may have seen of the split; empty without any.
+    """
+
+    gap: str
+    coarse_bin_size: int
+    split: SplitName
+    rows: Mapping[str, Row]
+    differences: Mapping[tuple[str, str], Mapping[str, Difference]]
+    by_separation: Mapping[Band, Difference]
+    settings: Mapping[str, str]
+    examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    leak: str = ""
+
+
+Arms = Mapping[str, Sequence[Path]]
+"""Checkpoints of each arm, one for each seed."""
+
+
+def judge(
+    arms: Arms,
+    shards: Path,
+    manifest: Manifest,
+    size: int,
+    *,
+    split: SplitName = "test",
+    more: Mapping[str, Predictor] | None = None,
+) -> GapResult:
+    """Score all rows of one gap on one set and compare them.
+
+    Args:
+        arms: What was trained.
+        shards: Folder of the shard set.
+        manifest: Of the shard set.
+        size: Coarse bins, in bp.
+        split: The set.
+        more: Further rows.
+    """
+    trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
+    windows = open_windows(trials, shards, manifest, size, split)
+    predictors: dict[tuple[str, int], Predictor] = {
+        (name, 0): predict for name, predict in baselines(windows.collate).items()
+    }
+    predictors |= _untrained(trials, manifest)
+    for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
+        for seed, place in enumerate(arms[arm]):
+            predict = model_predictor(load(place, manifest))
+            predictors |= {
+                (name, seed): one for name, one in _views(arm, predict, windows.collate).items()
+            }
+    predictors |= {(name, 0): predict for name, predict in (more or {}).items()}
+    scored = windows.score(predictors)
+    rows: dict[str, Row] = {}
+    for name, _ in predictors:
+        own = tuple(run for (method, _), run in scored.items() if method == name)
+        rows.setdefault(name, Row(own))
+    rows[HALVES] = Row((windows.score_halves(),))
+    return GapResult(
+        gap=f"{size}->{manifest.fine_bin_size}",
+        coarse_bin_size=size,
+        split=split,
+        rows=rows,
+        differences=_differences(rows, [arm for arm in arms if arm not in ARMS]),
+        by_separation=_by_separation(rows, windows.bands),
+        settings={arm: describe(own[0]) for arm, own in trials.items()},
+        examples=_examples(predictors, next(windows.batches(at_once=2)), windows.collate),
+        leak=leak([one for own in trials.values() for one in own], manifest, split),
+    )
+
+
+def open_windows(
+    trials: Mapping[str, Sequence[TrialConfig]],
+    shards: Path,
+    manifest: Manifest,
+    size: int,
+    split: SplitName,
+) -> WindowSet:
+    """Return windows that serve all networks of a gap, with their stored tokens if there are."""
+    models = [one.model for own in trials.values() for one in own]
+    genome = read_packed(shards / GENOME) if any(m.reads_dna for m in models) else None
+    # Each model cuts what it reads out of the widest flanks; a search's encoder is one.
+    flank = max((model.flank_bins for model in models), default=0)
+    kept = find(models[0], shards, manifest, size) if models else None
+    collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
+    return WindowSet(shards, split, collate, size, kept.folder if kept else None)
+
+
+def load(place: Path, manifest: Manifest) -> Enhancer:
+    """Return a checkpoint's network, on the GPU where there is one."""
+    trial = checkpoint.read_progress(place).trial
+    model = _fresh(trial, manifest)
+    checkpoint.load_weights(place, model)
+    return model.eval().to(device())
+
+
+def _fresh(trial: TrialConfig, manifest: Manifest) -> Enhancer:
+    torch.manual_seed(trial.train.seed)
+    return build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+
+
+def _untrained(
+    trials: Mapping[str, Sequence[TrialConfig]], manifest: Manifest
+) -> dict[tuple[str, int], Predictor]:
+    """Return noseq's network before training: the base map, or published weights as they are."""
+    if NOSEQ not in trials:
+        return {}
+    fresh = _fresh(trials[NOSEQ][0], manifest).eval().to(device())
+    return {(UNTRAINED, 0): model_predictor(fresh)}
+
+
+def _views(arm: str, predict: Predictor, collate: Collate) -> dict[str, Predictor]:
+    """Return a network's rows: as it was trained, and a seq network with DNA not its own."""
+    if arm == ELSEWHERE:
+        return {arm: _with_dna(predict, collate, "elsewhere")}
+    if arm != SEQ:
+        return {arm: predict}
+    return {
+        SEQ: predict,
+        SHUFFLED: _with_dna(predict, collate, "shuffled"),
+        SWAPPED: _with_dna(predict, collate, "elsewhere"),
+    }
+
+
+def _with_dna(predict: Predictor, collate: Collate, dna: Dna) -> Predictor:
+    return lambda batch: predict(collate.with_dna(batch, dna))
+
+
+def _differences(
+    rows: Mapping[str, Row], others: Sequence[str]
+) -> dict[tuple[str, str], dict[str, Difference]]:
+    return {
+        (ours, theirs): {
+            score: paired_difference(rows[ours].frames, rows[theirs].frames, score)
+            for score in SHOWN
+        }
+        for ours, theirs in (*CONTRASTS, *((arm, NOSEQ) for arm in others))
+        if ours in rows and theirs in rows
+    }
+
+
+def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> dict[Band, Difference]:
+    if SEQ not in rows or NOSEQ not in rows:
+        return {}
+    pair = rows[SEQ].frames, rows[NOSEQ].frames
+    return {band: paired_difference(*pair, band_score(band)) for band in bands}
+
+
+def describe(trial: TrialConfig) -> str:
+    """Return the settings that a search chooses, as a table names them."""
+    model, parts = trial.model, [f"ssim_weight {trial.train.ssim_weight:g}"]
+    if model.sequence != "off":
+        if model.dna == "tower" and model.sequence != "composition":
+            parts.append(f"depth {model.depth}")
+        parts.append(f"fusion {model.fusion}")
+    return ", ".join(parts)
+
+
+def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) -> str:
+    """Return what published weights may have seen of a set; empty where nothing."""
+    published = any(trial.model.encoder != "scratch" for trial in trials)
+    chroms = [chrom for chrom, one in manifest.splits.items() if one == split]
+    seen = [chrom for chrom in chroms if bare(chrom) not in _HELD_OUT]
+    if not published or not seen:
+        return ""
+    return f"leak: the published encoder may have seen {', '.join(seen)} in its own training"
+
+
+def _examples(
+    predictors: Mapping[tuple[str, int], Predictor], batch: Batch, collate: Collate
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return maps of windows: coarse, both arms, fine, and what the arms miss."""
+    arms = [arm for arm in (NOSEQ, SEQ) if (arm, 0) in predictors]
+    shown = {"coarse": batch.coarse} | {arm: predictors[arm, 0](batch) for arm in arms}
+    shown["fine"] = batch.target
+    shown |= {f"difference {arm} - fine": shown[arm] - batch.target for arm in arms}
+    return {
+        f"{collate.groups[int(batch.group[i])][1]}:{int(batch.row_start[i]):,}": {
+            name: maps[i].cpu().numpy() for name, maps in shown.items()
+        }
+        for i in range(len(batch))
+    }

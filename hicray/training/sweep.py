@@ -1,0 +1,66 @@
+"""Many small runs on one shard set, each on one core: for experiments that fix what they compare.
+
+A search has trials, early stopping and MLflow; a run of minutes is shorter than what starts
+those. The loop, the data and the checkpoints are the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import ray
+import torch
+from tqdm import tqdm
+
+from hicray.config import TrialConfig
+from hicray.training import checkpoint
+from hicray.training.data import Data
+from hicray.training.trial import trial_name
+
+Key = TypeVar("Key")
+
+
+def sweep(trials: Mapping[Key, TrialConfig], data: Data, folder: Path) -> dict[Key, Path]:
+    """Train every configuration to its last epoch, and return the checkpoints.
+
+    Args:
+        trials: Configurations by any name; ones that finished before are not trained again.
+        data: Windows and genome.
+        folder: Where checkpoints go, each in a folder of its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {key: folder / trial_name(one, data.manifest.plan) for key, one in trials.items()}
+    task = ray.remote(num_cpus=1)(train_alone)
+    waiting = [
+        task.remote(trial, replace(data, genome=data.genome if trial.model.reads_dna else None),
+                    places[key])
+        for key, trial in trials.items()
+        if not places[key].exists()
+    ]  # fmt: skip
+    with tqdm(total=len(waiting), desc=f"train {folder.name}", unit="run") as bar:
+        while waiting:
+            ready, waiting = ray.wait(waiting)
+            ray.get(ready)
+            bar.update(len(ready))
+    return places
+
+
+def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
+    """Train one configuration on one core, and write its last epoch's checkpoint."""
+    # timm brings torchvision, which the driver need not wait for.
+    from hicray.model.build import build
+    from hicray.training.optimizer import make_optimizer
+    from hicray.training.train import Loop, Place
+
+    torch.set_num_threads(1)
+    torch.manual_seed(trial.train.seed)
+    manifest = data.manifest
+    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    loop = Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
+    history = [loop.epoch(epoch) for epoch in range(trial.train.epochs)]
+    unfinished = place.with_suffix(".unfinished")
+    unfinished.mkdir(exist_ok=True)
+    progress = checkpoint.Progress(trial, manifest.plan, history)
+    checkpoint.save(unfinished, model, loop.optimizer, progress)
+    unfinished.rename(place)

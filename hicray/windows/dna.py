@@ -1,0 +1,106 @@
+"""Which bases a window brings: its own, or those of a control that should tell it nothing.
+
+Controls are functions of the locus alone, so that windows which overlap see one consistent,
+wrong genome, and a run can be repeated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hicray.maps.genome import A, Codes, N, PackedGenome, T, unpack
+from hicray.windows.manifest import Manifest
+
+Dna = Literal["own", "elsewhere", "shuffled"]
+"""A window's own DNA; that of another locus of its set; its own with dinucleotides shuffled."""
+_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class DnaReader:
+    """Reads the bases of windows.
+
+    Attributes:
+        genome: Packed.
+        manifest: Of the shard set.
+        flank_bins: Fine bins of DNA beyond either end of a window.
+    """
+
+    genome: PackedGenome
+    manifest: Manifest
+    flank_bins: int = 0
+
+    def read(
+        self, chroms: Sequence[str], starts: Sequence[int], dna: Dna = "own"
+    ) -> UInt8[np.ndarray, "batch bases"]:
+        """Return base codes of windows that start at ``starts`` bp, N beyond chromosomes' ends."""
+        loci = zip(chroms, starts, strict=True)
+        return np.stack([self._one(chrom, int(start), dna) for chrom, start in loci])
+
+    def _one(self, chrom: str, start: int, dna: Dna) -> Codes:
+        if dna == "elsewhere":
+            chrom, start = elsewhere(self.manifest, chrom, start)
+        size = self.manifest.fine_bin_size
+        flank, length = self.flank_bins * size, self.manifest.window_bins * size
+        codes = unpack(self.genome[chrom], start - flank, start + length + flank)
+        if dna != "shuffled":
+            return codes
+        return shuffle_dinucleotides(codes, np.random.default_rng([start, *chrom.encode()]))
+
+
+def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:
+    """Return the locus half a set away: its chromosomes laid end to end and rolled by half.
+
+    A window that would run past its new chromosome's end begins that much earlier.
+
+    Args:
+        manifest: Of the shard set.
+        chrom: Chromosome of a window.
+        start: Its start, in bp.
+    """
+    split, size = manifest.splits[chrom], manifest.fine_bin_size
+    lengths = next(iter(manifest.sources.values())).chromsizes
+    names = [name for name, one in manifest.splits.items() if one == split]
+    ends = np.cumsum([lengths[name] for name in names])
+    place = int(ends[names.index(chrom)]) - lengths[chrom] + start
+    place = (place + int(ends[-1]) // 2) % int(ends[-1])
+    at = int(np.searchsorted(ends, place, side="right"))
+    there = names[at]
+    first = place - (int(ends[at]) - lengths[there])
+    last = max(lengths[there] - manifest.window_bins * size, 0)
+    return there, min(first, last) // size * size
+
+
+def shuffle_dinucleotides(codes: Codes, rng: np.random.Generator) -> Codes:
+    """Return DNA with the same dinucleotides in another order; N stays where it is.
+
+    Between two occurrences of a base lies a fragment that begins with it; fragments may trade
+    places without making a new pair of neighbours. Done for each base in turn.
+
+    Args:
+        codes: Base codes.
+        rng: Random numbers.
+    """
+    known = codes != N
+    bases = codes[known]
+    for base in [*range(A, T + 1)] * _ROUNDS:
+        bases = _permute_fragments(bases, np.flatnonzero(bases == base), rng)
+    shuffled = codes.copy()
+    shuffled[known] = bases
+    return shuffled
+
+
+def _permute_fragments(bases: Codes, starts: np.ndarray, rng: np.random.Generator) -> Codes:
+    """Permute the fragments that begin at ``starts``; what is before and after stays."""
+    if len(starts) < 3:
+        return bases
+    order = rng.permutation(len(starts) - 1)
+    lengths = np.diff(starts)[order]
+    offsets = np.repeat(starts[:-1][order], lengths)
+    inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    moved = bases.copy()
+    moved[starts[0] : starts[-1]] = bases[offsets + inside]
+    return moved
