@@ -30,6 +30,7 @@ from hicray.maps.genome import read_packed
 from hicray.maps.simulate import Simulation, SimulationConfig, default_split, simulate
 from hicray.training.data import Data
 from hicray.training.sweep import sweep
+from hicray.training.tune import SEARCHED
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
 
@@ -101,8 +102,8 @@ def open_case(name: str, options: Options) -> Case:
 def train(case: Case, gap: int, arms: dict[str, ModelConfig], options: Options) -> Any:
     """Train every arm with every seed; return the checkpoints of each arm."""
     size = gap * case.manifest.fine_bin_size
-    shards = (open_windows(case.folder, case.manifest, split, size) for split in ("train", "val"))
-    data = Data(case.manifest, *shards, ray.put(read_packed(case.folder / GENOME)))
+    sets = [open_windows(case.folder, case.manifest, split, size) for split in SEARCHED]
+    data = Data(case.manifest, sets[0], sets[1], ray.put(read_packed(case.folder / GENOME)))
     trials = {
         (arm, seed): TrialConfig(
             coarse_bin_size=size,

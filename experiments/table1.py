@@ -27,7 +27,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
 
 from hicray.cli import Flat, guarded
@@ -137,7 +136,7 @@ def _data_set(
     for size in sorted(manifest.coarse_bin_sizes):
         gap = gap_tag(size, manifest)
         runs = {run.tags["sequence"]: run for run in store.trials(parent) if run.tags["gap"] == gap}
-        lines += _scored(f"{name}, {gap} bp", runs, options, folder, manifest, size)
+        lines += _scored(f"{name}, {gap} bp", runs, folder, manifest, size)
         for arm, run in sorted(runs.items()):
             curves[f"{arm}, {name}, {gap}"] = {
                 part: store.curve(run.run_id, f"{part}_loss") for part in ("train", "val")
@@ -145,35 +144,19 @@ def _data_set(
     return lines, curves
 
 
-def _scored(
-    title: str, runs: dict[str, Any], options: Table1, folder: Path, manifest: Any, size: int
-) -> list[str]:
+def _scored(title: str, runs: dict[str, Any], folder: Path, manifest: Any, size: int) -> list[str]:
     """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
-    from hicray.evaluation.baselines import baselines, model_predictor
-    from hicray.evaluation.held_out import device, score
-    from hicray.evaluation.report import load_trial, open_gap
-    from hicray.model.build import build
+    from hicray.evaluation.judge import judge
+    from hicray.evaluation.table import cell
 
-    collate, tokens = open_gap(runs, folder, manifest, size)
-    torch.manual_seed(options.train.seed)
-    untrained = build(
-        replace(options.model, sequence="off"),
-        window_bins=manifest.window_bins,
-        bin_size=manifest.fine_bin_size,
-    )
-    predictors = dict(baselines(collate))
-    predictors["no fine-tune"] = model_predictor(untrained.eval().to(device()))
-    for arm, run in sorted(runs.items()):
-        predictors[arm] = model_predictor(load_trial(run, manifest))
-    rows = score(predictors, folder, "test", collate, size, tokens)
-    count = len(next(iter(rows.values())).windows)
+    arms = {arm: [Path(run.tags["checkpoint"])] for arm, run in sorted(runs.items())}
+    result = judge(arms, folder, manifest, size)
+    count = manifest.num_windows("test")
     lines = [f"### {title} (n = {count} test windows)", "", "| model | MSE | Pearson |"]
     lines.append("| --- | --- | --- |")
-    for method, one in rows.items():
-        mse = f"{one.mean('mse'):.6f} ± {one.deviation('mse'):.6f}"
-        pearson = f"{one.mean('pearson'):.4f} ± {one.deviation('pearson'):.4f}"
-        lines.append(f"| {method} | {mse} | {pearson} |")
-    return [*lines, ""]
+    for method, row in result.rows.items():
+        lines.append(f"| {method} | {cell(row, 'mse')} | {cell(row, 'pearson')} |")
+    return [*lines, "", *([result.leak, ""] if result.leak else [])]
 
 
 def _how(options: Table1) -> str:

@@ -1,5 +1,6 @@
-"""The pictures people look at: loss curves and map panels."""
+"""The pictures people look at: loss curves, map panels, and what DNA gains."""
 
+import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -9,9 +10,24 @@ from matplotlib.figure import Figure
 
 mpl.use("Agg")
 
+Picture = Figure
 Map = Float[np.ndarray, "rows cols"]
 Curves = Mapping[str, Sequence[float]]
+Values = Float[np.ndarray, " windows"]
+Band = Float[np.ndarray, " bands"]
+Gain = tuple[Band, Band, Band, Band]
 PANELS_ACROSS = 4
+_DPI = 110
+_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
+_COLOURS = (_BLUE, _ORANGE, _GREEN)
+"""Okabe and Ito's, which colour-blind readers tell apart."""
+
+
+def png(picture: Picture) -> bytes:
+    """Return a picture as the content of a .png file."""
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
 
 
 def loss_curves(curves: Mapping[str, Curves], title: str = "") -> Figure:
@@ -59,4 +75,49 @@ def map_panels(rows: Mapping[str, Mapping[str, Map]], title: str = "") -> Figure
             panel.set(title=name, xticks=[], yticks=[])
         line[0].set_ylabel(window, fontsize=8)
     figure.suptitle(title)
+    return figure
+
+
+def paired_scatter(
+    pairs: Mapping[str, tuple[Values, Values]], score: str, axes: tuple[str, str]
+) -> Figure:
+    """Draw each window's score by one method against its score by another, a panel per gap.
+
+    Args:
+        pairs: By gap: scores of the first and of the second method, window by window.
+        score: What is scored.
+        axes: Names of the two methods.
+    """
+    figure = Figure(figsize=(4.2 * len(pairs), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(pairs), squeeze=False)[0]
+    for panel, (gap, (first, second)) in zip(panels, pairs.items(), strict=True):
+        both = np.concatenate([first, second])
+        ends = np.array([np.nanmin(both), np.nanmax(both)])
+        panel.plot(ends, ends, color="0.7", linewidth=1)
+        panel.plot(first, second, ".", color=_BLUE, alpha=0.7)
+        above = int(np.sum(second > first))
+        panel.set(
+            title=f"{gap} bp: {above} of {len(first)} windows above the line",
+            xlabel=f"{score}, {axes[0]}",
+            ylabel=f"{score}, {axes[1]}",
+            aspect="equal",
+        )
+    return figure
+
+
+def gain_by_separation(gains: Mapping[str, Gain], title: str = "") -> Figure:
+    """Draw gains with their intervals against the separation, a line per gap.
+
+    Args:
+        gains: By gap: first separation of each band in bp, the gain, its lower and upper bound.
+        title: Over the panel.
+    """
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    panel = figure.subplots()
+    panel.axhline(0, color="0.7", linewidth=1)
+    for colour, (gap, (start, mean, low, high)) in zip(_COLOURS, gains.items(), strict=False):
+        panel.fill_between(start, low, high, color=colour, alpha=0.25, linewidth=0)
+        panel.plot(start, mean, marker=".", color=colour, label=f"{gap} bp")
+    panel.set(xscale="log", title=title, xlabel="separation (bp), from", ylabel="gain, O/E Pearson")
+    panel.legend(frameon=False)
     return figure

@@ -34,11 +34,14 @@ class Tune:
     train: TrainConfig = field(default_factory=TrainConfig)
     run: Run = field(default_factory=Run)
     arms: tuple[Sequence, ...] = ("off", "on")
-    """What is compared: off (noseq), on (seq), blank (seq's modules without DNA)."""
+    """What is compared: off (noseq), on (seq), and controls trained alike: blank (seq's modules
+    without DNA), composition (GC, N, cut sites), elsewhere (another locus' DNA)."""
     trials: int = 4
     """Trials per cell: every arm at every gap has as many."""
     search_seed: int = 0
     """Seed of the searcher."""
+    seeds: int = 1
+    """Training seeds of each cell's best trial; with several, intervals cover them too."""
 
 
 def say(*lines: str) -> None:
@@ -131,7 +134,7 @@ def compare(storage: Path, tracking_uri: str = "", search: str | None = None) ->
 
     store = open_store(storage, tracking_uri)
     text = run(store, storage / "report", search)
-    say("", text, "", f"report: {storage / 'report'}", track.ui_command(store.uri))
+    say("", text, "", f"page: {storage / 'report' / 'compare.html'}", track.ui_command(store.uri))
 
 
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
@@ -154,6 +157,7 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
         sequences=arms,
         trials=options.trials,
         seed=options.search_seed,
+        seeds=options.seeds,
     )
     search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
     return storage

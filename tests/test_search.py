@@ -150,7 +150,7 @@ def test_interrupted_trials_end_as_undisturbed_ones(searched, local_ray):
         train, val = (
             open_windows(shards, manifest, s, 512, tokens.folder) for s in ("train", "val")
         )
-        dna = progress.trial.model.sequence == "on"
+        dna = progress.trial.model.reads_dna
         genome = ray.put(read_packed(shards / GENOME)) if dna else None
         loop = plain_loop(progress.trial, Data(manifest, train, val, genome, tokens.form))
         for expected in progress.history:

@@ -1,39 +1,42 @@
-"""Seq vs noseq: the table that a search is made for, from MLflow's runs and the test windows.
+"""Seq vs noseq: the statement that a search is made for, as Markdown, JSON, pictures and a page.
 
 Test chromosomes are judged here, after a search that never saw them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hicray.evaluation.baselines import baselines, model_predictor
-from hicray.evaluation.held_out import Predictor, batches, device, score
-from hicray.evaluation.paired import paired_difference
-from hicray.evaluation.table import SHOWN, GapResult, plain, render
-from hicray.figures import map_panels
-from hicray.maps.bins import SplitName
-from hicray.maps.genome import read_packed
-from hicray.model.build import build
-from hicray.model.enhancer import Enhancer
-from hicray.training import checkpoint
-from hicray.training.embeddings import find
+from hicray.evaluation.held_out import Band
+from hicray.evaluation.judge import NOSEQ, SEQ, GapResult, judge
+from hicray.evaluation.page import page
+from hicray.evaluation.table import plain, render
+from hicray.figures import (
+    Gain,
+    Picture,
+    gain_by_separation,
+    loss_curves,
+    map_panels,
+    paired_scatter,
+    png,
+)
+from hicray.training.metrics import OBJECTIVE
 from hicray.training.record import BEST_OBJECTIVE, gap_tag
 from hicray.training.track import Store, TrialRun
-from hicray.windows.batches import Batch, Collate
-from hicray.windows.manifest import GENOME, Manifest, read_manifest, write_json
+from hicray.windows.manifest import Manifest, read_manifest, write_json
 
-SETS: tuple[SplitName, ...] = ("val", "test")
+TITLE = "Does DNA help to sharpen this contact map?"
 
 
 def compare(store: Store, out: Path, search: str | None = None) -> str:
-    """Score a search's best trials beside the baselines; log, write and return the table.
+    """Score a search's best trials beside baselines and controls; log, write, return the statement.
 
     Args:
         store: Where the search was recorded.
-        out: Folder for compare.md, compare.json and the figures.
+        out: Folder for compare.md, compare.json, compare.html and the figures.
         search: Run id of the search; None takes the newest.
 
     Raises:
@@ -43,100 +46,120 @@ def compare(store: Store, out: Path, search: str | None = None) -> str:
     shards = Path(parent.tags["shards"])
     manifest = read_manifest(shards)
     trials = store.trials(parent.run_id)
-    results = [_gap(trials, shards, manifest, size) for size in manifest.coarse_bin_sizes]
-    text = render(results, manifest)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "compare.md").write_text(text + "\n")
-    write_json(out / "compare.json", plain(results, manifest))
-    for result in results:
-        name = f"test_windows_{result.coarse_bin_size}.png"
-        title = f"test windows, {result.gap} bp, log10(x + 1) / 3"
-        picture = map_panels(result.examples, title)
-        picture.savefig(out / name, dpi=110)
-        with store.forgiving():
-            store.figure(parent.run_id, picture, name)
+    seed = parent.params.get("train.seed", "0")
+    results = []
+    for size in manifest.coarse_bin_sizes:
+        runs = best_trials(trials, gap_tag(size, manifest), seed)
+        arms = {arm: [Path(run.tags["checkpoint"]) for run in own] for arm, own in runs.items()}
+        curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
+        results.append(replace(judge(arms, shards, manifest, size), curves=curves))
+    text, pictures = write(results, manifest, out)
     with store.forgiving():
-        store.text(parent.run_id, text, "compare.md")
+        for name, picture in pictures.items():
+            store.figure(parent.run_id, picture, f"{_file_name(name)}.png")
+        for name in ("compare.md", "compare.html"):
+            store.text(parent.run_id, (out / name).read_text(), name)
     return text
 
 
-def best_trials(trials: list[TrialRun], gap: str) -> dict[str, TrialRun]:
-    """Return each arm's trial of one gap with the best validation objective."""
+def best_trials(trials: list[TrialRun], gap: str, seed: str) -> dict[str, list[TrialRun]]:
+    """Return each arm's best configuration at one gap: its run in the search, then other seeds'.
+
+    Args:
+        trials: Of a search.
+        gap: Tag of the gap.
+        seed: Training seed of the search; only its runs compete, so that no arm gets more tries.
+    """
     best: dict[str, TrialRun] = {}
-    for run in trials:
-        arm = run.tags.get("sequence", "")
-        value = run.metrics.get(BEST_OBJECTIVE, -math.inf)
-        if run.tags.get("gap") != gap or not run.tags.get("checkpoint") or math.isnan(value):
+    there = [run for run in trials if run.tags.get("gap") == gap and run.tags.get("checkpoint")]
+    for run in there:
+        arm, value = run.tags.get("sequence", ""), _objective(run)
+        if run.params.get("train.seed") != seed or value == -math.inf:
             continue
-        if arm not in best or value > best[arm].metrics[BEST_OBJECTIVE]:
+        if arm not in best or value > _objective(best[arm]):
             best[arm] = run
-    return dict(sorted(best.items()))  # noseq before seq
+    return {arm: [run, *_other_seeds(there, run)] for arm, run in sorted(best.items())}
 
 
-def _gap(trials: list[TrialRun], shards: Path, manifest: Manifest, size: int) -> GapResult:
-    gap = gap_tag(size, manifest)
-    best = best_trials(trials, gap)
-    collate, tokens = open_gap(best, shards, manifest, size)
-    predictors: dict[str, Predictor] = dict(baselines(collate))
-    for arm, run in best.items():
-        predictors[arm] = model_predictor(load_trial(run, manifest))
-    rows = {split: score(predictors, shards, split, collate, size, tokens) for split in SETS}
-    differences = {}
-    if {"seq", "noseq"} <= best.keys():
-        pair = rows["test"]["seq"].windows, rows["test"]["noseq"].windows
-        differences = {name: paired_difference(*pair, name) for name in SHOWN}
-    settings = {arm: _settings(run) for arm, run in best.items()}
-    first = next(batches(shards, "test", collate, size, tokens, at_once=2))
-    examples = _examples(predictors, first, collate.groups)
-    return GapResult(gap, size, rows, differences, settings, examples)
+def _objective(run: TrialRun) -> float:
+    value = run.metrics.get(BEST_OBJECTIVE, math.nan)
+    return value if math.isfinite(value) else -math.inf
 
 
-def open_gap(
-    runs: Mapping[str, TrialRun], shards: Path, manifest: Manifest, size: int
-) -> tuple[Collate, Path | None]:
-    """Return the collate that serves all of a gap's trials, and the folder of their tokens."""
-    folders = [Path(run.tags["checkpoint"]) for run in runs.values()]
-    models = [checkpoint.read_progress(folder).trial.model for folder in folders]
-    genome = None
-    if any(model.sequence == "on" for model in models):
-        genome = read_packed(shards / GENOME)
-    # Each model cuts what it reads out of the widest flanks; a search's encoder is one.
-    flank = max((model.flank_bins for model in models), default=0)
-    kept = find(models[0], shards, manifest, size) if models else None
-    collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
-    return collate, kept.folder if kept else None
+def _other_seeds(trials: list[TrialRun], best: TrialRun) -> list[TrialRun]:
+    """Return runs that differ from the best in their training seed alone, in its order."""
+    same = [
+        run
+        for run in trials
+        if run.params != best.params
+        and run.params | {"train.seed": ""} == best.params | {"train.seed": ""}
+        and run.metrics.get(BEST_OBJECTIVE) is not None
+    ]
+    return sorted(same, key=lambda run: int(run.params["train.seed"]))
 
 
-def load_trial(run: TrialRun, manifest: Manifest) -> Enhancer:
-    """Return a trial's network at its best epoch, on the GPU where there is one."""
-    folder = Path(run.tags["checkpoint"])
-    trial = checkpoint.read_progress(folder).trial
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
-    checkpoint.load_weights(folder, model)
-    return model.eval().to(device())
+def _curves(store: Store, run: TrialRun) -> dict[str, Sequence[float]]:
+    return {name: store.curve(run.run_id, f"{name}_loss") for name in ("train", "val")}
 
 
-def _settings(run: TrialRun) -> str:
-    searched = ["train.ssim_weight"]
-    if run.tags["sequence"] != "noseq":
-        tower = run.params["model.dna"] == "tower"
-        searched += ["model.depth", "model.fusion"] if tower else ["model.fusion"]
-    return ", ".join(f"{name.split('.')[1]} {run.params[name]}" for name in searched)
+def write(
+    results: Sequence[GapResult], manifest: Manifest, out: Path, title: str = TITLE
+) -> tuple[str, dict[str, Picture]]:
+    """Write the statement and its pictures into a folder; return both.
+
+    Args:
+        results: A gap each.
+        manifest: Of the shard set.
+        out: Folder; earlier statements of the same name are replaced.
+        title: Of the page.
+    """
+    text, pictures = render(results, manifest), figures(results, manifest)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "compare.md").write_text(text + "\n")
+    write_json(out / "compare.json", plain(results, manifest))
+    (out / "compare.html").write_text(page(title, text, pictures))
+    for name, picture in pictures.items():
+        (out / f"{_file_name(name)}.png").write_bytes(png(picture))
+    return text, pictures
 
 
-def _examples(
-    predictors: Mapping[str, Predictor], batch: Batch, groups: Sequence[tuple[str, str]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return maps of test windows: coarse, every arm, fine, and what the arms miss."""
-    shown = {"coarse": batch.coarse}
-    shown |= {arm: predictors[arm](batch) for arm in ("noseq", "seq") if arm in predictors}
-    shown["fine"] = batch.target
-    for arm in ("noseq", "seq"):
-        if arm in shown:
-            shown[f"difference {arm} - fine"] = shown[arm] - batch.target
-    return {
-        f"{groups[int(batch.group[i])][1]}:{int(batch.row_start[i]):,}": {
-            name: maps[i].cpu().numpy() for name, maps in shown.items()
-        }
-        for i in range(len(batch))
+def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Picture]:
+    """Return the pictures of a statement, by caption."""
+    pictures = {
+        f"test windows {result.gap} bp": map_panels(
+            result.examples, f"{result.split} windows, {result.gap} bp, log10(x + 1) / 3"
+        )
+        for result in results
     }
+    both = [result for result in results if {SEQ, NOSEQ} <= result.rows.keys()]
+    if both:
+        pairs = {
+            result.gap: (
+                result.rows[NOSEQ].windows(OBJECTIVE),
+                result.rows[SEQ].windows(OBJECTIVE),
+            )
+            for result in both
+        }
+        pictures["windows seq against noseq"] = paired_scatter(pairs, "O/E Pearson", (NOSEQ, SEQ))
+        gains = {result.gap: _gain(result, manifest.fine_bin_size) for result in both}
+        pictures["gain by separation"] = gain_by_separation(gains, "seq - noseq")
+    curves = {f"{arm}, {r.gap}": lines for r in results for arm, lines in r.curves.items()}
+    if curves:
+        pictures["loss curves"] = loss_curves(curves)
+    return pictures
+
+
+def _gain(result: GapResult, bin_size: int) -> Gain:
+    bands: list[Band] = list(result.by_separation)
+    found = [result.by_separation[band] for band in bands]
+    start = np.array([float(first * bin_size) for first, _ in bands])
+    return (
+        start,
+        np.array([one.mean for one in found]),
+        np.array([one.low for one in found]),
+        np.array([one.high for one in found]),
+    )
+
+
+def _file_name(caption: str) -> str:
+    return caption.replace("->", "_").replace(" ", "_")

@@ -7,7 +7,7 @@ import torch
 
 from hicray.config import ModelConfig
 from hicray.evaluation.baselines import baselines, model_predictor
-from hicray.evaluation.held_out import batches, score
+from hicray.evaluation.held_out import WindowSet
 from hicray.model.enhancer import Enhancer
 from hicray.windows.batches import Collate
 
@@ -21,7 +21,7 @@ def collate(tiny_shards):
 
 @pytest.fixture(scope="module")
 def batch(tiny_shards, collate):
-    return next(batches(tiny_shards[0], "test", collate, COARSE))
+    return next(WindowSet(tiny_shards[0], "test", collate, COARSE).batches())
 
 
 def dense(simulation, bin_size, chrom):
@@ -31,7 +31,7 @@ def dense(simulation, bin_size, chrom):
 
 def test_every_test_window_is_scored_once_by_every_row(tiny_shards, collate):
     folder, manifest = tiny_shards
-    found = score(baselines(collate), folder, "test", collate, COARSE)
+    found = WindowSet(folder, "test", collate, COARSE).score(baselines(collate))
     assert set(found) == {"upsampled coarse", "distance only", "coarse O/E x fine expected"}
     for one in found.values():
         places = one.windows[["group", "row_start"]]
@@ -71,7 +71,7 @@ def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):
     torch.manual_seed(0)
     model = Enhancer(ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE).eval()
     rows = {**baselines(collate), "noseq": model_predictor(model)}
-    found = score(rows, tiny_shards[0], "val", collate, COARSE)
+    found = WindowSet(tiny_shards[0], "val", collate, COARSE).score(rows)
     base, noseq = found["coarse O/E x fine expected"], found["noseq"]
     for name in ("mse", "pearson", "oe_pearson"):
         assert noseq.mean(name) == pytest.approx(base.mean(name), abs=1e-6)

@@ -1,0 +1,77 @@
+"""One plain sentence: whether DNA helped, by how much, how sure; or that it cannot be said.
+
+It rests on O/E Pearson of the set that was scored, seq minus noseq and its controls.
+"""
+
+from collections.abc import Sequence
+
+from hicray.evaluation.judge import (
+    BLANK,
+    COMPOSITION,
+    ELSEWHERE,
+    NOSEQ,
+    SEQ,
+    SHUFFLED,
+    SWAPPED,
+    GapResult,
+)
+from hicray.evaluation.paired import MIN_BLOCKS, Difference
+from hicray.training.metrics import OBJECTIVE
+
+
+def verdict(results: Sequence[GapResult]) -> str:
+    """Return the sentence, a clause for each gap."""
+    return "; ".join(f"At {result.gap} bp {_clause(result)}" for result in results) + "."
+
+
+def _clause(result: GapResult) -> str:
+    gain = _find(result, SEQ, NOSEQ)
+    if gain is None:
+        return "nothing can be said, as seq and noseq were not both trained"
+    if not gain.judged:
+        return (
+            f"there are too few windows to say whether DNA helped: {gain.windows} in "
+            f"{gain.blocks} blocks of neighbours, where {MIN_BLOCKS} are needed"
+        )
+    size = f"{gain.mean:+.3f} O/E Pearson (95 % interval {gain.low:+.3f} to {gain.high:+.3f})"
+    sure = "one training seed" if gain.seeds == 1 else f"{gain.seeds} training seeds"
+    n = f"{gain.windows} {result.split} windows, {sure}"
+    if gain.high < 0:
+        return f"DNA did harm: {size} against noseq, {n}"
+    if gain.low <= 0:
+        return (
+            f"DNA did not help measurably: {size} against noseq, {n}; a gain above "
+            f"{gain.high:.3f} is excluded"
+        )
+    if doubts := _doubts(result):
+        return f"seq beat noseq by {size}, {n}, but not by its DNA's grammar: {', '.join(doubts)}"
+    return f"DNA helped: {size} against noseq, {n}{_support(result)}"
+
+
+def _doubts(result: GapResult) -> list[str]:
+    """Return the controls that gain as well, or as much."""
+    doubts = []
+    for control in (BLANK, COMPOSITION):
+        rest = _find(result, SEQ, control)
+        if rest is not None and not rest.positive:
+            doubts.append(f"{control} does as well")
+    for control in (SHUFFLED, SWAPPED, ELSEWHERE):
+        gain = _find(result, control, NOSEQ)
+        if gain is not None and gain.positive:
+            doubts.append(f"{control} gains too ({gain.mean:+.3f})")
+    return doubts
+
+
+def _support(result: GapResult) -> str:
+    """Name the controls that the gain survived."""
+    beaten = [control for control in (BLANK, COMPOSITION) if _find(result, SEQ, control)]
+    lost = [control for control in (SHUFFLED, SWAPPED, ELSEWHERE) if _find(result, control, NOSEQ)]
+    parts = [f"beats {' and '.join(beaten)}"] if beaten else []
+    if lost:
+        parts.append("the gain is lost with DNA that is shuffled or another locus'")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _find(result: GapResult, ours: str, theirs: str) -> Difference | None:
+    scores = result.differences.get((ours, theirs))
+    return None if scores is None else scores[OBJECTIVE]
