@@ -25,29 +25,58 @@ import tyro
 
 from hicray.cli import SIMULATED, guarded
 from hicray.config import DataConfig, ModelConfig, TrialConfig
-from hicray.jobs import Run, prepare_shards
+from hicray.evaluation.held_out import WindowSet
+from hicray.evaluation.judge import (
+    BLANK,
+    COMPOSITION,
+    ELSEWHERE,
+    NOSEQ,
+    SEQ,
+    SHUFFLED,
+    SWAPPED,
+    GapResult,
+    judge,
+    load,
+    windows_of,
+)
+from hicray.evaluation.page import page
+from hicray.evaluation.paired import Difference, gains, paired_difference
+from hicray.evaluation.report import figures, file_name
+from hicray.evaluation.table import render
+from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
+from hicray.figures import Picture, motif_reading, png
+from hicray.jobs import Run, prepare_shards, say
 from hicray.maps.genome import read_packed
-from hicray.maps.simulate import Simulation, SimulationConfig, default_split, simulate
+from hicray.maps.simulate import Simulation, SimulationConfig, simulate
+from hicray.training.checkpoint import read_progress
 from hicray.training.data import Data
+from hicray.training.metrics import OBJECTIVE
 from hicray.training.sweep import sweep
 from hicray.training.tune import SEARCHED
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
 
-CHROMOSOMES = 36
+CHROMOSOMES, TRAINED = 42, 30
+"""A dozen test chromosomes, so that intervals are narrow where nothing should be gained."""
 TOKENS, REPORT = "tower, tokens alone", "the report's (pooled, tokens alone)"
 CONTROLS: dict[str, ModelConfig] = {
-    "noseq": ModelConfig(sequence="off"),
-    "blank": ModelConfig(sequence="blank"),
-    "seq": ModelConfig(),
+    NOSEQ: ModelConfig(sequence="off"),
+    BLANK: ModelConfig(sequence="blank"),
+    SEQ: ModelConfig(),
 }
 FULL: dict[str, ModelConfig] = CONTROLS | {
-    "composition": ModelConfig(sequence="composition"),
-    "elsewhere": ModelConfig(sequence="elsewhere"),
+    COMPOSITION: ModelConfig(sequence="composition"),
+    ELSEWHERE: ModelConfig(sequence="elsewhere"),
     TOKENS: ModelConfig(fusion="tokens"),
     REPORT: ModelConfig(dna="pooled", fusion="tokens"),
 }
 PLANTED, NEGATIVE, LOOPS = "planted", "negative", "loops"
+TITLES = {
+    PLANTED: "loops, stripes and domains written in the DNA",
+    NEGATIVE: "visibility written in the DNA, structure not",
+    LOOPS: "no stripes: loops and domains alone written in the DNA",
+}
+QUESTION = "Are the encoder's strongest filters the planted motif?"
 SIMULATIONS = {
     PLANTED: SimulationConfig(num_chromosomes=CHROMOSOMES),
     NEGATIVE: SimulationConfig(
@@ -55,6 +84,8 @@ SIMULATIONS = {
     ),
     LOOPS: SimulationConfig(num_chromosomes=CHROMOSOMES, stripe_strength=0.0),
 }
+_NAMES = [f"chr{number}" for number in range(1, CHROMOSOMES + 1)]
+SPLIT_TEXT = f"val={','.join(_NAMES[TRAINED - 3 : TRAINED])};test={','.join(_NAMES[TRAINED:])}"
 ARMS: dict[tuple[str, int], dict[str, ModelConfig]] = {
     (PLANTED, 4): FULL,
     (PLANTED, 2): CONTROLS,
@@ -93,13 +124,15 @@ def open_case(name: str, options: Options) -> Case:
         SIMULATED.data,
         contacts=tuple(map(str, made.contacts)),
         genome=str(made.genome),
-        split=default_split(config),
+        split=SPLIT_TEXT,
     )
     folder, manifest = prepare_shards(data, Run(storage=str(storage)))
     return Case(made, folder, manifest)
 
 
-def train(case: Case, gap: int, arms: dict[str, ModelConfig], options: Options) -> Any:
+def train(
+    case: Case, gap: int, arms: dict[str, ModelConfig], options: Options
+) -> dict[str, list[Path]]:
     """Train every arm with every seed; return the checkpoints of each arm."""
     size = gap * case.manifest.fine_bin_size
     sets = [open_windows(case.folder, case.manifest, split, size) for split in SEARCHED]
@@ -118,9 +151,123 @@ def train(case: Case, gap: int, arms: dict[str, ModelConfig], options: Options) 
     return {arm: [place for (own, _), place in places.items() if own == arm] for arm in arms}
 
 
+def test_windows(case: Case, size: int, places: dict[str, list[Path]]) -> WindowSet:
+    """Return the test windows of one gap, with all that the arms read."""
+    trials = {arm: [read_progress(place).trial for place in own] for arm, own in places.items()}
+    return windows_of(trials, case.folder, case.manifest, size, "test")
+
+
+def judge_case(case: Case, gap: int, places: dict[str, list[Path]]) -> GapResult:
+    """Score all rows of one simulation at one gap on its test chromosomes."""
+    size = gap * case.manifest.fine_bin_size
+    truth = noise_free(case.simulation, test_windows(case, size, places))
+    result = judge(places, case.folder, case.manifest, size, more=truth)
+    curves = {arm: _curves(own[0]) for arm, own in places.items()}
+    return replace(result, curves=curves)
+
+
+def _curves(place: Path) -> dict[str, list[float]]:
+    history = read_progress(place).history
+    return {part: [epoch[f"{part}_loss"] for epoch in history] for part in ("train", "val")}
+
+
+def gain(result: GapResult, ours: str = SEQ, theirs: str = NOSEQ) -> Difference:
+    """Return a difference in O/E Pearson."""
+    return result.differences[ours, theirs][OBJECTIVE]
+
+
+def checks(results: dict[tuple[str, int], GapResult]) -> list[tuple[str, Difference, bool]]:
+    """Return what has to come out, what did, and whether that is it."""
+    wide, near, negative = (results[k] for k in ((PLANTED, 4), (PLANTED, 2), (NEGATIVE, 4)))
+    both = [_gains(wide), _gains(near)]
+    wider = paired_difference(both[0], both[1], OBJECTIVE)
+    one, blank, off = gain(wide), gain(wide, SEQ, BLANK), gain(negative)
+    swaps = {name: gain(wide, name) for name in (SHUFFLED, SWAPPED)}
+    wrong = gain(wide, ELSEWHERE)
+    found = [
+        ("4x: seq - noseq is above 0", one, one.positive),
+        ("4x: seq - blank is above 0", blank, blank.positive),
+        ("seq - noseq is larger at 4x than at 2x", wider, wider.positive),
+        *((f"4x: {n} - noseq is not above 0", d, d.high <= 0) for n, d in swaps.items()),
+        ("4x: trained on another locus' DNA - noseq holds 0", wrong, wrong.low <= 0 <= wrong.high),
+        ("structure not in the DNA: seq - noseq is not above 0", off, not off.positive),
+    ]
+    for name in (TOKENS, REPORT):
+        found.append((f"4x: {name} - noseq is not above 0", d := gain(wide, name), not d.positive))
+    return found
+
+
+def _gains(result: GapResult) -> list[Any]:
+    """Return seq minus noseq as frames of windows, one for each seed."""
+    pair = result.rows[SEQ].frames, result.rows[NOSEQ].frames
+    table = gains(*pair, OBJECTIVE)
+    seeds = [name for name in table.columns if name not in ("group", "row_start")]
+    return [table[["group", "row_start"]].assign(**{OBJECTIVE: table[seed]}) for seed in seeds]
+
+
+def closed(result: GapResult, truth: str) -> float:
+    """Return the share of the way from noseq to a row that knows the truth that seq goes."""
+    seq, noseq, known = (result.rows[n].windows(OBJECTIVE).mean() for n in (SEQ, NOSEQ, truth))
+    return float((seq - noseq) / (known - noseq))
+
+
+def state(cases: dict[str, Case], results: dict[tuple[str, int], GapResult]) -> str:
+    """Return the statement in Markdown: tables of every simulation, checks, and the sentence."""
+    parts = []
+    for name, case in cases.items():
+        own = [result for (one, _), result in results.items() if one == name]
+        parts.append(f"## Simulation: {TITLES[name]}\n\n{render(own, case.manifest)}")
+    found = checks(results)
+    lines = ["## Checks", "", "| what must come out | O/E Pearson | holds |", "| --- | --- | --- |"]
+    lines += [f"| {what} | {d} | {'yes' if holds else 'NO'} |" for what, d, holds in found]
+    loops, wide = gain(results[LOOPS, 4]), results[PLANTED, 4]
+    shares = f"{closed(wide, RATES):.0%} of the way from noseq to the noise-free rates"
+    shares += f" and {closed(wide, SPLIT):.0%} of the way to the coarse counts split by them"
+    failed = [what for what, _, holds in found if not holds]
+    outcome = (
+        f"{len(failed)} of {len(found)} checks fail: {'; '.join(failed)}"
+        if failed
+        else (f"All {len(found)} checks hold")
+    )
+    sentence = f"**{outcome}. At the 4x gap seq goes {shares}; loops alone give {loops}.**"
+    return "\n".join([*parts, "", *lines, "", sentence])
+
+
+def motif(case: Case, places: dict[str, list[Path]]) -> tuple[str, Picture]:
+    """Return whether the first seq network reads the planted motif, and the picture of it."""
+    windows = test_windows(case, 4 * case.manifest.fine_bin_size, places)
+    reading = read_motif(load(places[SEQ][0], case.manifest), case.simulation, windows)
+    profiles = {
+        "at the planted motifs": (reading.offsets, reading.at_motifs),
+        "at random places": (reading.offsets, reading.elsewhere),
+    }
+    motifs = {"planted": reading.planted}
+    motifs |= {
+        f"filter {i + 1}: {r:.2f}": reading.filters[i] for i, r in enumerate(reading.likeness)
+    }
+    return str(reading), motif_reading(profiles, motifs, QUESTION)
+
+
 def main(options: Options) -> None:
+    places: dict[tuple[str, int], dict[str, list[Path]]] = {}
+    cases: dict[str, Case] = {}
     for (name, gap), arms in ARMS.items():
-        train(open_case(name, options), gap, arms, options)
+        if name not in cases:
+            cases[name] = open_case(name, options)
+        places[name, gap] = train(cases[name], gap, arms, options)
+    results = {(n, gap): judge_case(cases[n], gap, own) for (n, gap), own in places.items()}
+    text = state(cases, results)
+    pictures = figures([results[PLANTED, 4], results[PLANTED, 2]], cases[PLANTED].manifest)
+    answer, pictures[QUESTION] = motif(cases[PLANTED], places[PLANTED, 4])
+    body, sentence = text.rsplit("\n\n", 1)
+    text = f"{body}\n\n{QUESTION} {answer}\n\n{sentence}"
+    out = Path(options.storage) / "report"
+    out.mkdir(exist_ok=True)
+    (out / "planted_signal.md").write_text(text + "\n")
+    (out / "planted_signal.html").write_text(page("The planted signal", text, pictures))
+    for name, one in pictures.items():
+        (out / f"{file_name(name)}.png").write_bytes(png(one))
+    say("", text, "", f"page: {out / 'planted_signal.html'}")
 
 
 if __name__ == "__main__":

@@ -121,3 +121,28 @@ def gain_by_separation(gains: Mapping[str, Gain], title: str = "") -> Figure:
     panel.set(xscale="log", title=title, xlabel="separation (bp), from", ylabel="gain, O/E Pearson")
     panel.legend(frameon=False)
     return figure
+
+
+def motif_reading(
+    profiles: Mapping[str, tuple[Values, Values]], motifs: Mapping[str, Map], title: str = ""
+) -> Figure:
+    """Draw what single bases matter around sites, and motifs as heat maps of base frequencies.
+
+    Args:
+        profiles: By kind of site: offsets in bp, and mean absolute log2 change of the map.
+        motifs: By name: positions x (A, C, G, T).
+        title: Over all panels.
+    """
+    figure = Figure(figsize=(6 + 2.2 * len(motifs), 3.6), layout="constrained")
+    grid = figure.add_gridspec(1, len(motifs) + 1, width_ratios=[3, *[1] * len(motifs)])
+    panel = figure.add_subplot(grid[0])
+    for colour, (name, (offsets, changes)) in zip(_COLOURS, profiles.items(), strict=False):
+        panel.plot(offsets, changes, marker=".", color=colour, label=name)
+    panel.set(xlabel="base substituted, bp from the site's first", ylabel="mean |log2 change|")
+    panel.legend(frameon=False)
+    for at, (name, motif) in enumerate(motifs.items(), start=1):
+        image = figure.add_subplot(grid[at])
+        image.imshow(motif, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        image.set(xticks=range(4), xticklabels=list("ACGT"), title=name, ylabel="position (bp)")
+    figure.suptitle(title)
+    return figure

@@ -28,8 +28,8 @@ HOMES = {
     "tyro": {"cli"},
     "ray": {
         "cluster", "windows.shards", "windows.stream",
-        "training.data", "training.embeddings", "training.sweep", "training.train", "training.trial", "training.tune",
-        "training.record",
+        "training.data", "training.embeddings", "training.record", "training.sweep",
+        "training.train", "training.trial", "training.tune",
     },
 }  # fmt: skip
 TORCH_ROOMS = {"windows", "model", "training", "evaluation"}

@@ -4,6 +4,7 @@ Axis names: ``offsets`` are base pairs from a site's first base, on its own stra
 are a motif's, in the order A, C, G, T.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,8 +14,10 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
+from hicray.evaluation.baselines import model_predictor
 from hicray.evaluation.held_out import Predictor
 from hicray.model.dna import FIRST_KERNEL, DnaTower, one_hot
+from hicray.model.enhancer import Enhancer
 from hicray.windows.batches import Batch
 from hicray.windows.scales import LOG_MAX
 
@@ -127,6 +130,28 @@ def filter_motifs(
     words = bases[window[..., None], start[..., None] + torch.arange(FIRST_KERNEL)]
     spelt = words[..., None] == torch.arange(4, dtype=torch.uint8)
     return spelt.double().mean(dim=1).numpy()
+
+
+@torch.no_grad()
+def filter_strengths(model: Enhancer, batch: Batch) -> Float64[np.ndarray, " filters"]:
+    """Return how much predictions change, in log2, where a filter of the first stage is silenced.
+
+    Raises:
+        ValueError: The network has no DNA tower.
+    """
+    model = copy.deepcopy(model)
+    if not isinstance(model.head.dna, DnaTower):
+        raise ValueError("a network without a DNA tower has no filters to silence")
+    predict, layer = model_predictor(model), model.head.dna.bases.block.conv
+    assert layer.bias is not None
+    before, strengths = predict(batch), []
+    for filter_ in range(layer.out_channels):
+        kept = layer.weight[filter_].clone(), layer.bias[filter_].clone()
+        layer.weight[filter_], layer.bias[filter_] = 0.0, 0.0
+        change = (predict(batch) - before).abs()[batch.usable].mean()
+        strengths.append(float(change) * LOG2_PER_UNIT)
+        layer.weight[filter_], layer.bias[filter_] = kept
+    return np.array(strengths)
 
 
 def motif_likeness(found: Pwm, motif: Pwm) -> float:

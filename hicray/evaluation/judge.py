@@ -125,7 +125,7 @@ def judge(
         more: Further rows.
     """
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
-    windows = open_windows(trials, shards, manifest, size, split)
+    windows = windows_of(trials, shards, manifest, size, split)
     predictors: dict[tuple[str, int], Predictor] = {
         (name, 0): predict for name, predict in baselines(windows.collate).items()
     }
@@ -156,7 +156,7 @@ def judge(
     )
 
 
-def open_windows(
+def windows_of(
     trials: Mapping[str, Sequence[TrialConfig]],
     shards: Path,
     manifest: Manifest,

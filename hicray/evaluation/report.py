@@ -56,7 +56,7 @@ def compare(store: Store, out: Path, search: str | None = None) -> str:
     text, pictures = write(results, manifest, out)
     with store.forgiving():
         for name, picture in pictures.items():
-            store.figure(parent.run_id, picture, f"{_file_name(name)}.png")
+            store.figure(parent.run_id, picture, f"{file_name(name)}.png")
         for name in ("compare.md", "compare.html"):
             store.text(parent.run_id, (out / name).read_text(), name)
     return text
@@ -119,7 +119,7 @@ def write(
     write_json(out / "compare.json", plain(results, manifest))
     (out / "compare.html").write_text(page(title, text, pictures))
     for name, picture in pictures.items():
-        (out / f"{_file_name(name)}.png").write_bytes(png(picture))
+        (out / f"{file_name(name)}.png").write_bytes(png(picture))
     return text, pictures
 
 
@@ -161,5 +161,6 @@ def _gain(result: GapResult, bin_size: int) -> Gain:
     )
 
 
-def _file_name(caption: str) -> str:
+def file_name(caption: str) -> str:
+    """Return a caption as a file's name."""
     return caption.replace("->", "_").replace(" ", "_")

@@ -4,10 +4,12 @@ A search has trials, early stopping and MLflow; a run of minutes is shorter than
 those. The loop, the data and the checkpoints are the same.
 """
 
+import copy
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray
 import torch
@@ -16,13 +18,14 @@ from tqdm import tqdm
 from hicray.config import TrialConfig
 from hicray.training import checkpoint
 from hicray.training.data import Data
+from hicray.training.metrics import OBJECTIVE
 from hicray.training.trial import trial_name
 
 Key = TypeVar("Key")
 
 
 def sweep(trials: Mapping[Key, TrialConfig], data: Data, folder: Path) -> dict[Key, Path]:
-    """Train every configuration to its last epoch, and return the checkpoints.
+    """Train every configuration; return its best epoch as a checkpoint, as a search keeps it.
 
     Args:
         trials: Configurations by any name; ones that finished before are not trained again.
@@ -46,8 +49,13 @@ def sweep(trials: Mapping[Key, TrialConfig], data: Data, folder: Path) -> dict[K
     return places
 
 
+def _objective(metrics: dict[str, Any]) -> float:
+    value = float(metrics[f"val_{OBJECTIVE}"])
+    return value if math.isfinite(value) else -math.inf
+
+
 def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
-    """Train one configuration on one core, and write its last epoch's checkpoint."""
+    """Train one configuration on one core; write its best epoch's weights and all its history."""
     # timm brings torchvision, which the driver need not wait for.
     from hicray.model.build import build
     from hicray.training.optimizer import make_optimizer
@@ -58,7 +66,13 @@ def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
     manifest = data.manifest
     model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
     loop = Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
-    history = [loop.epoch(epoch) for epoch in range(trial.train.epochs)]
+    history: list[dict[str, Any]] = []
+    best: dict[str, torch.Tensor] = {}
+    for epoch in range(trial.train.epochs):
+        history.append(loop.epoch(epoch))
+        if history[-1] is max(history, key=_objective):
+            best = copy.deepcopy(model.state_dict())
+    model.load_state_dict(best)
     unfinished = place.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
     progress = checkpoint.Progress(trial, manifest.plan, history)
