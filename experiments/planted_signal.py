@@ -59,12 +59,9 @@ from hicray.windows.stream import open_windows
 CHROMOSOMES, TRAINED = 42, 30
 """A dozen test chromosomes, so that intervals are narrow where nothing should be gained."""
 TOKENS, REPORT = "tower, tokens alone", "the report's (pooled, tokens alone)"
-CONTROLS: dict[str, ModelConfig] = {
-    NOSEQ: ModelConfig(sequence="off"),
+PAIR: dict[str, ModelConfig] = {NOSEQ: ModelConfig(sequence="off"), SEQ: ModelConfig()}
+FULL: dict[str, ModelConfig] = PAIR | {
     BLANK: ModelConfig(sequence="blank"),
-    SEQ: ModelConfig(),
-}
-FULL: dict[str, ModelConfig] = CONTROLS | {
     COMPOSITION: ModelConfig(sequence="composition"),
     ELSEWHERE: ModelConfig(sequence="elsewhere"),
     TOKENS: ModelConfig(fusion="tokens"),
@@ -88,9 +85,9 @@ _NAMES = [f"chr{number}" for number in range(1, CHROMOSOMES + 1)]
 SPLIT_TEXT = f"val={','.join(_NAMES[TRAINED - 3 : TRAINED])};test={','.join(_NAMES[TRAINED:])}"
 ARMS: dict[tuple[str, int], dict[str, ModelConfig]] = {
     (PLANTED, 4): FULL,
-    (PLANTED, 2): CONTROLS,
-    (NEGATIVE, 4): CONTROLS,
-    (LOOPS, 4): CONTROLS,
+    (PLANTED, 2): PAIR,
+    (NEGATIVE, 4): PAIR,
+    (LOOPS, 4): PAIR,
 }
 """By simulation and gap."""
 

@@ -23,7 +23,7 @@ from hicray.windows.scales import LOG_MAX
 
 LOG2_PER_UNIT = LOG_MAX * float(np.log2(10))
 """log2 fold change of contacts + 1 that one network unit is."""
-Pwm = Float64[np.ndarray, "positions 4"]
+Pwm = Float64[np.ndarray, "_ 4"]
 
 
 class Site(NamedTuple):
@@ -66,11 +66,11 @@ def ablate(
         length: Of each, in bp.
         draws: Random replacements whose predictions are averaged.
     """
-    rng = np.random.default_rng(0)
+    rng, own_bases = np.random.default_rng(0), _bases(batch)
     before = predict(batch)
     after = torch.zeros_like(before)
     for _ in range(draws):
-        bases = _bases(batch).clone()
+        bases = own_bases.clone()
         for site in sites:
             own = bases[site.window]
             own[site.start : site.start + length] = _random_like(own, length, rng)

@@ -55,6 +55,8 @@ class Difference(NamedTuple):
         """Return e.g. ``+0.052 [+0.048, +0.057], n = 64 windows in 16 blocks, 3 seeds``."""
         seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
         n = f"n = {self.windows} windows in {self.blocks} blocks, {seeds}"
+        if not self.windows:
+            return "undefined"
         if not self.judged:
             return f"{self.mean:+.3g}, too few windows to judge ({n}; {MIN_BLOCKS} blocks needed)"
         return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}], {n}, p = {self.p:.2g}"

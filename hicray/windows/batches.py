@@ -176,9 +176,9 @@ class Collate:
                 column = f"{name}_{axis}_weights"
                 arrays[column] = np.stack([cell.values.to_numpy() for cell in table[column]])
         if self.reader is not None:
-            arrays["row_bases"] = self.reader.read(chroms, row, self.dna)
+            arrays["row_bases"] = self.reader.read(chroms, row.tolist(), self.dna)
             if not self.manifest.diagonal_only:
-                arrays["col_bases"] = self.reader.read(chroms, col, self.dna)
+                arrays["col_bases"] = self.reader.read(chroms, col.tolist(), self.dna)
         return {
             **{name: torch.from_numpy(np.array(array)) for name, array in arrays.items()},
             **self._tokens(table),

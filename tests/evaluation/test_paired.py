@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import wilcoxon
 
 from hicray.evaluation.paired import MIN_BLOCKS, paired_difference
 
@@ -20,7 +21,7 @@ def windows(values, groups=8):
 
 def test_a_constant_difference_has_no_spread():
     base = windows(np.linspace(0, 1, 64))
-    found = paired_difference(base.assign(score=base["score"] + 0.1), base, "score")
+    found = paired_difference([base.assign(score=base["score"] + 0.1)], [base], "score")
     assert found.mean == pytest.approx(0.1)
     assert found.low == pytest.approx(0.1)
     assert found.high == pytest.approx(0.1)
@@ -31,7 +32,7 @@ def test_no_difference_has_an_interval_around_zero_most_of_the_time(rng):
     covered = 0
     for seed in range(60):
         ours, theirs = (windows(rng.normal(size=160)) for _ in range(2))
-        found = paired_difference(ours, theirs, "score", seed=seed)
+        found = paired_difference([ours], [theirs], "score", seed=seed)
         covered += found.low <= 0 <= found.high
     assert 51 <= covered <= 60
 
@@ -39,14 +40,14 @@ def test_no_difference_has_an_interval_around_zero_most_of_the_time(rng):
 def test_neighbours_that_move_together_widen_the_interval(rng):
     blocks = np.repeat(rng.normal(size=40), 4)
     theirs = windows(np.zeros(160))
-    together = paired_difference(windows(blocks), theirs, "score")
-    apart = paired_difference(windows(rng.permutation(blocks)), theirs, "score")
+    together = paired_difference([windows(blocks)], [theirs], "score")
+    apart = paired_difference([windows(rng.permutation(blocks))], [theirs], "score")
     assert together.high - together.low > 1.4 * (apart.high - apart.low)
 
 
 def test_too_few_windows_are_said_not_dressed_up():
     few = windows(np.linspace(0, 1, 4), groups=2)
-    found = paired_difference(few, few, "score")
+    found = paired_difference([few], [few], "score")
     assert not found.judged
     assert "too few windows to judge" in str(found)
     assert str(MIN_BLOCKS) in str(found)
@@ -55,6 +56,39 @@ def test_too_few_windows_are_said_not_dressed_up():
 def test_undefined_windows_are_left_out():
     base = windows(np.zeros(64))
     ours = base.assign(score=np.where(np.arange(64) == 3, np.nan, 0.2))
-    found = paired_difference(ours, base, "score")
+    found = paired_difference([ours], [base], "score")
     assert found.windows == 63
     assert found.mean == pytest.approx(0.2)
+
+
+def test_seeds_that_disagree_widen_the_interval(rng):
+    base = windows(np.zeros(160))
+    noise = rng.normal(0, 0.01, 160)
+    agree = [windows(0.1 + noise) for _ in range(3)]
+    apart = [windows(level + noise) for level in (0.0, 0.1, 0.2)]
+    one, other = (paired_difference(ours, [base], "score") for ours in (agree, apart))
+    assert one.mean == pytest.approx(other.mean)
+    assert one.seeds == other.seeds == 3
+    assert other.high - other.low > 5 * (one.high - one.low)
+
+
+def test_seeds_are_paired_and_a_method_without_seeds_meets_each(rng):
+    ours = [windows(rng.normal(size=64)) for _ in range(3)]
+    theirs = [one.assign(score=one["score"] - 0.3) for one in ours]
+    paired = paired_difference(ours, theirs, "score")
+    assert paired.low == pytest.approx(0.3)
+    assert paired_difference(ours, theirs[:2], "score").seeds == 2
+    assert paired_difference(ours, [windows(np.zeros(64))], "score").seeds == 3
+
+
+def test_the_rank_test_is_scipys_over_block_means(rng):
+    ours = windows(rng.normal(0.2, 1, 160))
+    found = paired_difference([ours], [windows(np.zeros(160))], "score")
+    means = ours["score"].to_numpy().reshape(40, 4).mean(axis=1)
+    assert found.p == pytest.approx(wilcoxon(means).pvalue)
+
+
+def test_windows_out_of_order_are_refused():
+    base = windows(np.zeros(64))
+    with pytest.raises(ValueError, match="same windows"):
+        paired_difference([base], [base[::-1]], "score")

@@ -1,0 +1,62 @@
+"""Results of a gap made of random numbers, for what is written of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from hicray.evaluation.held_out import HeldOut
+from hicray.evaluation.judge import SHOWN, GapResult, Row
+from hicray.evaluation.paired import paired_difference
+from hicray.training.metrics import SCORES
+from hicray.windows.manifest import Manifest
+
+BANDS = ((2, 4), (4, 8))
+MANIFEST = Manifest(
+    plan="plan",
+    fine_bin_size=4_000,
+    coarse_bin_sizes=(16_000,),
+    window_bins=224,
+    diagonal_only=True,
+    raw=False,
+    eps=1.0,
+    caps={},
+    splits={"chr1": "train", "chr8": "val", "chr9": "test"},
+    genome={},
+    sources={},
+    shards=(),
+    dropped={},
+)
+
+
+def held_out(rng, level, count, undefined=()):
+    names = [*SCORES, *(f"oe_pearson_{first}_{end}" for first, end in BANDS)]
+    table = pd.DataFrame({name: rng.normal(level, 0.002, count) for name in names})
+    table.loc[list(undefined), "oe_pearson"] = np.nan
+    place = {"group": 0, "row_start": np.arange(count) * 896_000}
+    return HeldOut(table.assign(**place), 0.1)
+
+
+def gap_result(rows: dict[str, Row], **changes) -> GapResult:
+    pairs = [(ours, "noseq") for ours in rows if ours != "noseq" and "noseq" in rows]
+    pairs += [("seq", other) for other in ("blank", "composition") if {"seq", other} <= rows.keys()]
+    differences = {
+        (a, b): {n: paired_difference(rows[a].frames, rows[b].frames, n) for n in SHOWN}
+        for a, b in pairs
+    }
+    near = {}
+    if {"seq", "noseq"} <= rows.keys():
+        pair = rows["seq"].frames, rows["noseq"].frames
+        near = {band: paired_difference(*pair, f"oe_pearson_{band[0]}_{band[1]}") for band in BANDS}
+    result = GapResult("16000->4000", 16_000, "test", rows, differences, near, {"seq": "depth 3"})
+    return replace(result, **changes)
+
+
+def result_of(levels: dict[str, float], *, count=64, seeds=2, seed=0) -> GapResult:
+    """Return rows around the given levels of every score."""
+    rng = np.random.default_rng(seed)
+    rows = {
+        name: Row(tuple(held_out(rng, level, count) for _ in range(seeds)))
+        for name, level in levels.items()
+    }
+    return gap_result(rows)

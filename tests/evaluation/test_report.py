@@ -1,0 +1,35 @@
+"""Which runs of a search are compared."""
+
+from hicray.evaluation.report import best_trials
+from hicray.training.record import BEST_OBJECTIVE
+from hicray.training.track import TrialRun
+
+
+def run(name, arm, score, *, seed=0, depth=3, gap="512->128", checkpoint="there"):
+    return TrialRun(
+        run_id=name,
+        name=name,
+        tags={"sequence": arm, "gap": gap, "checkpoint": checkpoint},
+        params={"train.seed": str(seed), "model.depth": str(depth)},
+        metrics={} if score is None else {BEST_OBJECTIVE: score},
+    )
+
+
+def test_the_best_configuration_of_the_searchs_seed_comes_with_its_other_seeds():
+    trials = [
+        run("a", "seq", 0.7, depth=1),
+        run("b", "seq", 0.8, depth=2),
+        run("b2", "seq", 0.6, depth=2, seed=2),
+        run("b1", "seq", 0.9, depth=2, seed=1),
+        run("other seed, other depth", "seq", 0.99, depth=5, seed=1),
+        run("failed", "seq", None, depth=2, seed=3),
+        run("undefined", "noseq", float("nan")),
+        run("no checkpoint", "noseq", 0.9, checkpoint=""),
+        run("c", "noseq", 0.5),
+        run("other gap", "noseq", 0.9, gap="256->128"),
+    ]
+    found = best_trials(trials, "512->128", "0")
+    assert {arm: [one.name for one in runs] for arm, runs in found.items()} == {
+        "noseq": ["c"],
+        "seq": ["b", "b1", "b2"],
+    }

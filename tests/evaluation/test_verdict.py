@@ -1,0 +1,40 @@
+"""The sentence: every way in which a comparison can come out."""
+
+import pytest
+
+from hicray.evaluation.verdict import verdict
+from tests.evaluation.results import result_of
+
+SWAPS = {"seq, shuffled DNA": 0.5, "seq, another locus' DNA": 0.4, "elsewhere": 0.49}
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ({"noseq": 0.5, "seq": 0.6}, "DNA helped: +0."),
+        ({"noseq": 0.5, "seq": 0.6, "blank": 0.5, **SWAPS}, "beats blank; the gain is lost"),
+        ({"noseq": 0.5, "seq": 0.5}, "did not help measurably"),
+        ({"noseq": 0.5, "seq": 0.4}, "DNA did harm: -0."),
+        ({"noseq": 0.5, "seq": 0.6, "blank": 0.6}, "blank does as well"),
+        ({"noseq": 0.5, "seq": 0.6, "composition": 0.6}, "composition does as well"),
+        ({"noseq": 0.5, "seq": 0.6, "seq, shuffled DNA": 0.6}, "shuffled DNA gains too (+0."),
+        ({"noseq": 0.5, "seq": 0.6, "elsewhere": 0.6}, "elsewhere gains too"),
+        ({"noseq": 0.5}, "seq and noseq were not both trained"),
+    ],
+)
+def test_each_outcome_has_its_words(levels, words):
+    assert words in verdict([result_of(levels)])
+
+
+def test_too_few_windows_are_said():
+    said = verdict([result_of({"noseq": 0.5, "seq": 0.6}, count=12)])
+    assert "too few windows to say whether DNA helped: 12 in 3 blocks" in said
+
+
+def test_gaps_are_clauses_of_one_sentence_that_says_how_sure():
+    result = result_of({"noseq": 0.5, "seq": 0.6})
+    said = verdict([result, result])
+    assert said.count("16000->4000") == 2
+    assert said.count("64 test windows, 2 training seeds") == 2
+    assert said.endswith(".")
+    assert "one training seed" in verdict([result_of({"noseq": 0.5, "seq": 0.6}, seeds=1)])
