@@ -14,7 +14,7 @@ GROUND = {"config", "figures", "cluster"}
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
     "Bio": {"maps.genome"},
-    "cooler": {"maps.contacts", "maps.features"},
+    "cooler": {"maps.contacts", "maps.features", "maps.write"},
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts"},
     "matplotlib": {"figures", "training.track"},

@@ -1,8 +1,7 @@
-"""Contact maps: .mcool, .cool and .hic to pixels, bands and weights; pixels to .cool and .mcool.
+"""Contact maps: .mcool, .cool and .hic to pixels, bands and weights.
 
 One chromosome at a time, and of that only what lies near the diagonal, so that memory is one
-chromosome's band whatever the file's size. hictkpy reads every format alike; cooler lists
-levels, writes and balances.
+chromosome's band whatever the file's size. hictkpy reads every format alike; cooler lists levels.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -195,36 +194,3 @@ def _no_weights(uri: str, name: str, offered: Iterable[str]) -> str:
         f"{uri} has only Juicer's divisive weights ({', '.join(divisive)}), not {name!r}; take "
         + ", or ".join([f"--weights {divisive[0]}, which inverts them", *ways_out])
     )
-
-
-def write_cool(
-    path: Path, chromsizes: Mapping[str, int], bin_size: int, pixels: Iterable[pd.DataFrame]
-) -> None:
-    """Write a single-resolution .cool; ``pixels`` hold genome-wide bin ids, in order."""
-    bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size)
-    cooler.create_cooler(str(path), bins, pixels, ordered=True, symmetric_upper=True)
-
-
-def genome_wide(
-    contacts: ContactMap, chrom_pixels: Mapping[str, Iterable[pd.DataFrame]]
-) -> Iterator[pd.DataFrame]:
-    """Turn pixels within each chromosome into pixels with genome-wide bin ids."""
-    offset = 0
-    for chrom in contacts.chromsizes:
-        for table in chrom_pixels.get(chrom, ()):
-            yield table.assign(bin1_id=table["bin1_id"] + offset, bin2_id=table["bin2_id"] + offset)
-        offset += contacts.num_bins(chrom)
-
-
-def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
-    """Sum a .cool of cis contacts into a balanced .mcool of the given bin sizes."""
-    sizes = sorted(bin_sizes)
-    cooler.zoomify_cooler(str(base), str(out), sizes, chunksize=5_000_000)
-    for size in sizes:
-        level = cooler.Cooler(f"{out}::/resolutions/{size}")
-        # Chromosomes that no contact connects never balance together. The tolerance is in reads
-        # squared; chromosomes of a small genome may have too few bins for the filter of 10.
-        reads_per_bin = 2 * level.info["sum"] / level.info["nbins"]
-        cooler.balance_cooler(
-            level, cis_only=True, tol=1e-5 * reads_per_bin**2, min_nnz=5, store=True
-        )

@@ -9,7 +9,8 @@ import pytest
 
 from hicray.config import UserError
 from hicray.maps import contacts as module
-from hicray.maps.contacts import genome_wide, levels, open_map, write_cool, write_levels
+from hicray.maps.contacts import levels, open_map
+from hicray.maps.write import genome_wide, write_cool, write_levels
 from tests.shared_data import shared_data, write_map
 
 BIN = 8_000
