@@ -18,7 +18,7 @@ HOMES = {
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts"},
     "matplotlib": {"figures", "training.track"},
-    "mlflow": {"training.track"},
+    "mlflow": {"training.track", "training.logged"},
     "optuna": {"training.tune"},
     "pyfaidx": {"maps.genome"},
     "pytorch_msssim": {"training.losses"},
@@ -38,6 +38,7 @@ TORCHLESS = {
     "windows.cut",
     "windows.shards",
     "windows.claim",
+    "windows.trained",
 }
 """Every worker that cuts windows would pay for importing torch."""
 MAX_LINES = 300

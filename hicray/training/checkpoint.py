@@ -2,8 +2,8 @@
 
 weights.safetensors   the model, without a frozen encoder
 optimizer.pt          AdamW's state, loaded with weights_only
-trial.json            configuration, plan of the shard set, history of metrics, and the digest of
-                      the file that a frozen encoder's weights came from
+trial.json            configuration, plan of the shard set, history of metrics, the digest of the
+                      file that a frozen encoder's weights came from, and the scale of the maps
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
+from hicray.windows.trained import Trained, from_plain
 
 _ENCODER = "encoder."
 WEIGHTS, OPTIMIZER, TRIAL = "weights.safetensors", "optimizer.pt", "trial.json"
@@ -32,12 +33,14 @@ class Progress:
         plan: Of the shard set.
         history: Metrics of all finished epochs, oldest first.
         frozen: SHA-256 of the file that a frozen encoder's weights came from; else empty.
+        trained: What prediction needs to know of the maps; None in checkpoints of old.
     """
 
     trial: TrialConfig
     plan: str
     history: list[dict[str, Any]]
     frozen: str = ""
+    trained: Trained | None = None
 
     @property
     def epoch(self) -> int:
@@ -63,20 +66,33 @@ def read_progress(folder: Path) -> Progress:
     """
     if not (folder / TRIAL).is_file():
         raise UserError(f"{folder} holds no hicray checkpoint ({TRIAL} is missing)")
-    fields = json.loads((folder / TRIAL).read_text())
-    trial = fields["trial"]
+    return progress_from(json.loads((folder / TRIAL).read_text()), folder)
+
+
+def progress_from(fields: dict[str, Any], where: Path | str) -> Progress:
+    """Return what ``asdict`` and JSON made plain.
+
+    Args:
+        fields: Of a ``Progress``.
+        where: Checkpoint that they come from, for the sentence.
+
+    Raises:
+        UserError: They are another version's.
+    """
+    trial, trained = fields["trial"], fields.get("trained")
     try:
         config = TrialConfig(
             coarse_bin_size=trial["coarse_bin_size"],
             model=ModelConfig(**trial["model"]),
             train=TrainConfig(**trial["train"]),
         )
-    except TypeError as error:
+        known = None if trained is None else from_plain(trained)
+    except (KeyError, TypeError) as error:
         raise UserError(
-            f"{folder} was written by another version of hicray ({error}); train anew in another "
+            f"{where} was written by another version of hicray ({error}); train anew in another "
             "--storage folder"
         ) from error
-    return Progress(config, fields["plan"], fields["history"], fields.get("frozen", ""))
+    return Progress(config, fields["plan"], fields["history"], fields.get("frozen", ""), known)
 
 
 def learnt(model: nn.Module) -> dict[str, Tensor]:
