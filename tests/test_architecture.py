@@ -27,7 +27,7 @@ HOMES = {
     "ray": {
         "cluster", "windows.shards", "windows.stream",
         "training.data", "training.embeddings", "training.train", "training.trial", "training.tune",
-        "training.record",
+        "training.record", "evaluation.enhance",
     },
 }  # fmt: skip
 TORCH_ROOMS = {"windows", "model", "training", "evaluation"}

@@ -117,18 +117,26 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     Raises:
         UserError: The frozen encoder's weights are no longer those it was trained with.
     """
-    progress = read_progress(folder)
+    require_frozen(folder, read_progress(folder))
+    own = _own(model)
+    stored = {name.removeprefix(own): t for name, t in load_file(folder / WEIGHTS).items()}
+    if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
+        raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
+    model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
+
+
+def require_frozen(folder: Path, progress: Progress) -> None:
+    """Refuse a checkpoint whose frozen encoder's file is another one now.
+
+    Raises:
+        UserError: It is.
+    """
     source = progress.trial.model.encoder_weights
     if progress.frozen and weights_digest(source) != progress.frozen:
         raise UserError(
             f"{folder} was trained with other encoder weights than {source} holds now; put back "
             f"the file whose SHA-256 is {progress.frozen}"
         )
-    own = _own(model)
-    stored = {name.removeprefix(own): t for name, t in load_file(folder / WEIGHTS).items()}
-    if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
-        raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
-    model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
 
 
 def by_content(model: ModelConfig) -> ModelConfig:
