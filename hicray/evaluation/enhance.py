@@ -141,7 +141,7 @@ def _run(job: Job, chroms: list[str], results: Iterator[Blended], clock: Clock) 
             blend = Blend(job.fine.num_bins(chrom), reach=job.tiling.reach)
             for unit, result in zip(own, results, strict=False):  # other chromosomes' follow
                 assert result.unit == unit, "units come back in order"
-                clock.lap("waiting")
+                clock.skip()  # the actors' clocks tell what was waited for
                 blend.merge(unit.rows[0], result.sums)
                 clock.add(result.seconds)
                 clock.lap("merge")
@@ -167,7 +167,7 @@ def _write(job: Job, facts: MapFacts) -> None:
     tables = {chrom: _pixels(job, chrom) for chrom in job.chroms}
     unfinished = job.out.with_suffix(".unfinished.mcool")
     bar = tqdm(genome_wide(fine, tables), desc=f"write {job.out.name}", unit="block")
-    write_enhanced(unfinished, fine, bar, usable, _metadata(job, facts))
+    write_enhanced(unfinished, fine, iter(bar), usable, _metadata(job, facts))
     unfinished.rename(job.out)
     shutil.rmtree(job.parts)
 

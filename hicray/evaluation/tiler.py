@@ -109,6 +109,10 @@ class Clock:
         self.seconds[stage] += now - self._last
         self._last = now
 
+    def skip(self) -> None:
+        """Give the time since the last call to no stage."""
+        self._last = time.monotonic()
+
     def add(self, seconds: Mapping[str, float]) -> None:
         """Add what another clock measured."""
         for stage, more in seconds.items():

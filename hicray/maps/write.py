@@ -72,7 +72,7 @@ def write_enhanced(
     path: Path,
     contacts: ContactMap,
     pixels: Iterable[pd.DataFrame],
-    usable: Mapping[str, Bool[np.ndarray, " bins"]],
+    usable: Mapping[str, Bool[np.ndarray, " _bins"]],
     metadata: Mapping[str, Any],
 ) -> None:
     """Write a map of fractional, balanced contacts as an .mcool that zooms out by twos.
