@@ -45,6 +45,15 @@ class ContactMap:
     def _open(self) -> hictkpy.File:
         return hictkpy.File(self.uri, self.bin_size)
 
+    def _lone(self, chrom: str) -> int | None:
+        """Return the only pixel of a chromosome of one bin; None for all others.
+
+        hictkpy finds nothing within such a chromosome of a cooler.
+        """
+        if self.num_bins(chrom) > 1 or "::" not in self.uri:
+            return None
+        return int(cooler.Cooler(self.uri).matrix(balance=False).fetch(chrom)[0, 0])
+
     def num_bins(self, chrom: str) -> int:
         """Return the number of bins of a chromosome."""
         return num_bins(self.chromsizes[chrom], self.bin_size)
@@ -52,6 +61,9 @@ class ContactMap:
     def band(self, chrom: str, num_separations: int) -> Band:
         """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
         band = np.zeros((self.num_bins(chrom), num_separations), dtype=np.int32)
+        if (lone := self._lone(chrom)) is not None:
+            band[0, 0] = lone
+            return band
         near = self._open().fetch(chrom, diagonal_band_width=num_separations)
         coo = near.to_coo()
         row, col = np.minimum(coo.row, coo.col), np.maximum(coo.row, coo.col)
@@ -61,10 +73,14 @@ class ContactMap:
 
     def total(self, chrom: str) -> int:
         """Return the number of reads within a chromosome, each contact counted once."""
+        if (lone := self._lone(chrom)) is not None:
+            return lone
         return int(self._open().fetch(chrom, count_type="int64").sum())
 
     def balanced_total(self, chrom: str) -> float:
         """Return the sum of the balanced contacts within a chromosome."""
+        if (lone := self._lone(chrom)) is not None:
+            return float(np.nan_to_num(lone * self.weights(chrom)[0] ** 2))
         near = self._open().fetch(chrom, normalization=self.weights_name, count_type="float64")
         return float(near.sum())
 
@@ -86,6 +102,9 @@ class ContactMap:
 
     def pixels(self, chrom: str) -> Iterator[pd.DataFrame]:
         """Yield bin1_id, bin2_id (within the chromosome) and count, in order, in small tables."""
+        if lone := self._lone(chrom):
+            yield pd.DataFrame({"bin1_id": [0], "bin2_id": [0], "count": [lone]})
+            return
         size = self.chromsizes[chrom]
         for start in range(0, size, _CHUNK_BINS * self.bin_size):
             end = min(start + _CHUNK_BINS * self.bin_size, size)
