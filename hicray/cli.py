@@ -13,12 +13,14 @@ from typing import Annotated, Any
 import tyro
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
+from hicray.evaluation.request import Enhance
 from hicray.jobs import (
     Run,
     Tune,
     checked,
     compare,
     embed_windows,
+    enhance,
     prepare_shards,
     say,
     search_cells,
@@ -72,6 +74,7 @@ def main() -> None:
         "embed": embed,
         "train": train,
         "compare": compare,
+        "enhance": enhance_map,
     }
     guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
 
@@ -110,6 +113,14 @@ def check(data: DataConfig, model: ModelConfig) -> None:
 
     checked(model, data)
     say(*check_data(data), "nothing is wrong with them")
+
+
+def enhance_map(request: Enhance) -> None:
+    """Sharpen a whole map at the fine bin size, and write it as an .mcool for HiGlass.
+
+    An absent pixel of the result is a 0. Chromosomes that an interrupted run finished are kept.
+    """
+    enhance(request)
 
 
 def simulate(

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+from typing import NamedTuple
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -70,3 +71,31 @@ def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
                 f"{there.get(name, 0):g}; ask for fewer workers"
                 + (", or leave out --use-gpu" if name == "GPU" else "")
             )
+
+
+CPUS_PER_ACTOR = 8
+"""Each actor holds a network (1.2 GB for the large one), so few with several cores each."""
+
+
+class Pool(NamedTuple):
+    """Actors that run a network: how many, and the CPUs of each."""
+
+    size: int
+    cpus: int
+
+
+def pool(at_most: int, *, use_gpu: bool) -> Pool:
+    """Return an actor for every GPU; else as many as the CPUs feed, beside one for Ray Data.
+
+    Args:
+        at_most: Pieces of work.
+        use_gpu: Whether each actor has a GPU.
+    """
+    there = ray.cluster_resources()
+    if use_gpu:
+        return Pool(min(int(there.get("GPU", 0)), at_most), 1)
+    # An actor has to fit on one node.
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    cpus = min(CPUS_PER_ACTOR, max(1, int(max(nodes)) - 1))
+    size = max(1, (int(there.get("CPU", 0)) - 1) // cpus)
+    return Pool(min(size, at_most), cpus)

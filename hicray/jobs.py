@@ -1,4 +1,4 @@
-"""What hicray does for a user, each job composed of the rooms: prepare, embed, search, compare.
+"""What hicray does for a user, each job composed of the rooms: prepare, search, enhance, ...
 
 What can be refused is refused first, before Ray starts and before heavy libraries are imported.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+from hicray.evaluation.request import Enhance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,19 @@ def compare(storage: Path, tracking_uri: str = "", search: str | None = None) ->
     store = open_store(storage, tracking_uri)
     text = run(store, storage / "report", search)
     say("", text, "", f"page: {storage / 'report' / 'compare.html'}", track.ui_command(store.uri))
+
+
+def enhance(request: Enhance) -> None:
+    """Sharpen a whole map with a trained network, and write it as an .mcool."""
+    from hicray.evaluation.enhance import enhance as run
+    from hicray.evaluation.preflight import check
+
+    job = check(request)
+    connect(Run(use_gpu=request.use_gpu))
+    done = run(job)
+    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.seconds.items())
+    driver, actor = (f"{peak / 2**30:.2f} GiB" for peak in done.peak_bytes)
+    say(f"{done.out}: {done.tiles} tiles; {spent}; at most {driver} here, {actor} in an actor")
 
 
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:

@@ -14,12 +14,12 @@ GROUND = {"config", "figures", "cluster"}
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
     "Bio": {"maps.genome"},
-    "cooler": {"maps.contacts", "maps.features"},
+    "cooler": {"maps.contacts", "maps.features", "maps.write"},
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts"},
     "markdown_it": {"evaluation.page"},
     "matplotlib": {"figures", "training.track"},
-    "mlflow": {"training.track"},
+    "mlflow": {"training.track", "training.logged"},
     "optuna": {"training.tune"},
     "pyfaidx": {"maps.genome"},
     "pytorch_msssim": {"training.losses"},
@@ -29,7 +29,7 @@ HOMES = {
     "ray": {
         "cluster", "windows.shards", "windows.stream",
         "training.data", "training.embeddings", "training.record", "training.sweep",
-        "training.train", "training.trial", "training.tune",
+        "training.train", "training.trial", "training.tune", "evaluation.enhance",
     },
 }  # fmt: skip
 TORCH_ROOMS = {"windows", "model", "training", "evaluation"}
@@ -40,6 +40,7 @@ TORCHLESS = {
     "windows.cut",
     "windows.shards",
     "windows.claim",
+    "windows.trained",
 }
 """Every worker that cuts windows would pay for importing torch."""
 MAX_LINES = 300

@@ -4,37 +4,81 @@ Axis names: ``bins`` are those of a chromosome; ``band[row, s]`` is the pixel (r
 everywhere; ``rows cols`` are a tile's.
 """
 
-from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64
 
 
-def origins(bins: int, *, window: int, stride: int, reach: int) -> list[tuple[int, int]]:
-    """Return the first row and column of tiles, each once, that cover the upper triangle's band.
+class Tiling(NamedTuple):
+    """How tiles lie over a chromosome: as training windows do, at any stride.
 
-    The last tiles end with the chromosome; those of one shorter than a window run past its end.
+        offset 0         offset window
+        |====|           .    |====|          tiles of one row, ``stride`` below the row before
+         |====|           .    |====|
+
+    Attributes:
+        window: Bins along each side of a tile.
+        stride: Bins between rows of tiles.
+        offsets: First column minus first row of the tiles of a row, in bins.
+        reach: Largest separation that is kept, in bins.
+    """
+
+    window: int
+    stride: int
+    offsets: tuple[int, ...]
+    reach: int
+
+    def rows(self, bins: int) -> list[int]:
+        """Return the first rows of a chromosome's tiles; the last may run past its end."""
+        last = max(bins - self.window, 0)
+        return list(range(0, last + self.stride, self.stride))
+
+
+def furthest(offsets: Sequence[int], *, window: int, gap: int) -> int:
+    """Return the largest separation that tiles can cover, in fine bins.
+
+    A pixel far from the diagonal lies only in tiles that begin just above it, so the stride, a
+    coarse bin at least, is what is lost.
 
     Args:
-        bins: Bins of the chromosome.
-        window: Bins along each side of a tile.
-        stride: Bins between tiles.
-        reach: Largest separation that is to be covered, in bins.
+        offsets: Diagonals on which training windows lay, ascending.
+        window: Fine bins along each side of a window.
+        gap: Fine bins to a coarse one, which no tile may cut.
+    """
+    return offsets[-1] + window - gap
+
+
+def tiling(offsets: Sequence[int], *, window: int, gap: int, reach: int | None = None) -> Tiling:
+    """Return the fewest tiles that cover every pixel within reach.
+
+    Args:
+        offsets: Diagonals on which training windows lay, ascending.
+        window: Fine bins along each side of a window.
+        gap: Fine bins to a coarse one, which no tile may cut.
+        reach: Largest separation to cover; None takes what a stride of a quarter window covers.
 
     Raises:
-        ValueError: Tiles this far apart leave bins between them.
+        ValueError: No tiles reach so far.
     """
-    if not 1 <= stride <= window:
-        raise ValueError(f"a stride of {stride} bins is not within 1 to the window's {window}")
-    last = max(bins - window, 0)
-    starts = [*range(0, last, stride), last]
-    # A tile answers for its rows up to the next tile's first; the rest is overlap.
-    ends = [*starts[1:], bins]
-    return [
-        (row, col)
-        for number, (row, end) in enumerate(zip(starts, ends, strict=True))
-        for col in starts[number : bisect_right(starts, end - 1 + reach)]
-    ]
+    stride = max(gap, window // 4 // gap * gap)
+    if reach is None:
+        reach = offsets[-1] + window - stride
+    most = furthest(offsets, window=window, gap=gap)
+    if not 0 <= reach <= most:
+        raise ValueError(f"a reach of {reach} bins is not within 0 to the tiles' {most}")
+    enough = [offset for offset in offsets if offset + window - stride >= reach]
+    last = enough[0] if enough else offsets[-1]
+    closer = (last + window - reach) // gap * gap
+    used = tuple(offset for offset in offsets if offset <= last)
+    return Tiling(window, min(stride, closer), used, reach)
+
+
+def worth(window: int) -> Float64[np.ndarray, "rows cols"]:
+    """Return how much each pixel of a tile counts: most in its middle, never nothing."""
+    from_edge = np.minimum(np.arange(window) + 1, window - np.arange(window)) / (window / 2)
+    return np.outer(from_edge, from_edge)
 
 
 class Blend:
@@ -43,12 +87,14 @@ class Blend:
     Args:
         bins: Bins of the chromosome.
         reach: Largest separation that is kept, in bins.
+        rows: First row and the end of those that are held; all if not given.
     """
 
-    def __init__(self, bins: int, *, reach: int) -> None:
-        separations = min(reach, bins - 1) + 1
-        self._sums = np.zeros((bins, separations))
-        self._weights = np.zeros((bins, separations))
+    def __init__(self, bins: int, *, reach: int, rows: tuple[int, int] | None = None) -> None:
+        self._bins = bins
+        self._first, end = rows or (0, bins)
+        shape = end - self._first, min(reach, bins - 1) + 1
+        self._sums, self._weights = np.zeros(shape), np.zeros(shape)
 
     def add(
         self,
@@ -65,18 +111,28 @@ class Blend:
             tile: Its values.
             weights: How much each is worth; those of weight 0 may be anything, NaN too.
         """
-        bins, separations = self._sums.shape
+        separations = self._sums.shape[1]
         rows = np.arange(row, row + tile.shape[0])[:, None]
         apart = np.arange(col, col + tile.shape[1]) - rows
-        taken = (apart >= 0) & (apart < separations) & (rows + apart < bins)
+        taken = (apart >= 0) & (apart < separations) & (rows + apart < self._bins)
         if weights is not None:
             taken &= weights > 0
-        at = (np.broadcast_to(rows, taken.shape)[taken], apart[taken])
+        at = (np.broadcast_to(rows - self._first, taken.shape)[taken], apart[taken])
         worth = 1.0 if weights is None else weights[taken]
         self._sums[at] += worth * tile[taken]
         self._weights[at] += worth
 
-    def mean(self) -> Float64[np.ndarray, "bins separations"]:
+    def sums(self) -> Float64[np.ndarray, "2 held separations"]:
+        """Return the weighted sums and the weights of the rows that are held."""
+        return np.stack([self._sums, self._weights])
+
+    def merge(self, row: int, sums: Float64[np.ndarray, "2 held separations"]) -> None:
+        """Add the sums of another blend, whose first row is ``row``."""
+        at = slice(row - self._first, row - self._first + sums.shape[1])
+        self._sums[at] += sums[0]
+        self._weights[at] += sums[1]
+
+    def mean(self) -> Float64[np.ndarray, "held separations"]:
         """Return the band of weighted means; NaN where no tile was."""
         nowhere = np.full_like(self._sums, np.nan)
         return np.divide(self._sums, self._weights, out=nowhere, where=self._weights > 0)

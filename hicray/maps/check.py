@@ -73,7 +73,10 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[
     offered = levels(uri)
     fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
     sets = assign(parse_split(config.split), fine.chromsizes)
-    _check_chromosomes(fine, genome, sets, config)
+    check_chromosomes(
+        fine, genome, sets, fasta=config.genome, match_chr=config.match_chr,
+        others="--split 'train=...;val=...;test=...'",
+    )  # fmt: skip
     _check_window(config, fine, sets)
     made = config.coarse_keep < 1
     read = () if made else tuple(b for b in config.coarse_bin_sizes if b in offered)
@@ -94,17 +97,33 @@ def _describe(name: SplitName, sets: Mapping[str, SplitName], sizes: Mapping[str
     return f"  {name}: {_listed(chroms)}, {sum(sizes[chrom] for chrom in chroms):,} bp"
 
 
-def _check_chromosomes(
+def check_chromosomes(
     contacts: ContactMap,
     genome: Mapping[str, int],
     chroms: Iterable[str],
-    config: DataConfig,
+    *,
+    fasta: str,
+    match_chr: bool,
+    others: str,
 ) -> None:
-    uri, fasta = contacts.uri, config.genome
-    names = genome_names(chroms, genome, match_chr=config.match_chr)
+    """Check that a genome has a map's chromosomes, at the same lengths.
+
+    Args:
+        contacts: The map.
+        genome: Lengths in bp by the FASTA's names.
+        chroms: The map's names of those that are needed.
+        fasta: Path of the genome, for the sentence.
+        match_chr: Take names that differ only in 'chr' as the same.
+        others: Option that leaves chromosomes out.
+
+    Raises:
+        UserError: It lacks one, or has another length for it.
+    """
+    uri = contacts.uri
+    names = genome_names(chroms, genome, match_chr=match_chr)
     absent = [chrom for chrom in chroms if chrom not in names]
     if absent:
-        raise UserError(_absent(uri, fasta, absent, genome))
+        raise UserError(_absent(absent, genome, uri=uri, fasta=fasta, others=others))
     for chrom, name in names.items():
         if contacts.chromsizes[chrom] != genome[name]:
             raise UserError(
@@ -113,7 +132,9 @@ def _check_chromosomes(
             )
 
 
-def _absent(uri: str, fasta: str, absent: list[str], genome: Mapping[str, int]) -> str:
+def _absent(
+    absent: list[str], genome: Mapping[str, int], *, uri: str, fasta: str, others: str
+) -> str:
     known = {bare(name) for name in genome}
     alike = [chrom for chrom in absent if bare(chrom) in known]
     if 2 * len(alike) > len(absent):  # a human X is no yeast chrX
@@ -121,7 +142,7 @@ def _absent(uri: str, fasta: str, absent: list[str], genome: Mapping[str, int]) 
     else:
         way_out = (
             f"the FASTA has {_listed(list(genome))}: give the one that the map was aligned to, or "
-            "leave those chromosomes out with --split 'train=...;val=...;test=...'"
+            f"leave those chromosomes out with {others}"
         )
     return f"chromosomes {_listed(absent)} of {uri} are not in {fasta}; {way_out}"
 

@@ -1,8 +1,7 @@
-"""Contact maps: .mcool, .cool and .hic to pixels, bands and weights; pixels to .cool and .mcool.
+"""Contact maps: .mcool, .cool and .hic to pixels, bands and weights.
 
 One chromosome at a time, and of that only what lies near the diagonal, so that memory is one
-chromosome's band whatever the file's size. hictkpy reads every format alike; cooler lists
-levels, writes and balances.
+chromosome's band whatever the file's size. hictkpy reads every format alike; cooler lists levels.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +45,15 @@ class ContactMap:
     def _open(self) -> hictkpy.File:
         return hictkpy.File(self.uri, self.bin_size)
 
+    def _lone(self, chrom: str) -> int | None:
+        """Return the only pixel of a chromosome of one bin; None for all others.
+
+        hictkpy finds nothing within such a chromosome of a cooler.
+        """
+        if self.num_bins(chrom) > 1 or "::" not in self.uri:
+            return None
+        return int(cooler.Cooler(self.uri).matrix(balance=False).fetch(chrom)[0, 0])
+
     def num_bins(self, chrom: str) -> int:
         """Return the number of bins of a chromosome."""
         return num_bins(self.chromsizes[chrom], self.bin_size)
@@ -53,6 +61,9 @@ class ContactMap:
     def band(self, chrom: str, num_separations: int) -> Band:
         """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
         band = np.zeros((self.num_bins(chrom), num_separations), dtype=np.int32)
+        if (lone := self._lone(chrom)) is not None:
+            band[0, 0] = lone
+            return band
         near = self._open().fetch(chrom, diagonal_band_width=num_separations)
         coo = near.to_coo()
         row, col = np.minimum(coo.row, coo.col), np.maximum(coo.row, coo.col)
@@ -62,10 +73,14 @@ class ContactMap:
 
     def total(self, chrom: str) -> int:
         """Return the number of reads within a chromosome, each contact counted once."""
+        if (lone := self._lone(chrom)) is not None:
+            return lone
         return int(self._open().fetch(chrom, count_type="int64").sum())
 
     def balanced_total(self, chrom: str) -> float:
         """Return the sum of the balanced contacts within a chromosome."""
+        if (lone := self._lone(chrom)) is not None:
+            return float(np.nan_to_num(lone * self.weights(chrom)[0] ** 2))
         near = self._open().fetch(chrom, normalization=self.weights_name, count_type="float64")
         return float(near.sum())
 
@@ -87,6 +102,9 @@ class ContactMap:
 
     def pixels(self, chrom: str) -> Iterator[pd.DataFrame]:
         """Yield bin1_id, bin2_id (within the chromosome) and count, in order, in small tables."""
+        if lone := self._lone(chrom):
+            yield pd.DataFrame({"bin1_id": [0], "bin2_id": [0], "count": [lone]})
+            return
         size = self.chromsizes[chrom]
         for start in range(0, size, _CHUNK_BINS * self.bin_size):
             end = min(start + _CHUNK_BINS * self.bin_size, size)
@@ -195,36 +213,3 @@ def _no_weights(uri: str, name: str, offered: Iterable[str]) -> str:
         f"{uri} has only Juicer's divisive weights ({', '.join(divisive)}), not {name!r}; take "
         + ", or ".join([f"--weights {divisive[0]}, which inverts them", *ways_out])
     )
-
-
-def write_cool(
-    path: Path, chromsizes: Mapping[str, int], bin_size: int, pixels: Iterable[pd.DataFrame]
-) -> None:
-    """Write a single-resolution .cool; ``pixels`` hold genome-wide bin ids, in order."""
-    bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size)
-    cooler.create_cooler(str(path), bins, pixels, ordered=True, symmetric_upper=True)
-
-
-def genome_wide(
-    contacts: ContactMap, chrom_pixels: Mapping[str, Iterable[pd.DataFrame]]
-) -> Iterator[pd.DataFrame]:
-    """Turn pixels within each chromosome into pixels with genome-wide bin ids."""
-    offset = 0
-    for chrom in contacts.chromsizes:
-        for table in chrom_pixels.get(chrom, ()):
-            yield table.assign(bin1_id=table["bin1_id"] + offset, bin2_id=table["bin2_id"] + offset)
-        offset += contacts.num_bins(chrom)
-
-
-def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
-    """Sum a .cool of cis contacts into a balanced .mcool of the given bin sizes."""
-    sizes = sorted(bin_sizes)
-    cooler.zoomify_cooler(str(base), str(out), sizes, chunksize=5_000_000)
-    for size in sizes:
-        level = cooler.Cooler(f"{out}::/resolutions/{size}")
-        # Chromosomes that no contact connects never balance together. The tolerance is in reads
-        # squared; chromosomes of a small genome may have too few bins for the filter of 10.
-        reads_per_bin = 2 * level.info["sum"] / level.info["nbins"]
-        cooler.balance_cooler(
-            level, cis_only=True, tol=1e-5 * reads_per_bin**2, min_nnz=5, store=True
-        )

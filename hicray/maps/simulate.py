@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 from tqdm import tqdm
 
 from hicray.config import UserError, digest
-from hicray.maps.contacts import ContactMap, genome_wide, write_cool, write_levels
+from hicray.maps.contacts import ContactMap
 from hicray.maps.planted import (
     CELL_LINES,
     CellLine,
@@ -31,6 +31,7 @@ from hicray.maps.planted import (
     random_pwm,
     visibility,
 )
+from hicray.maps.write import genome_wide, write_cool, write_levels
 
 __all__ = ["CELL_LINES", "CellLine", "Simulation", "SimulationConfig", "chromsizes"]
 __all__ += ["default_split", "simulate"]

@@ -13,7 +13,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from hicray.config import UserError
-from hicray.maps.contacts import ContactMap, genome_wide, open_map, write_cool, write_levels
+from hicray.maps.contacts import ContactMap, open_map
+from hicray.maps.write import genome_wide, write_cool, write_levels
 
 Side = Literal["kept", "dropped", "all"]
 

@@ -2,8 +2,8 @@
 
 weights.safetensors   the model, without a frozen encoder
 optimizer.pt          AdamW's state, loaded with weights_only
-trial.json            configuration, plan of the shard set, history of metrics, and the digest of
-                      the file that a frozen encoder's weights came from
+trial.json            configuration, plan of the shard set, history of metrics, the digest of the
+                      file that a frozen encoder's weights came from, and the scale of the maps
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
+from hicray.windows.trained import Trained, from_plain
 
 _ENCODER = "encoder."
 WEIGHTS, OPTIMIZER, TRIAL = "weights.safetensors", "optimizer.pt", "trial.json"
@@ -32,12 +33,14 @@ class Progress:
         plan: Of the shard set.
         history: Metrics of all finished epochs, oldest first.
         frozen: SHA-256 of the file that a frozen encoder's weights came from; else empty.
+        trained: What prediction needs to know of the maps; None in checkpoints of old.
     """
 
     trial: TrialConfig
     plan: str
     history: list[dict[str, Any]]
     frozen: str = ""
+    trained: Trained | None = None
 
     @property
     def epoch(self) -> int:
@@ -63,20 +66,33 @@ def read_progress(folder: Path) -> Progress:
     """
     if not (folder / TRIAL).is_file():
         raise UserError(f"{folder} holds no hicray checkpoint ({TRIAL} is missing)")
-    fields = json.loads((folder / TRIAL).read_text())
-    trial = fields["trial"]
+    return progress_from(json.loads((folder / TRIAL).read_text()), folder)
+
+
+def progress_from(fields: dict[str, Any], where: Path | str) -> Progress:
+    """Return what ``asdict`` and JSON made plain.
+
+    Args:
+        fields: Of a ``Progress``.
+        where: Checkpoint that they come from, for the sentence.
+
+    Raises:
+        UserError: They are another version's.
+    """
+    trial, trained = fields["trial"], fields.get("trained")
     try:
         config = TrialConfig(
             coarse_bin_size=trial["coarse_bin_size"],
             model=ModelConfig(**trial["model"]),
             train=TrainConfig(**trial["train"]),
         )
-    except TypeError as error:
+        known = None if trained is None else from_plain(trained)
+    except (KeyError, TypeError) as error:
         raise UserError(
-            f"{folder} was written by another version of hicray ({error}); train anew in another "
+            f"{where} was written by another version of hicray ({error}); train anew in another "
             "--storage folder"
         ) from error
-    return Progress(config, fields["plan"], fields["history"], fields.get("frozen", ""))
+    return Progress(config, fields["plan"], fields["history"], fields.get("frozen", ""), known)
 
 
 def learnt(model: nn.Module) -> dict[str, Tensor]:
@@ -101,18 +117,26 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     Raises:
         UserError: The frozen encoder's weights are no longer those it was trained with.
     """
-    progress = read_progress(folder)
+    require_frozen(folder, read_progress(folder))
+    own = _own(model)
+    stored = {name.removeprefix(own): t for name, t in load_file(folder / WEIGHTS).items()}
+    if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
+        raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
+    model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
+
+
+def require_frozen(folder: Path, progress: Progress) -> None:
+    """Refuse a checkpoint whose frozen encoder's file is another one now.
+
+    Raises:
+        UserError: It is.
+    """
     source = progress.trial.model.encoder_weights
     if progress.frozen and weights_digest(source) != progress.frozen:
         raise UserError(
             f"{folder} was trained with other encoder weights than {source} holds now; put back "
             f"the file whose SHA-256 is {progress.frozen}"
         )
-    own = _own(model)
-    stored = {name.removeprefix(own): t for name, t in load_file(folder / WEIGHTS).items()}
-    if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
-        raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
-    model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
 
 
 def by_content(model: ModelConfig) -> ModelConfig:

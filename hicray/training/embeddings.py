@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
 import ray.data
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from hicray import cluster
 from hicray.config import ModelConfig, digest
 from hicray.training.checkpoint import weights_digest
 from hicray.windows.batches import Batch, Collate
@@ -29,8 +29,6 @@ from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 VERSION = 1
 """To be raised when the same inputs would give other tokens."""
 NOTE = "embeddings.json"
-CPUS_PER_ACTOR = 8
-"""Each actor holds the encoder (1.2 GB for the large one), so few with several cores each."""
 
 
 class _Job(NamedTuple):
@@ -90,9 +88,10 @@ def embed(
     kept = _place(model, shards, manifest, coarse_bin_size)
     if not (kept.folder / NOTE).exists():
         kept.folder.mkdir(parents=True, exist_ok=True)
-        cpus = 1 if use_gpu else min(CPUS_PER_ACTOR, max(1, _largest_node() - 1))
         out = kept.folder.resolve()
-        _run(_Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, cpus))
+        pool = cluster.pool(len(manifest.shards), use_gpu=use_gpu)
+        job = _Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, pool.cpus)
+        _run(job, pool.size)
         for left in kept.folder.glob("*.unfinished"):
             left.unlink()
         write_json(kept.folder / NOTE, _identity(model, manifest, coarse_bin_size))
@@ -126,13 +125,12 @@ def token_format(model: ModelConfig) -> TokenFormat:
     return TokenFormat("fp32" if model.embeddings == "fp32" else "bf16", PRESETS[model.preset].dim)
 
 
-def _run(job: _Job) -> None:
+def _run(job: _Job, actors: int) -> None:
     units = [{"file": shard.file, "split": shard.split} for shard in job.manifest.shards]
-    actors = _cluster("GPU") if job.use_gpu else max(1, (_cluster("CPU") - 1) // job.cpus)
     done = ray.data.from_items(units, override_num_blocks=len(units)).map(
         _Encoder,
         fn_constructor_args=(job,),
-        compute=ray.data.ActorPoolStrategy(size=min(actors, len(units))),
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=job.cpus,
         num_gpus=1 if job.use_gpu else 0,
     )
@@ -140,15 +138,6 @@ def _run(job: _Job) -> None:
     with tqdm(total=total, desc=f"embed {job.coarse_bin_size:,} bp", unit="window") as bar:
         for row in done.iter_rows():
             bar.update(row["rows"])
-
-
-def _largest_node() -> int:
-    """Return the CPUs of the largest node: an actor has to fit on one."""
-    return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-
-
-def _cluster(resource: str) -> int:
-    return int(ray.cluster_resources().get(resource, 0))
 
 
 class _Encoder:

@@ -1,5 +1,6 @@
 """What a search leaves in MLflow: a Tune callback that records trials, and best models."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def gap_tag(coarse_bin_size: int, manifest: Manifest) -> str:
 
 def log_model(store: track.Store, run_id: str, place: Path, data: Data) -> None:
     """Log a checkpoint as a model, with its maps of a few validation windows."""
-    trial = checkpoint.read_progress(place).trial
-    manifest = data.manifest
+    progress = checkpoint.read_progress(place)
+    trial, manifest = progress.trial, data.manifest
     model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
     checkpoint.load_weights(place, model)
     model.eval()
@@ -48,7 +49,8 @@ def log_model(store: track.Store, run_id: str, place: Path, data: Data) -> None:
         rows[f"{chrom}:{int(batch.row_start[i]):,}"] = {k: v.numpy() for k, v in maps.items()}
     store.figure(run_id, map_panels(rows, "validation windows, log10(x + 1) / 3"), "maps.png")
     twice = {name: torch.cat([value, value])[:2] for name, value in batch.inputs().items()}
-    store.tag(run_id, {"model": store.model(run_id, model, twice), "checkpoint": str(place)})
+    uri = store.model(run_id, model, twice, asdict(progress))
+    store.tag(run_id, {"model": uri, "checkpoint": str(place)})
 
 
 class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped

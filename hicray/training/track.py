@@ -6,6 +6,7 @@ not stop for them.
 """
 
 import contextlib
+import json
 import logging
 import os
 import subprocess
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 EXPERIMENT = "hicray"
 SEARCH, TRIAL, EXPERIMENT_RUN = "hicray.search", "hicray.trial", "hicray.experiment"
 _PARENT = "mlflow.parentRunId"
+PROGRESS = "hicray"
+"""Key of a model's metadata under which its checkpoint's own words are kept."""
 _REQUIREMENTS = ["torch", "timm", "jaxtyping", "numpy"]
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -173,13 +176,20 @@ class Store:
         """End a run."""
         self.client.set_terminated(run_id, status)
 
-    def model(self, run_id: str, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> str:
+    def model(
+        self,
+        run_id: str,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        progress: Mapping[str, Any],
+    ) -> str:
         """Log a model as a graph (pt2), never a pickle; return its URI.
 
         Args:
             run_id: Run that it belongs to.
             model: On the host, in eval mode.
             inputs: Arguments of ``forward`` in their order, of at least two windows.
+            progress: What its checkpoint says of it; kept with it as metadata.
         """
         self.experiment()
         with torch.no_grad():
@@ -198,6 +208,7 @@ class Store:
                 input_example=[tensor.numpy() for tensor in inputs.values()],
                 serialization_format="pt2",
                 pip_requirements=_REQUIREMENTS,
+                metadata={PROGRESS: json.dumps(progress)},
             )
         return str(info.model_uri)
 

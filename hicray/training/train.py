@@ -30,6 +30,7 @@ from hicray.training.metrics import Scored, Sums, decay_error
 from hicray.training.optimizer import make_optimizer, move_to
 from hicray.windows.batches import Batch
 from hicray.windows.stream import Reader, Slice, ahead, train_slice, whole_slice
+from hicray.windows.trained import trained_on
 
 MAX_SKIPPED = 8
 """A run stops after so many steps in a row whose gradient is not finite."""
@@ -68,6 +69,7 @@ def train_worker(config: dict[str, Any]) -> None:
     bare = network(trial, data).to(place.device)
     frozen = trial.model.encoder == "frozen"
     weights = checkpoint.weights_digest(trial.model.encoder_weights) if frozen else ""
+    trained = trained_on(manifest, trial.coarse_bin_size)
     history: list[dict[str, Any]] = []
     optimizer = make_optimizer(bare, trial)
     if (last := ray.train.get_checkpoint()) is not None:
@@ -80,7 +82,7 @@ def train_worker(config: dict[str, Any]) -> None:
     for epoch in range(len(history), trial.train.epochs):
         metrics = loop.epoch(epoch)
         history.append(metrics)
-        _report(metrics, loop, Progress(trial, manifest.plan, history, weights))
+        _report(metrics, loop, Progress(trial, manifest.plan, history, weights, trained))
 
 
 def network(trial: TrialConfig, data: Data) -> nn.Module:

@@ -12,16 +12,9 @@ from torch import Tensor
 
 from hicray.maps.genome import N, PackedGenome
 from hicray.windows.dna import Dna, DnaReader
+from hicray.windows.inputs import CoarseWindows, decode_coarse, spread_balanced
 from hicray.windows.manifest import Manifest, coarse_name
-from hicray.windows.scales import (
-    Scale,
-    balance,
-    contact_image,
-    fine_pixels,
-    separations,
-    spread,
-    to_network,
-)
+from hicray.windows.scales import Scale, spread, to_network
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8)
@@ -225,22 +218,26 @@ class Collate:
     def decode(self, compact: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Batch:
         """Return dense maps made on ``device``."""
         on = {name: tensor.to(device, non_blocking=True) for name, tensor in compact.items()}
-        window, name, source = self.manifest.window_bins, self.map_name, on["source"]
-        diagonal = on["diagonal"]
-        fine = self._balanced(on, "fine", 1) * self._scale("fine", source)
-        coarse = self._balanced(on, name, self.gap) * self._scale(name, source)
-        bins = torch.arange(window, device=fine.device)
-        exists = tuple(bins < on[f"num_{axis}"][:, None] for axis in ("rows", "cols"))
-        usable = [torch.isfinite(on[f"fine_{axis}_weights"]) for axis in ("row", "col")]
-        per_fine = coarse / fine_pixels((exists[0], exists[1]), diagonal, self.gap)
+        source = on["source"]
+        maps = decode_coarse(
+            self._coarse_windows(on),
+            self.gap,
+            self.scale.cap,
+            coarse_expected=self._coarse_curve.to(source.device)[source],
+            fine_expected=self._fine_curve.to(source.device)[source],
+        )
+        weights = on["fine_row_weights"], on["fine_col_weights"]
+        fine = spread_balanced(on["fine_counts"], *weights, 1)
+        fine = fine * self._scale("fine", source)[:, None, None]
+        usable = [torch.isfinite(axis) for axis in weights]
         return Batch(
-            image=contact_image(per_fine, diagonal, self.scale.cap),
-            coarse=to_network(per_fine),
-            base=to_network(self._base(coarse, diagonal, source)),
+            image=maps.image,
+            coarse=maps.coarse,
+            base=maps.base,
             target=to_network(fine),
             usable=usable[0][:, :, None] & usable[1][:, None, :],
             total_reads=self._reads.to(fine.device)[source],
-            diagonal=diagonal,
+            diagonal=on["diagonal"],
             group=on["group"],
             row_start=on["row_start"],
             row_bases=on.get("row_bases"),
@@ -248,28 +245,17 @@ class Collate:
             **{name: on[name].float() for name in (TOKENS, FLIPPED) if name in on},
         )
 
-    def _balanced(
-        self, on: Mapping[str, Tensor], name: str, gap: int
-    ) -> Float[Tensor, "batch rows cols"]:
-        counts = spread(on[f"{name}_counts"], self.manifest.window_bins // gap, gap)
-        rows, cols = (on[f"{name}_{a}_weights"].repeat_interleave(gap, 1) for a in ("row", "col"))
-        return balance(counts, rows, cols)
+    def _coarse_windows(self, on: Mapping[str, Tensor]) -> CoarseWindows:
+        name = self.map_name
+        return CoarseWindows(
+            counts=on[f"{name}_counts"],
+            row_weights=on[f"{name}_row_weights"],
+            col_weights=on[f"{name}_col_weights"],
+            scale=self._scale(name, on["source"]),
+            num_rows=on["num_rows"],
+            num_cols=on["num_cols"],
+            diagonal=on["diagonal"],
+        )
 
-    def _scale(self, name: str, source: Int[Tensor, " batch"]) -> Float[Tensor, "batch 1 1"]:
-        return self._scales[name].to(source.device)[source][:, None, None]
-
-    def _base(
-        self,
-        coarse: Float[Tensor, "batch rows cols"],
-        diagonal: Int[Tensor, " batch"],
-        source: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch rows cols"]:
-        """Return coarse O/E x fine expected, in contacts."""
-        window, device = self.manifest.window_bins, coarse.device
-        fine_at = separations(diagonal, window)
-        coarse_at = separations(diagonal // self.gap, window // self.gap)
-        coarse_at = coarse_at.repeat_interleave(self.gap, 1).repeat_interleave(self.gap, 2)
-        pick = source[:, None, None]
-        fine_mean = self._fine_curve.to(device)[pick, fine_at]
-        coarse_mean = self._coarse_curve.to(device)[pick, coarse_at]
-        return torch.where(coarse_mean > 0, coarse / coarse_mean.clamp(min=1e-12) * fine_mean, 0.0)
+    def _scale(self, name: str, source: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        return self._scales[name].to(source.device)[source]

@@ -66,17 +66,17 @@ def read_chromosome(source: Source, chrom: str, how: Layout, *, raw: bool) -> Ch
     for name, contacts in source.maps.items():
         repeat = contacts.bin_size // fine_size
         band = contacts.band(chrom, how.num_separations // repeat)
-        weights = _unit_weights(band) if raw else contacts.weights(chrom)
+        weights = unit_weights(band) if raw else contacts.weights(chrom)
         usable &= np.isfinite(np.repeat(weights, repeat)[: len(usable)])
         decays[name] = decay_sums(band, weights)
         levels[name] = Level(repeat, band, weights)
     fine = levels["fine"]
     levels["fine"] = fine._replace(weights=np.where(usable, fine.weights, np.nan))
-    padded = {name: _pad(level, how.window // level.repeat) for name, level in levels.items()}
+    padded = {name: pad(level, how.window // level.repeat) for name, level in levels.items()}
     return Chromosome(padded, usable, decays)
 
 
-def _unit_weights(band: Band) -> Float64[np.ndarray, " bins"]:
+def unit_weights(band: Band) -> Float64[np.ndarray, " bins"]:
     """Return 1 for every bin that was read at all near the diagonal, else NaN."""
     reads = band.sum(axis=1)
     for s in range(1, min(band.shape)):
@@ -84,7 +84,8 @@ def _unit_weights(band: Band) -> Float64[np.ndarray, " bins"]:
     return np.where(reads > 0, 1.0, np.nan)
 
 
-def _pad(level: Level, window: int) -> Level:
+def pad(level: Level, window: int) -> Level:
+    """Return a level with bins past the end, not usable, that windows may run over."""
     return Level(
         level.repeat,
         np.pad(level.band, ((0, window), (0, 0))),
@@ -112,13 +113,14 @@ def cut(
     for name, level in chromosome.levels.items():
         side = how.window // level.repeat
         own = [(row // level.repeat, col // level.repeat) for row, col in starts]
-        columns[f"{name}_counts"] = [_counts(level.band, r, c, side) for r, c in own]
+        columns[f"{name}_counts"] = [window_counts(level.band, r, c, side) for r, c in own]
         for axis, index in (("row", 0), ("col", 1)):
             columns[f"{name}_{axis}_weights"] = list(_weights(level, own, index, side))
     return pa.table(columns, schema=schema(list(chromosome.levels)))
 
 
-def _counts(band: Band, row: int, col: int, side: int) -> Int32[np.ndarray, " pixels"]:
+def window_counts(band: Band, row: int, col: int, side: int) -> Int32[np.ndarray, " pixels"]:
+    """Return a window's counts, row-major: on the diagonal the upper triangle, else the square."""
     slab, index = band[row : row + side], np.arange(side)
     if row == col:  # band rows hold separations 0.., so this is the row-major upper triangle
         return slab[:, :side][index[None, :] < side - index[:, None]]

@@ -33,13 +33,12 @@ from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
 from hicray.windows.plan import Layout, chromosome_windows, layout, usable_fraction
 from hicray.windows.sources import Source, fingerprint, open_sources
+from hicray.windows.trained import image_cap
 
 ROWS_PER_GROUP = 16
 """Small row groups, so that Ray's reader can deal one shard to many tasks."""
 EPS = 1.0
 """Pseudo-count of observed over expected: one read."""
-SPARSE_CAP = 100.0
-"""HiCFoundation caps its image at 100 where a map has at most one read per base pair."""
 
 
 class _Job(NamedTuple):
@@ -215,10 +214,7 @@ def _manifest(
         diagonal_only=len(job.how.offsets) == 1,
         raw=config.raw,
         eps=EPS,
-        caps={
-            name: None if reads / genome_length > 1 else SPARSE_CAP
-            for name, reads in first.total_reads.items()
-        },
+        caps={name: image_cap(reads, genome_length) for name, reads in first.total_reads.items()},
         splits=job.splits,
         genome={"path": str(config.genome), "fingerprint": fingerprint(config.genome)},
         sources=infos,

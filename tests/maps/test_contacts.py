@@ -9,7 +9,8 @@ import pytest
 
 from hicray.config import UserError
 from hicray.maps import contacts as module
-from hicray.maps.contacts import genome_wide, levels, open_map, write_cool, write_levels
+from hicray.maps.contacts import levels, open_map
+from hicray.maps.write import genome_wide, write_cool, write_levels
 from tests.shared_data import shared_data, write_map
 
 BIN = 8_000
@@ -353,3 +354,15 @@ def test_bins_of_no_finite_or_positive_weight_are_not_usable(tmp_path):
     weights = open_map(path, 1_000).weights("a")
     np.testing.assert_array_equal(np.isnan(weights), [True] * 4 + [False] * 6)
     assert len(open_map(path, 1_000).weights("c")) == 1
+
+
+def test_a_chromosome_of_one_bin_has_its_pixel(tmp_path):
+    sizes = {"a": 40, "one": 7, "b": 30}
+    uri = write_map(tmp_path / "map.cool", sizes, 10, weights="weight")
+    contacts = open_map(uri, 10)
+    (expected,) = cooler.Cooler(uri).matrix(balance=False).fetch("one")[0]
+    assert expected > 0
+    assert contacts.band("one", 3).tolist() == [[expected, 0, 0]]
+    assert contacts.total("one") == contacts.balanced_total("one") == expected
+    (table,) = contacts.pixels("one")
+    assert table.to_numpy().tolist() == [[0, 0, expected]]

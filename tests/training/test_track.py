@@ -10,6 +10,7 @@ import torch
 from hicray.config import ModelConfig, UserError
 from hicray.figures import loss_curves
 from hicray.model.enhancer import Enhancer
+from hicray.training.logged import read_model
 from hicray.training.track import SEARCH, TRIAL, Store, default_uri, ui_command
 
 
@@ -67,7 +68,7 @@ def test_a_logged_model_opens_and_predicts_the_same(store, sequence):
         inputs["row_bases"] = torch.randint(0, 5, (2, 32 * 16)).to(torch.uint8)
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
     run = store.find_or_start(TRIAL, f"model-{sequence}", {}, {})
-    uri = store.model(run, model, inputs)
+    uri = store.model(run, model, inputs, {"plan": "of this model"})
     opened = mlflow.pytorch.load_model(uri)
     signature = mlflow.models.get_model_info(uri).signature
     assert [spec.name for spec in signature.inputs] == list(inputs)
@@ -76,6 +77,10 @@ def test_a_logged_model_opens_and_predicts_the_same(store, sequence):
         assert torch.allclose(opened(*three.values()), model(**three), atol=1e-5)
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pth")]
+    again = read_model(uri, store.uri)
+    assert again.progress == {"plan": "of this model"}
+    assert again.weights.keys() == model.state_dict().keys()
+    assert all(torch.equal(again.weights[k], v) for k, v in model.state_dict().items())
 
 
 def test_an_outage_costs_records_and_is_counted(tmp_path, caplog):

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from hicray.config import DataConfig
-from hicray.maps.contacts import write_cool
 from hicray.maps.genome import read_packed
+from hicray.maps.write import write_cool
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import GENOME
 from hicray.windows.scales import LOG_MAX, from_network

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hicray.config import DataConfig
-from hicray.windows.cut import _unit_weights, chromosome_total, cut, read_chromosome
+from hicray.windows.cut import chromosome_total, cut, read_chromosome, unit_weights
 from hicray.windows.plan import chromosome_windows, layout
 from hicray.windows.sources import open_sources
 from tests.shared_data import shared_data
@@ -167,7 +167,7 @@ def test_a_raw_bin_is_usable_when_a_pixel_of_its_row_or_column_was_read(band):
                 band[row, separation] = 0
             elif band[row, separation]:
                 expected[[row, row + separation]] = 1
-    np.testing.assert_array_equal(_unit_weights(band), expected)
+    np.testing.assert_array_equal(unit_weights(band), expected)
 
 
 @pytest.mark.parametrize("raw", [False, True])

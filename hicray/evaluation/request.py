@@ -1,0 +1,34 @@
+"""What a user asks `hicray enhance` for; imports nothing heavy, so that --help answers at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enhance:
+    """A whole map, sharpened by a trained network."""
+
+    checkpoint: str
+    """Checkpoint or trial folder, MLflow URI (models:/..., runs:/...), or HiCFoundation file."""
+    contacts: str
+    """The map to sharpen (.mcool, .cool, .hic or a cooler URI), raw counts with weights."""
+    out: Path
+    """The .mcool to write."""
+    bin_size: int = 0
+    """Bins of the map that are read, in bp; those that the network was trained on if not given."""
+    fine_bin_size: int = 0
+    """Bins to write, for a HiCFoundation file: it was trained on 10000 in and out, raw counts."""
+    genome: str = ""
+    """FASTA that the map was aligned to; for a network that reads DNA."""
+    match_chr: bool = False
+    """Take chromosome names of map and genome that differ only in 'chr' as the same."""
+    chroms: tuple[str, ...] = ()
+    """Chromosomes to enhance; all if not given."""
+    max_distance: int = 0
+    """Largest separation of the result, in bp; 0: training windows' own, less a quarter window."""
+    weights: str = "weight"
+    """Column of balancing weights; Juicer's divisive ones (KR, VC, ...) are inverted."""
+    tracking_uri: str = ""
+    """MLflow store that knows the URI."""
+    use_gpu: bool = False
+    """An actor on every GPU."""

@@ -1,0 +1,119 @@
+"""Pixels to .cool and .mcool: maps that are summed and balanced here, and enhanced ones."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cooler
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float32, Float64
+
+from hicray.maps.bins import num_bins
+from hicray.maps.contacts import ContactMap
+
+_CHUNK_PIXELS = 5_000_000
+_CHUNK_ROWS = 2_000
+"""Rows of a band whose pixels are a table at a time."""
+_SCREEN_BINS = 256
+"""Zooming out ends where the longest chromosome fits into one of HiGlass's tiles."""
+_LEAST_USABLE = 0.5
+"""Share of its bins that a zoomed-out bin must have, or it is masked."""
+
+
+def write_cool(
+    path: Path, chromsizes: Mapping[str, int], bin_size: int, pixels: Iterable[pd.DataFrame]
+) -> None:
+    """Write a single-resolution .cool; ``pixels`` hold genome-wide bin ids, in order."""
+    bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size)
+    cooler.create_cooler(str(path), bins, pixels, ordered=True, symmetric_upper=True)
+
+
+def genome_wide(
+    contacts: ContactMap, chrom_pixels: Mapping[str, Iterable[pd.DataFrame]]
+) -> Iterator[pd.DataFrame]:
+    """Turn pixels within each chromosome into pixels with genome-wide bin ids."""
+    offset = 0
+    for chrom in contacts.chromsizes:
+        for table in chrom_pixels.get(chrom, ()):
+            yield table.assign(bin1_id=table["bin1_id"] + offset, bin2_id=table["bin2_id"] + offset)
+        offset += contacts.num_bins(chrom)
+
+
+def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
+    """Sum a .cool of cis contacts into a balanced .mcool of the given bin sizes."""
+    sizes = sorted(bin_sizes)
+    cooler.zoomify_cooler(str(base), str(out), sizes, chunksize=_CHUNK_PIXELS)
+    for size in sizes:
+        level = cooler.Cooler(f"{out}::/resolutions/{size}")
+        # Chromosomes that no contact connects never balance together. The tolerance is in reads
+        # squared; chromosomes of a small genome may have too few bins for the filter of 10.
+        reads_per_bin = 2 * level.info["sum"] / level.info["nbins"]
+        cooler.balance_cooler(
+            level, cis_only=True, tol=1e-5 * reads_per_bin**2, min_nnz=5, store=True
+        )
+
+
+def band_pixels(band: Float32[np.ndarray, "bins separations"]) -> Iterator[pd.DataFrame]:
+    """Yield the pixels above 0 of a chromosome's band, in order; an absent pixel is a 0.
+
+    Args:
+        band: ``band[row, s]`` is the pixel (row, row + s).
+    """
+    for start in range(0, len(band), _CHUNK_ROWS):
+        rows, apart = np.nonzero(band[start : start + _CHUNK_ROWS] > 0)
+        rows += start
+        values = band[rows, apart].astype(np.float64)
+        yield pd.DataFrame({"bin1_id": rows, "bin2_id": rows + apart, "count": values})
+
+
+def write_enhanced(
+    path: Path,
+    contacts: ContactMap,
+    pixels: Iterable[pd.DataFrame],
+    usable: Mapping[str, Bool[np.ndarray, " _bins"]],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write a map of fractional, balanced contacts as an .mcool that zooms out by twos.
+
+    Its weights are 1 at usable bins and NaN at masked ones, because the values are balanced
+    already and balancing a band anew would bend it. A zoomed-out bin, of which only a share is
+    usable, is weighted by that share's inverse.
+
+    Args:
+        path: The .mcool to write.
+        contacts: Chromosomes and bin size of the map.
+        pixels: With genome-wide bin ids, in order.
+        usable: By bin, for the chromosomes that were enhanced; all others are masked.
+        metadata: Kept with every level.
+    """
+    sizes, base = contacts.chromsizes, path.with_suffix(".base.cool")
+    levels = [contacts.bin_size]
+    while max(sizes.values()) > _SCREEN_BINS * levels[-1]:
+        levels.append(2 * levels[-1])
+    bins = cooler.binnify(pd.Series(dict(sizes)), contacts.bin_size)
+    kind = {"count": "float64"}
+    cooler.create_cooler(str(base), bins, pixels, dtypes=kind, ordered=True)
+    cooler.zoomify_cooler(str(base), str(path), levels, chunksize=_CHUNK_PIXELS, dtypes=kind)
+    base.unlink()
+    for level in levels:
+        gap = level // contacts.bin_size
+        weights = [
+            _weights(usable.get(chrom, np.zeros(contacts.num_bins(chrom), bool)), gap)
+            for chrom in sizes
+        ]
+        with cooler.Cooler(f"{path}::/resolutions/{level}").open("r+") as group:
+            group["bins"].create_dataset("weight", data=np.concatenate(weights))
+            group.attrs["metadata"] = json.dumps(metadata)
+
+
+def _weights(usable: Bool[np.ndarray, " bins"], gap: int) -> Float64[np.ndarray, " coarse_bins"]:
+    """Return the weights of bins that each hold ``gap`` of a chromosome's bins."""
+    padded = np.zeros((2, num_bins(len(usable), gap) * gap))
+    padded[0, : len(usable)], padded[1, : len(usable)] = usable, 1
+    there, all_bins = padded.reshape(2, -1, gap).sum(axis=2)
+    share = there / all_bins
+    weights: Float64[np.ndarray, " coarse_bins"] = np.full(len(share), np.nan)
+    np.divide(1.0, share, out=weights, where=share >= _LEAST_USABLE)
+    return weights

@@ -1,0 +1,47 @@
+"""Checkpoints of networks that nobody trained, with random output layers, for any map."""
+
+from pathlib import Path
+
+import torch
+
+from hicray.config import ModelConfig, TrainConfig, TrialConfig
+from hicray.maps.contacts import open_map
+from hicray.model.build import build
+from hicray.training import checkpoint
+from hicray.windows.locus import measure
+from hicray.windows.trained import Trained
+
+
+def trained_for(
+    uri: str, fine: int, coarse: int, window: int, *, offsets: int = 1, raw: bool = False
+) -> Trained:
+    """Describe windows of a map that a network could have been trained on."""
+    curve = measure(open_map(uri, fine), offsets * window, raw=raw).expected
+    return Trained(
+        fine_bin_size=fine,
+        coarse_bin_size=coarse,
+        window_bins=window,
+        raw=raw,
+        cap=None,
+        eps=1.0,
+        fine_expected=curve,
+        chroms=(),
+        sources=("map",),
+    )
+
+
+def write_checkpoint(folder: Path, model: ModelConfig, trained: Trained | None, **sizes) -> Path:
+    """Save a network whose correction to its base is random, not nothing."""
+    torch.manual_seed(3)
+    if trained is not None:
+        sizes = {"window_bins": trained.window_bins, "bin_size": trained.fine_bin_size}
+    network = build(model, **sizes)
+    for parameter in network.head.pixels.out.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    trial = TrialConfig(coarse_bin_size=512, model=model, train=TrainConfig())
+    optimizer = torch.optim.SGD(network.parameters())
+    history = [{"val_oe_pearson": 0.5}]
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = checkpoint.Progress(trial, "plan", history, trained=trained)
+    checkpoint.save(folder, network, optimizer, progress)
+    return folder
