@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import tyro
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
-from hicray.evaluation.request import Enhance
+from hicray.evaluation.request import Ablate, Enhance
 from hicray.jobs import (
     Run,
     Tune,
+    ablate,
     checked,
     compare,
     embed_windows,
@@ -75,6 +76,7 @@ def main() -> None:
         "train": train,
         "compare": compare,
         "enhance": enhance_map,
+        "ablate": ablate_dna,
     }
     guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
 
@@ -121,6 +123,11 @@ def enhance_map(request: Enhance) -> None:
     An absent pixel of the result is a 0. Chromosomes that an interrupted run finished are kept.
     """
     enhance(request)
+
+
+def ablate_dna(request: Ablate) -> None:
+    """Draw what replacing a stretch of DNA by random bases does to the map around it."""
+    ablate(request)
 
 
 def simulate(

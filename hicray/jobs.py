@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
-from hicray.evaluation.request import Enhance
+from hicray.evaluation.request import Ablate, Enhance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +149,23 @@ def enhance(request: Enhance) -> None:
     spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.seconds.items())
     driver, actor = (f"{peak / 2**30:.2f} GiB" for peak in done.peak_bytes)
     say(f"{done.out}: {done.tiles} tiles; {spent}; at most {driver} here, {actor} in an actor")
+
+
+def ablate(request: Ablate) -> None:
+    """Predict the window around a stretch of DNA with and without it, and draw both."""
+    from hicray.evaluation.preflight import check_ablation
+
+    opened, region = check_ablation(request)
+    from hicray.evaluation.ablation import ablate_locus
+    from hicray.figures import png
+
+    found = ablate_locus(opened, region, draws=request.draws)
+    request.out.write_bytes(png(found.picture()))
+    change = found.ablation.log2_change.abs()
+    say(
+        f"{request.out}: without it, contacts of the window change by {float(change.mean()):.4f} "
+        f"(mean |log2|) and at most {float(change.max()):.4f}"
+    )
 
 
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:

@@ -5,9 +5,9 @@ are a motif's, in the order A, C, G, T.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from hicray.evaluation.held_out import Predictor
 from hicray.model.dna import FIRST_KERNEL, DnaTower, one_hot
 from hicray.model.enhancer import Enhancer
 from hicray.windows.batches import Batch
-from hicray.windows.scales import LOG_MAX
+from hicray.windows.inputs import Inputs
+from hicray.windows.scales import LOG_MAX, from_network
 
 LOG2_PER_UNIT = LOG_MAX * float(np.log2(10))
 """log2 fold change of contacts + 1 that one network unit is."""
+Windows = TypeVar("Windows", Batch, Inputs)
 Pwm = Float64[np.ndarray, "_ 4"]
 
 
@@ -41,40 +43,46 @@ class Site(NamedTuple):
 
 
 class Ablation(NamedTuple):
-    """Predictions with a stretch of DNA and without it, in network units."""
+    """Predictions with stretches of DNA and without them, in scaled contacts."""
 
     before: Float[Tensor, "batch rows cols"]
     after: Float[Tensor, "batch rows cols"]
 
     @property
     def log2_change(self) -> Float[Tensor, "batch rows cols"]:
-        """Return log2 of (contacts + 1) without the stretch over with it."""
-        return (self.after - self.before) * LOG2_PER_UNIT
+        """Return log2 of (contacts + 1) without the stretches over with them."""
+        return torch.log2((self.after + 1) / (self.before + 1))
 
 
+@torch.no_grad()
 def ablate(
-    predict: Predictor, batch: Batch, sites: Sequence[Site], length: int, *, draws: int = 4
+    predict: Callable[[Windows], Float[Tensor, "batch rows cols"]],
+    windows: Windows,
+    sites: Sequence[Site],
+    length: int,
+    *,
+    draws: int = 4,
 ) -> Ablation:
     """Predict windows with stretches of their DNA replaced by random bases, averaged over draws.
 
     Random bases rather than N: a network has seen next to no N where it learnt.
 
     Args:
-        predict: The network.
-        batch: Windows on the diagonal, with DNA.
+        predict: The network, in network units.
+        windows: On the diagonal, with DNA.
         sites: Stretches.
         length: Of each, in bp.
-        draws: Random replacements whose predictions are averaged.
+        draws: Random replacements whose predicted contacts are averaged.
     """
-    rng, own_bases = np.random.default_rng(0), _bases(batch)
-    before = predict(batch)
+    rng, own_bases = np.random.default_rng(0), _bases(windows)
+    before = from_network(predict(windows))
     after = torch.zeros_like(before)
     for _ in range(draws):
         bases = own_bases.clone()
         for site in sites:
             own = bases[site.window]
             own[site.start : site.start + length] = _random_like(own, length, rng)
-        after += predict(_with_bases(batch, bases)) / draws
+        after += from_network(predict(replace(windows, row_bases=bases))) / draws
     return Ablation(before, after)
 
 
@@ -106,7 +114,7 @@ def mutation_profile(
             place = site.start + along
             if 0 <= place < bases.shape[1] and bases[site.window, place] < 4:
                 mutated[site.window, place] = 3 - bases[site.window, place]
-        change = (predict(_with_bases(batch, mutated)) - before).abs()
+        change = (predict(replace(batch, row_bases=mutated)) - before).abs()
         changes.append(float(change[batch.usable].mean()) * LOG2_PER_UNIT)
     return offsets, np.array(changes)
 
@@ -170,14 +178,10 @@ def motif_likeness(found: Pwm, motif: Pwm) -> float:
     return best
 
 
-def _bases(batch: Batch) -> UInt8[Tensor, "batch bases"]:
-    if batch.row_bases is None or batch.col_bases is not None:
+def _bases(windows: Batch | Inputs) -> UInt8[Tensor, "batch bases"]:
+    if windows.row_bases is None or windows.col_bases is not None:
         raise ValueError("ablation reads windows on the diagonal that bring their DNA")
-    return batch.row_bases
-
-
-def _with_bases(batch: Batch, bases: UInt8[Tensor, "batch bases"]) -> Batch:
-    return replace(batch, row_bases=bases)
+    return windows.row_bases
 
 
 def _random_like(

@@ -23,7 +23,7 @@ from hicray.model.enhancer import Enhancer
 from hicray.training import checkpoint
 from hicray.training.embeddings import find
 from hicray.windows.batches import Batch, Collate
-from hicray.windows.dna import Dna
+from hicray.windows.dna import Whose
 from hicray.windows.manifest import GENOME, Manifest
 
 SHOWN = ("mse", "pearson", "ssim", "oe_pearson")
@@ -209,7 +209,7 @@ def _views(arm: str, predict: Predictor, collate: Collate) -> dict[str, Predicto
     }
 
 
-def _with_dna(predict: Predictor, collate: Collate, dna: Dna) -> Predictor:
+def _with_dna(predict: Predictor, collate: Collate, dna: Whose) -> Predictor:
     return lambda batch: predict(collate.with_dna(batch, dna))
 
 

@@ -1,18 +1,28 @@
-"""Whether what a user asks `hicray enhance` for can be had: said before work starts."""
+"""Whether what a user asks of a network can be had: said before work starts."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from hicray.config import UserError
 from hicray.evaluation.enhance import refuse_other_parts
 from hicray.evaluation.network import BinSizes, NetworkFile, find
-from hicray.evaluation.request import Enhance
+from hicray.evaluation.request import Ablate, Enhance, Request
 from hicray.evaluation.tiler import Job
 from hicray.evaluation.tiles import Tiling, furthest, tiling
+from hicray.maps.bins import Region, parse_region
 from hicray.maps.check import check_chromosomes, genome_names
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.genome import Genome
 from hicray.windows.locus import Dna
+
+
+class Opened(NamedTuple):
+    """A network that was found, the level of the map that it reads, and its DNA."""
+
+    network: NetworkFile
+    contacts: ContactMap
+    dna: Dna | None
 
 
 def check(request: Enhance) -> Job:
@@ -21,20 +31,14 @@ def check(request: Enhance) -> Job:
     Raises:
         UserError: The first thing that would stop the work, in one sentence.
     """
-    _check_out(request.out)
-    sizes = BinSizes(request.bin_size, request.fine_bin_size)
-    network = find(request.checkpoint, sizes, request.tracking_uri)
-    trained = network.trained
-    contacts = open_map(request.contacts, trained.coarse_bin_size, weights_name=request.weights)
-    if not trained.raw:
-        contacts.weights(next(iter(contacts.chromsizes)))
-    chroms = _chroms(request, contacts)
+    _check_out(request.out, ".mcool")
+    opened = open_request(request, request.chroms)
     job = Job(
-        network=network,
-        contacts=contacts,
-        dna=_dna(request, network, contacts, chroms),
-        tiling=_tiling(request, network),
-        chroms=chroms,
+        network=opened.network,
+        contacts=opened.contacts,
+        dna=opened.dna,
+        tiling=_tiling(request, opened.network),
+        chroms=_chroms(request.chroms, opened.contacts),
         out=request.out.resolve(),
         use_gpu=request.use_gpu,
     )
@@ -42,28 +46,67 @@ def check(request: Enhance) -> Job:
     return job
 
 
-def _check_out(out: Path) -> None:
-    if out.suffix != ".mcool":
-        raise UserError(f"--out {out} must end with .mcool: the map is written with its zooms")
+def check_ablation(request: Ablate) -> tuple[Opened, Region]:
+    """Open everything for one stretch of DNA.
+
+    Raises:
+        UserError: The first thing that would stop the work, in one sentence.
+    """
+    _check_out(request.out, ".png")
+    region = parse_region(request.locus)
+    opened = open_request(request, (region.chrom,))
+    trained, length = opened.network.trained, opened.contacts.chromsizes[region.chrom]
+    if not opened.network.reads_dna:
+        raise UserError(
+            f"{request.checkpoint} reads no DNA, so that there is nothing to ablate; give a "
+            "network that was trained with --sequence on"
+        )
+    longest = trained.window_bins * trained.fine_bin_size
+    if region.end > length or region.end - region.start > longest:
+        raise UserError(
+            f"--locus {request.locus} does not fit {region.chrom} of {length:,} bp or a window of "
+            f"{longest:,} bp; give a shorter stretch within the chromosome"
+        )
+    return opened, region
+
+
+def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
+    """Find the network, and open the map and the genome that it reads.
+
+    Raises:
+        UserError: One of them is not what it has to be.
+    """
+    sizes = BinSizes(request.bin_size, request.fine_bin_size)
+    network = find(request.checkpoint, sizes, request.tracking_uri)
+    trained = network.trained
+    contacts = open_map(request.contacts, trained.coarse_bin_size, weights_name=request.weights)
+    if not trained.raw:
+        contacts.weights(next(iter(contacts.chromsizes)))
+    return Opened(network, contacts, _dna(request, network, contacts, _chroms(chroms, contacts)))
+
+
+def _check_out(out: Path, ending: str) -> None:
+    if out.suffix != ending:
+        raise UserError(f"--out {out} must end with {ending}, which is what will be written")
     if out.exists():
         raise UserError(f"--out {out} is there already; remove it, or give another name")
     if not out.absolute().parent.is_dir():
         raise UserError(f"--out {out} lies in a folder that does not exist; make it first")
 
 
-def _chroms(request: Enhance, contacts: ContactMap) -> tuple[str, ...]:
-    for chrom in request.chroms:
+def _chroms(chosen: tuple[str, ...], contacts: ContactMap) -> tuple[str, ...]:
+    for chrom in chosen:
         if chrom not in contacts.chromsizes:
             raise UserError(
-                f"--chroms {chrom} is not in {request.contacts}, which has "
+                f"chromosome {chrom} is not in {contacts.uri}, which has "
                 f"{', '.join(contacts.chromsizes)}; give names from it"
             )
-    wanted: Mapping[str, int] | tuple[str, ...] = request.chroms or contacts.chromsizes
+    wanted: Mapping[str, int] | tuple[str, ...] = chosen or contacts.chromsizes
     return tuple(chrom for chrom in contacts.chromsizes if chrom in wanted)
 
 
 def _dna(
-    request: Enhance, network: NetworkFile, contacts: ContactMap, chroms: tuple[str, ...]
+    request: Request, network: NetworkFile, contacts: ContactMap, chroms: tuple[str, ...]
 ) -> Dna | None:
     if not network.reads_dna:
         return None

@@ -1,19 +1,19 @@
-"""What a user asks `hicray enhance` for; imports nothing heavy, so that --help answers at once."""
+"""What a user asks of a trained network; imports nothing heavy, so that --help answers at once."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Enhance:
-    """A whole map, sharpened by a trained network."""
+class Request:
+    """A map and the network that is to read it."""
 
     checkpoint: str
     """Checkpoint or trial folder, MLflow URI (models:/..., runs:/...), or HiCFoundation file."""
     contacts: str
     """The map to sharpen (.mcool, .cool, .hic or a cooler URI), raw counts with weights."""
     out: Path
-    """The .mcool to write."""
+    """File to write."""
     bin_size: int = 0
     """Bins of the map that are read, in bp; those that the network was trained on if not given."""
     fine_bin_size: int = 0
@@ -22,13 +22,29 @@ class Enhance:
     """FASTA that the map was aligned to; for a network that reads DNA."""
     match_chr: bool = False
     """Take chromosome names of map and genome that differ only in 'chr' as the same."""
-    chroms: tuple[str, ...] = ()
-    """Chromosomes to enhance; all if not given."""
-    max_distance: int = 0
-    """Largest separation of the result, in bp; 0: training windows' own, less a quarter window."""
     weights: str = "weight"
     """Column of balancing weights; Juicer's divisive ones (KR, VC, ...) are inverted."""
     tracking_uri: str = ""
     """MLflow store that knows the URI."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enhance(Request):
+    """A whole map, sharpened by a trained network."""
+
+    chroms: tuple[str, ...] = ()
+    """Chromosomes to enhance; all if not given."""
+    max_distance: int = 0
+    """Largest separation of the result, in bp; 0: training windows' own, less a quarter window."""
     use_gpu: bool = False
     """An actor on every GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablate(Request):
+    """One window of a map, predicted with and without a stretch of its DNA."""
+
+    locus: str
+    """The stretch, as chrom:start-end in bp, 0-based and half-open."""
+    draws: int = 8
+    """Random replacements of the stretch whose predictions are averaged."""

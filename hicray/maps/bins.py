@@ -6,7 +6,7 @@ chromosome on both sides of a split would leak. Chromosome names match with or w
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hicray.config import UserError
 
@@ -42,6 +42,27 @@ NAMED_SPLITS: Mapping[str, Split] = {
     # SR-VAE trained on 1-16 and tested on 19-22; the chromosomes between are taken to validate.
     "srvae": Split(_numbers(range(1, 17)), _numbers(17, 18), _numbers(range(19, 23))),
 }
+
+
+class Region(NamedTuple):
+    """A stretch of a chromosome, 0-based and half-open, in bp."""
+
+    chrom: str
+    start: int
+    end: int
+
+
+def parse_region(text: str) -> Region:
+    """Read ``chrom:start-end``, with or without thousands separators.
+
+    Raises:
+        UserError: It is not of that form, or empty.
+    """
+    chrom, _, span = text.rpartition(":")
+    start, _, end = span.replace(",", "").partition("-")
+    if not chrom or not start.isdecimal() or not end.isdecimal() or int(start) >= int(end):
+        raise UserError(f"{text!r} is no stretch of DNA; give chrom:start-end, as chr8:40000-44000")
+    return Region(chrom, int(start), int(end))
 
 
 def num_bins(length: int, bin_size: int) -> int:

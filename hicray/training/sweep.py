@@ -20,6 +20,7 @@ from hicray.training import checkpoint
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
 from hicray.training.trial import trial_name
+from hicray.windows.trained import trained_on
 
 Key = TypeVar("Key")
 
@@ -75,6 +76,7 @@ def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
     model.load_state_dict(best)
     unfinished = place.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
-    progress = checkpoint.Progress(trial, manifest.plan, history)
+    scale = trained_on(manifest, trial.coarse_bin_size)
+    progress = checkpoint.Progress(trial, manifest.plan, history, trained=scale)
     checkpoint.save(unfinished, model, loop.optimizer, progress)
     unfinished.rename(place)

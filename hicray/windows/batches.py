@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from hicray.maps.genome import N, PackedGenome
-from hicray.windows.dna import Dna, DnaReader
+from hicray.windows.dna import DnaReader, Whose
 from hicray.windows.inputs import CoarseWindows, decode_coarse, spread_balanced
 from hicray.windows.manifest import Manifest, coarse_name
 from hicray.windows.scales import Scale, spread, to_network
@@ -120,7 +120,7 @@ class Collate:
         genome: PackedGenome | None = None,
         flank_bins: int = 0,
         tokens: TokenFormat | None = None,
-        dna: Dna = "own",
+        dna: Whose = "own",
     ) -> None:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
@@ -198,7 +198,7 @@ class Collate:
             ]
         )
 
-    def with_dna(self, batch: Batch, dna: Dna) -> Batch:
+    def with_dna(self, batch: Batch, dna: Whose) -> Batch:
         """Return the same windows with other bases.
 
         Raises:

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from hicray.maps.genome import A, Codes, N, PackedGenome, T, unpack
 from hicray.windows.manifest import Manifest
 
-Dna = Literal["own", "elsewhere", "shuffled"]
+Whose = Literal["own", "elsewhere", "shuffled"]
 """A window's own DNA; that of another locus of its set; its own with dinucleotides shuffled."""
 _ROUNDS = 2
 
@@ -34,13 +34,13 @@ class DnaReader:
     flank_bins: int = 0
 
     def read(
-        self, chroms: Sequence[str], starts: Sequence[int], dna: Dna = "own"
+        self, chroms: Sequence[str], starts: Sequence[int], dna: Whose = "own"
     ) -> UInt8[np.ndarray, "batch bases"]:
         """Return base codes of windows that start at ``starts`` bp, N beyond chromosomes' ends."""
         loci = zip(chroms, starts, strict=True)
         return np.stack([self._one(chrom, int(start), dna) for chrom, start in loci])
 
-    def _one(self, chrom: str, start: int, dna: Dna) -> Codes:
+    def _one(self, chrom: str, start: int, dna: Whose) -> Codes:
         if dna == "elsewhere":
             chrom, start = elsewhere(self.manifest, chrom, start)
         size = self.manifest.fine_bin_size
