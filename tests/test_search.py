@@ -17,6 +17,7 @@ import ray
 import torch
 
 from hicray.config import TrialConfig
+from hicray.evaluation.network import find as find_network
 from hicray.maps.genome import read_packed
 from hicray.maps.simulate import Simulation
 from hicray.training.checkpoint import read_progress
@@ -27,6 +28,7 @@ from hicray.training.track import Store, default_uri
 from hicray.training.train import Loop, Place, network
 from hicray.windows.manifest import GENOME, read_manifest
 from hicray.windows.stream import open_windows
+from hicray.windows.trained import trained_on
 from tests.published import published_file
 
 ROOT = Path(__file__).parent.parent
@@ -132,6 +134,13 @@ def test_the_best_checkpoint_of_each_cell_opens_as_a_model(searched):
     runs = store.trials(store.last_search().run_id)
     for run in runs:
         assert callable(mlflow.pytorch.load_model(run.tags["model"]))
+        logged = find_network(run.tags["model"], tracking_uri=store.uri)
+        saved = find_network(run.tags["checkpoint"])
+        assert logged.trained == saved.trained
+        assert logged.trained == trained_on(read_manifest(storage / "shards"), 512)
+        ours, theirs = (found.open().module.state_dict() for found in (logged, saved))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], value) for name, value in theirs.items())
         names = {item.path for item in store.client.list_artifacts(run.run_id)}
         assert {"loss_curves.png", "maps.png"} <= names
 

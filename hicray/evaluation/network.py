@@ -187,13 +187,13 @@ def _find_checkpoint(folder: Path) -> NetworkFile:
 
 
 def _find_logged(uri: str, tracking_uri: str) -> NetworkFile:
-    # MLflow takes a second to import, which the other kinds need not pay.
-    from hicray.training.logged import read_model
-
     if not tracking_uri:
         raise UserError(
             f"--checkpoint {uri} is kept by MLflow; give --tracking-uri, the store that knows it"
         )
+    # MLflow takes seconds to import, which the other kinds need not pay.
+    from hicray.training.logged import read_model
+
     model = read_model(uri, tracking_uri)
     progress = checkpoint.progress_from(model.progress, uri)
     found = _described("logged", uri, progress, _digest(model.weights))

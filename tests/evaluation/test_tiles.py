@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hicray.evaluation.tiles import Blend, origins
+from hicray.evaluation.tiles import Blend, Tiling, furthest, tiling, worth
 from tests import oracles
 from tests.oracles import WINDOW
 from tests.parity import GOLDEN, chromosomes, pipeline, square
@@ -41,44 +41,71 @@ def covering(bins, window, tiles):
     return times
 
 
-@pytest.mark.parametrize("bins", [1, 100, 224, 225, 300, 500])
-@pytest.mark.parametrize("stride", [20, 112, 224])
-@pytest.mark.parametrize("reach", [0, 1, 100, 224, 10_000])
-def test_tiles_cover_every_pixel_within_reach_and_none_comes_twice(bins, stride, reach):
-    tiles = origins(bins, window=WINDOW, stride=stride, reach=reach)
+def tiles_of(bins, how):
+    """First row and column of every tile, as the tiler lays them."""
+    return [
+        (row, row + offset)
+        for row in how.rows(bins)
+        for offset in how.offsets
+        if row + offset < bins
+    ]
+
+
+def origins(bins, *, window, stride, reach):
+    offsets = tuple(range(0, reach + stride, window))
+    return tiles_of(bins, Tiling(window, stride, offsets, reach))
+
+
+def check_cover(bins, how, gap):
+    tiles = tiles_of(bins, how)
     assert len(set(tiles)) == len(tiles)
-    assert all(0 <= row <= col <= max(bins - WINDOW, 0) for row, col in tiles)
-    times = covering(bins, WINDOW, tiles)
-    for row in range(bins):
-        for col in range(row, min(bins, row + reach + 1)):
-            assert times[row, col] > 0, f"({row}, {col}) is in no tile"
+    assert not any(row % gap or col % gap for row, col in tiles)
+    row, col = np.triu_indices(bins)
+    near = np.zeros((bins, bins), bool)
+    near[row, col] = col - row <= how.reach
+    room = how.window + how.offsets[-1]
+    times = covering(bins + room, how.window, tiles)[:bins, :bins]
+    assert times[near].all()
+
+
+@pytest.mark.parametrize("bins", [1, 100, 224, 225, 300, 501])
+@pytest.mark.parametrize("gap", [2, 4])
+@pytest.mark.parametrize("reach", [0, 1, 100, 168, 200, None])
+@pytest.mark.parametrize("offsets", [(0,), (0, 224)])
+def test_tiles_cover_every_pixel_within_reach_and_none_comes_twice(bins, gap, reach, offsets):
+    check_cover(bins, tiling(offsets, window=WINDOW, gap=gap, reach=reach), gap)
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(1, 40), st.integers(1, 12), st.data())
-def test_tiles_of_any_size_cover_the_band_and_end_to_end_none_can_be_spared(bins, window, data):
-    reach = data.draw(st.integers(0, 45))
-    stride = data.draw(st.integers(1, window))
-    tiles = origins(bins, window=window, stride=stride, reach=reach)
-    row, col = np.triu_indices(bins)
-    near = np.zeros((bins, bins), bool)
-    near[row, col] = col - row <= reach
-    assert covering(bins, window, tiles)[near].all()
-    if stride == window and bins % window == 0:
-        for left_out in tiles:
-            rest = [tile for tile in tiles if tile != left_out]
-            assert not covering(bins, window, rest)[near].all()
+@given(st.integers(1, 60), st.integers(1, 4), st.sampled_from([1, 2, 4]), st.data())
+def test_tiles_of_any_size_cover_all_that_they_can_reach(bins, windows, gap, data):
+    window, number = 4 * windows, data.draw(st.integers(1, 4))
+    offsets = tuple(range(0, number * window, window))
+    most = furthest(offsets, window=window, gap=gap)
+    assert most == offsets[-1] + window - gap
+    how = tiling(offsets, window=window, gap=gap, reach=data.draw(st.integers(0, most)))
+    check_cover(bins, how, gap)
+    with pytest.raises(ValueError, match=f"a reach of {most + 1} bins"):
+        tiling(offsets, window=window, gap=gap, reach=most + 1)
+
+
+def test_the_tiles_are_as_few_as_the_reach_allows():
+    assert tiling((0,), window=224, gap=2) == Tiling(224, 56, (0,), 168)
+    assert tiling((0, 224), window=224, gap=2, reach=168) == Tiling(224, 56, (0,), 168)
+    assert tiling((0, 224), window=224, gap=2, reach=169) == Tiling(224, 56, (0, 224), 169)
+    assert tiling((0,), window=224, gap=4, reach=220) == Tiling(224, 4, (0,), 220)
 
 
 @pytest.mark.parametrize("bins", [1, 100, 224])
 def test_a_chromosome_of_at_most_a_window_is_one_tile(bins):
-    assert origins(bins, window=WINDOW, stride=112, reach=10_000) == [(0, 0)]
+    assert tiles_of(bins, tiling((0,), window=WINDOW, gap=2)) == [(0, 0)]
 
 
-@pytest.mark.parametrize("stride", [0, 225])
-def test_strides_that_leave_gaps_are_refused(stride):
-    with pytest.raises(ValueError, match=f"a stride of {stride} bins"):
-        origins(1_000, window=WINDOW, stride=stride, reach=0)
+def test_a_tile_counts_most_in_its_middle_and_everywhere_something():
+    weights = worth(6)
+    np.testing.assert_allclose(weights, weights.T)
+    np.testing.assert_allclose(weights[2] / weights[2, 2], [1 / 3, 2 / 3, 1, 1, 2 / 3, 1 / 3])
+    assert (weights > 0).all()
 
 
 # Blending
@@ -118,6 +145,18 @@ def test_a_blend_is_the_weighted_mean_pixel_by_pixel(rng):
                 assert mean[row, apart] == pytest.approx(expected, rel=1e-12)
             else:
                 assert np.isnan(mean[row, apart])
+
+
+def test_a_blend_of_parts_is_the_blend_of_the_whole(rng):
+    whole, merged = Blend(30, reach=5), Blend(30, reach=5)
+    for first, rows in ((0, (0, 4)), (8, (8, 12, 16)), (20, (20, 24))):
+        part = Blend(30, reach=5, rows=(first, min(rows[-1] + 8, 30)))
+        for row in rows:
+            tile, weights = rng.random((8, 8)), rng.random((8, 8))
+            whole.add(row, row, tile, weights)
+            part.add(row, row, tile, weights)
+        merged.merge(first, part.sums())
+    np.testing.assert_allclose(merged.mean(), whole.mean(), rtol=1e-13)
 
 
 def test_single_precision_tiles_are_summed_in_double():
@@ -162,7 +201,6 @@ def test_upstream_reads_windows_twice_and_hicray_never(name):
         assert most == (1 if chrom == "chrA" else 2 if bound < stride else 4)
         ours = origins(len(stored), window=WINDOW, stride=stride, reach=bound)
         assert max(Counter(ours).values()) == 1
-        assert set(ours) <= set(theirs)
 
 
 def test_upstream_leaves_zeros_out_of_its_means_and_hicray_counts_them():
