@@ -1,0 +1,197 @@
+"""The maps of one evaluation: opened, checked against each other, and masked alike."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from hicray.config import UserError
+from hicray.maps.bands import read_bins
+from hicray.maps.bins import num_bins
+from hicray.maps.contacts import open_map
+from hicray.maps.scaled import ScaledMap, named_bin_size, open_scaled
+
+FINE = "fine"
+MIN_USABLE = 0.7
+"""Smallest share of usable bins of a window that is scored, as in training."""
+MIN_WINDOW_BINS = 32
+"""The least that SSIM's Gaussian of 11 bins and insulation's diamond of 10 fit into."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A fine map and others that are judged by it.
+
+    Attributes:
+        fine: The truth.
+        others: By method.
+        chroms: Chromosomes that are scored.
+        window_bins: Bins along a window's side.
+        num_separations: Those that every map reaches, from 0 up; at most ``window_bins``.
+    """
+
+    fine: ScaledMap
+    others: Mapping[str, ScaledMap]
+    chroms: tuple[str, ...]
+    window_bins: int
+    num_separations: int
+
+    @property
+    def bin_size(self) -> int:
+        """Bin size of all maps, in bp."""
+        return self.fine.contacts.bin_size
+
+    def fine_usable(self, chrom: str) -> Bool[np.ndarray, " bins"]:
+        """Return the bins that the fine map has; without weights, those that were read."""
+        if self.fine.balanced:
+            return self.fine.usable(chrom)
+        return read_bins(self.fine.band(chrom, self.window_bins))
+
+    def usable(self, chrom: str) -> Bool[np.ndarray, " bins"]:
+        """Return the bins that all maps have: every method is judged on the same pixels."""
+        usable = self.fine_usable(chrom)
+        for other in self.others.values():
+            usable = usable & other.usable(chrom)
+        return usable
+
+
+def parse_named(words: Iterable[str]) -> dict[str, str]:
+    """Read 'NAME=MAP' words.
+
+    Raises:
+        UserError: A word is not of that form, or a name is taken.
+    """
+    named: dict[str, str] = {}
+    for word in words:
+        name, _, uri = word.partition("=")
+        if not name or not uri:
+            raise UserError(f"--enhanced {word} names no method; give NAME=MAP, such as seq={word}")
+        if name in named or name == FINE:
+            raise UserError(f"--enhanced {word} has a name that is taken; give each map its own")
+        named[name] = uri
+    return named
+
+
+def open_compared(
+    fine: str,
+    others: Mapping[str, str],
+    chroms: tuple[str, ...],
+    *,
+    window_bins: int,
+    bin_size: int = 0,
+    weights: str = "weight",
+) -> Compared:
+    """Open the maps and find what all of them cover.
+
+    Args:
+        fine: URI of the truth.
+        others: URI of each method's map.
+        chroms: Chromosomes to score.
+        window_bins: Bins along a window's side.
+        bin_size: In bp; 0 takes the one that ``fine`` names.
+        weights: Column of balancing weights, where a map has it.
+
+    Raises:
+        UserError: The maps do not fit each other, or there is nothing to score.
+    """
+    size = bin_size or named_bin_size(fine)
+    _check_sizes(fine, others, size)
+    _check_maps(fine, others, size, weights)
+    _check_chromosomes(fine, others, chroms, size)
+    _check_windows(fine, chroms, size, window_bins)
+    truth, *rest = (open_scaled(uri, size, weights) for uri in (fine, *others.values()))
+    named = dict(zip(others, rest, strict=True))
+    compared = Compared(truth, named, chroms, window_bins, window_bins)
+    _check_usable(compared)
+    reach = _common_reach(compared)
+    return Compared(truth, named, chroms, window_bins, reach)
+
+
+def _check_sizes(fine: str, others: Mapping[str, str], size: int) -> None:
+    for uri in others.values():
+        if "::" in uri and (own := named_bin_size(uri)) != size:
+            raise UserError(
+                f"{uri} has bins of {own:,} bp, the fine map {fine} of {size:,} bp; give maps of "
+                "one bin size"
+            )
+
+
+def _check_maps(fine: str, others: Mapping[str, str], size: int, weights: str) -> None:
+    truth = open_map(fine, size, fractional=True)
+    names = truth.weight_names()
+    if weights not in ("weight", *names):
+        raise UserError(
+            f"{fine} has no weights {weights!r}; it has {', '.join(names) or 'none'}: give one of "
+            "them by --weights, or leave that out"
+        )
+    for uri in others.values():
+        other = open_map(uri, size, fractional=True)
+        for chrom in other.chromsizes.keys() & truth.chromsizes.keys():
+            if other.chromsizes[chrom] != truth.chromsizes[chrom]:
+                raise UserError(
+                    f"{chrom} is {other.chromsizes[chrom]:,} bp in {uri} but "
+                    f"{truth.chromsizes[chrom]:,} bp in {fine}; give maps of one assembly"
+                )
+
+
+def _check_chromosomes(
+    fine: str, others: Mapping[str, str], chroms: tuple[str, ...], size: int
+) -> None:
+    if len(set(chroms)) < len(chroms) or not chroms:
+        raise UserError(
+            f"--chroms {' '.join(chroms) or 'none'} must name chromosomes, each of them once"
+        )
+    for uri in (fine, *others.values()):
+        offered = open_map(uri, size, fractional=True).chromsizes
+        absent = [chrom for chrom in chroms if chrom not in offered]
+        if absent:
+            raise UserError(
+                f"{uri} has no chromosome {absent[0]}; it has {', '.join(list(offered)[:8])}"
+                f"{', ...' if len(offered) > 8 else ''}: give --chroms that all maps have"
+            )
+
+
+def _check_windows(fine: str, chroms: tuple[str, ...], size: int, window_bins: int) -> None:
+    if window_bins < MIN_WINDOW_BINS:
+        raise UserError(
+            f"--window-bins {window_bins} is too small for the scores; give {MIN_WINDOW_BINS} or "
+            "more"
+        )
+    sizes = open_map(fine, size, fractional=True).chromsizes
+    longest = max(num_bins(sizes[chrom], size) for chrom in chroms)
+    if longest < MIN_USABLE * window_bins:
+        raise UserError(
+            f"the longest of {', '.join(chroms)} has {longest} bins of {size:,} bp, a window needs "
+            f"{MIN_USABLE * window_bins:.0f} of {window_bins}; take smaller --window-bins"
+        )
+
+
+def _check_usable(compared: Compared) -> None:
+    for chrom in compared.chroms:
+        if compared.usable(chrom).any():
+            continue
+        maps = {FINE: compared.fine, **compared.others}
+        empty = [name for name, one in maps.items() if not one.usable(chrom).any()]
+        raise UserError(
+            f"{chrom} has no bin that is usable in {empty[0] if empty else 'all maps'}; leave it "
+            "out of --chroms, or that map out of the comparison"
+        )
+
+
+def _common_reach(compared: Compared) -> int:
+    """Return the separations, from 0 up, to which every map has contacts on the longest chrom.
+
+    Enhanced maps may end at a distance from the diagonal; what no tool wrote is not its error.
+    """
+    chrom = max(compared.chroms, key=lambda one: compared.fine.chromsizes[one])
+    reach = compared.window_bins
+    for name, one in {FINE: compared.fine, **compared.others}.items():
+        there = np.flatnonzero(one.band(chrom, compared.window_bins).any(axis=0))
+        if not len(there):
+            raise UserError(
+                f"{name} has no contacts near the diagonal of {chrom}; leave that out of --chroms, "
+                "or the map out of the comparison"
+            )
+        reach = min(reach, int(there[-1]) + 1)
+    return reach
