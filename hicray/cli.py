@@ -14,11 +14,13 @@ import tyro
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
 from hicray.jobs import (
+    Evaluate,
     Run,
     Tune,
     checked,
     compare,
     embed_windows,
+    evaluate,
     prepare_shards,
     say,
     search_cells,
@@ -65,6 +67,10 @@ def main() -> None:
         options = Tune(data=data, model=model, train=train, run=run, trials=1)
         search_cells(options, (model.sequence,))
 
+    def score_maps(options: Evaluate) -> None:
+        """Score maps against a fine map: windows, distances, insulation, boundaries, decay."""
+        evaluate(options)
+
     verbs: dict[str, Callable[..., Any]] = {
         "check": check,
         "simulate": simulate,
@@ -72,6 +78,7 @@ def main() -> None:
         "embed": embed,
         "train": train,
         "compare": compare,
+        "evaluate": score_maps,
     }
     guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
 

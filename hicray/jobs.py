@@ -41,6 +41,26 @@ class Tune:
     """Seed of the searcher."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Maps against a fine map."""
+
+    fine: str
+    """The truth: .cool, .hic, or one resolution of an .mcool (F.mcool::/resolutions/4000)."""
+    enhanced: tuple[str, ...]
+    """What is judged, as NAME=MAP; of an .mcool, the resolution of the fine map."""
+    chroms: tuple[str, ...]
+    """Chromosomes to score; none of them may have been trained on."""
+    out: Path
+    """Folder for evaluate.md, evaluate.json and the figures."""
+    bin_size: int = 0
+    """In bp, where --fine holds several."""
+    window_bins: int = 224
+    """Bins along each side of a window."""
+    weights: str = "weight"
+    """Column of balancing weights; maps without it are taken by 'weight', or as they are."""
+
+
 def say(*lines: str) -> None:
     """Write result lines to standard output."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -132,6 +152,25 @@ def compare(storage: Path, tracking_uri: str = "", search: str | None = None) ->
     store = open_store(storage, tracking_uri)
     text = run(store, storage / "report", search)
     say("", text, "", f"report: {storage / 'report'}", track.ui_command(store.uri))
+
+
+def evaluate(options: Evaluate) -> None:
+    """Score maps against a fine map; print and write the tables."""
+    from hicray.evaluation.compared import Maps, open_compared, parse_named
+    from hicray.evaluation.evaluate import evaluate as run
+    from hicray.evaluation.statement import identify, refuse_other, write
+
+    maps = Maps(
+        fine=options.fine,
+        others=parse_named(options.enhanced),
+        chroms=options.chroms,
+        window_bins=options.window_bins,
+        bin_size=options.bin_size,
+        weights=options.weights,
+    ).resolved()
+    identity = identify(maps)
+    refuse_other(options.out, identity)
+    say(write(run(open_compared(maps)), options.out, identity), f"written: {options.out}")
 
 
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:

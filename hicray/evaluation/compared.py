@@ -1,7 +1,7 @@
 """The maps of one evaluation: opened, checked against each other, and masked alike."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool
@@ -73,78 +73,89 @@ def parse_named(words: Iterable[str]) -> dict[str, str]:
     return named
 
 
-def open_compared(
-    fine: str,
-    others: Mapping[str, str],
-    chroms: tuple[str, ...],
-    *,
-    window_bins: int,
-    bin_size: int = 0,
-    weights: str = "weight",
-) -> Compared:
-    """Open the maps and find what all of them cover.
+@dataclass(frozen=True, kw_only=True)
+class Maps:
+    """What is compared, as a user names it.
 
-    Args:
+    Attributes:
         fine: URI of the truth.
         others: URI of each method's map.
         chroms: Chromosomes to score.
         window_bins: Bins along a window's side.
         bin_size: In bp; 0 takes the one that ``fine`` names.
         weights: Column of balancing weights, where a map has it.
+    """
+
+    fine: str
+    others: Mapping[str, str]
+    chroms: tuple[str, ...]
+    window_bins: int = 224
+    bin_size: int = 0
+    weights: str = "weight"
+
+    def resolved(self) -> "Maps":
+        """Check the maps against each other, before any is read, and fill in the bin size.
+
+        Raises:
+            UserError: They do not fit each other.
+        """
+        size = self.bin_size or named_bin_size(self.fine)
+        _check_sizes(self, size)
+        _check_lengths(self, size)
+        _check_chromosomes(self, size)
+        _check_windows(self, size)
+        return replace(self, bin_size=size)
+
+
+def open_compared(maps: Maps) -> Compared:
+    """Open maps that are resolved, and find what all of them cover.
 
     Raises:
-        UserError: The maps do not fit each other, or there is nothing to score.
+        UserError: There is nothing to score.
     """
-    size = bin_size or named_bin_size(fine)
-    _check_sizes(fine, others, size)
-    _check_maps(fine, others, size, weights)
-    _check_chromosomes(fine, others, chroms, size)
-    _check_windows(fine, chroms, size, window_bins)
-    truth, *rest = (open_scaled(uri, size, weights) for uri in (fine, *others.values()))
-    named = dict(zip(others, rest, strict=True))
-    compared = Compared(truth, named, chroms, window_bins, window_bins)
+    uris = (maps.fine, *maps.others.values())
+    fine, *others = (open_scaled(uri, maps.bin_size, maps.weights) for uri in uris)
+    named = dict(zip(maps.others, others, strict=True))
+    compared = Compared(fine, named, maps.chroms, maps.window_bins, maps.window_bins)
     _check_usable(compared)
-    reach = _common_reach(compared)
-    return Compared(truth, named, chroms, window_bins, reach)
+    return replace(compared, num_separations=_common_reach(compared))
 
 
-def _check_sizes(fine: str, others: Mapping[str, str], size: int) -> None:
-    for uri in others.values():
+def _check_sizes(maps: Maps, size: int) -> None:
+    for uri in maps.others.values():
         if "::" in uri and (own := named_bin_size(uri)) != size:
             raise UserError(
-                f"{uri} has bins of {own:,} bp, the fine map {fine} of {size:,} bp; give maps of "
-                "one bin size"
+                f"{uri} has bins of {own:,} bp, the fine map {maps.fine} of {size:,} bp; give maps "
+                "of one bin size"
             )
 
 
-def _check_maps(fine: str, others: Mapping[str, str], size: int, weights: str) -> None:
-    truth = open_map(fine, size, fractional=True)
-    names = truth.weight_names()
-    if weights not in ("weight", *names):
+def _check_lengths(maps: Maps, size: int) -> None:
+    fine = open_map(maps.fine, size, fractional=True)
+    names = fine.weight_names()
+    if maps.weights not in ("weight", *names):
         raise UserError(
-            f"{fine} has no weights {weights!r}; it has {', '.join(names) or 'none'}: give one of "
-            "them by --weights, or leave that out"
+            f"{maps.fine} has no weights {maps.weights!r}; it has {', '.join(names) or 'none'}: "
+            "give one of them by --weights, or leave that out"
         )
-    for uri in others.values():
+    for uri in maps.others.values():
         other = open_map(uri, size, fractional=True)
-        for chrom in other.chromsizes.keys() & truth.chromsizes.keys():
-            if other.chromsizes[chrom] != truth.chromsizes[chrom]:
+        for chrom in other.chromsizes.keys() & fine.chromsizes.keys():
+            if other.chromsizes[chrom] != fine.chromsizes[chrom]:
                 raise UserError(
                     f"{chrom} is {other.chromsizes[chrom]:,} bp in {uri} but "
-                    f"{truth.chromsizes[chrom]:,} bp in {fine}; give maps of one assembly"
+                    f"{fine.chromsizes[chrom]:,} bp in {maps.fine}; give maps of one assembly"
                 )
 
 
-def _check_chromosomes(
-    fine: str, others: Mapping[str, str], chroms: tuple[str, ...], size: int
-) -> None:
-    if len(set(chroms)) < len(chroms) or not chroms:
+def _check_chromosomes(maps: Maps, size: int) -> None:
+    if len(set(maps.chroms)) < len(maps.chroms) or not maps.chroms:
         raise UserError(
-            f"--chroms {' '.join(chroms) or 'none'} must name chromosomes, each of them once"
+            f"--chroms {' '.join(maps.chroms) or 'none'} must name chromosomes, each of them once"
         )
-    for uri in (fine, *others.values()):
+    for uri in (maps.fine, *maps.others.values()):
         offered = open_map(uri, size, fractional=True).chromsizes
-        absent = [chrom for chrom in chroms if chrom not in offered]
+        absent = [chrom for chrom in maps.chroms if chrom not in offered]
         if absent:
             raise UserError(
                 f"{uri} has no chromosome {absent[0]}; it has {', '.join(list(offered)[:8])}"
@@ -152,18 +163,19 @@ def _check_chromosomes(
             )
 
 
-def _check_windows(fine: str, chroms: tuple[str, ...], size: int, window_bins: int) -> None:
-    if window_bins < MIN_WINDOW_BINS:
+def _check_windows(maps: Maps, size: int) -> None:
+    if maps.window_bins < MIN_WINDOW_BINS:
         raise UserError(
-            f"--window-bins {window_bins} is too small for the scores; give {MIN_WINDOW_BINS} or "
-            "more"
+            f"--window-bins {maps.window_bins} is too small for the scores; give "
+            f"{MIN_WINDOW_BINS} or more"
         )
-    sizes = open_map(fine, size, fractional=True).chromsizes
-    longest = max(num_bins(sizes[chrom], size) for chrom in chroms)
-    if longest < MIN_USABLE * window_bins:
+    sizes = open_map(maps.fine, size, fractional=True).chromsizes
+    longest = max(num_bins(sizes[chrom], size) for chrom in maps.chroms)
+    needed = MIN_USABLE * maps.window_bins
+    if longest < needed:
         raise UserError(
-            f"the longest of {', '.join(chroms)} has {longest} bins of {size:,} bp, a window needs "
-            f"{MIN_USABLE * window_bins:.0f} of {window_bins}; take smaller --window-bins"
+            f"the longest of {', '.join(maps.chroms)} has {longest} bins of {size:,} bp, a window "
+            f"needs {needed:.0f} of {maps.window_bins}; take smaller --window-bins"
         )
 
 

@@ -26,7 +26,7 @@ from hicray.evaluation.boundaries import (
 from hicray.evaluation.compared import FINE, MIN_USABLE, Compared
 from hicray.evaluation.correlation import CorrelationSums, correlation_sums, defined_mean
 from hicray.evaluation.scc import scc, smoothing_bins
-from hicray.evaluation.window_scores import EPS, WINDOW_SCORES, window_scores
+from hicray.evaluation.window_scores import EPS, window_scores
 from hicray.maps.bands import Band, Mask, square, usable_pixels
 from hicray.maps.features import Curve, DecaySums, decay_sums
 from hicray.training.metrics import MIN_SEPARATION, decay_error
@@ -129,7 +129,9 @@ def evaluate(compared: Compared) -> Evaluation:
     """Score every map on every chromosome."""
     expected = _expected(compared)
     scores: dict[str, dict[str, Score]] = {name: {} for name in compared.others}
-    usable, left_out, examples = {}, {}, {}
+    usable: dict[str, tuple[int, int]] = {}
+    left_out: dict[str, int] = {}
+    examples: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     total = len(compared.chroms) * len(compared.others)
     with tqdm(total=total, desc="evaluate", unit="map") as bar, TemporaryDirectory() as folder:
         for chrom in compared.chroms:
@@ -156,7 +158,8 @@ def _expected(compared: Compared) -> Curve:
         decay_sums(compared.fine.band(c, compared.window_bins), _ones(compared.fine_usable(c)))
         for c in chroms
     ]
-    return np.nan_to_num(sum(sums[1:], start=sums[0]).expected())
+    expected: Curve = np.nan_to_num(sum(sums[1:], start=sums[0]).expected())
+    return expected
 
 
 def _place(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
@@ -169,13 +172,13 @@ def _place(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
     windows = chromosome_windows(length, bin_size, "test", Layout(side, side, (0,)))
     kept = windows[usable_fraction(windows, usable, bin_size, side) >= MIN_USABLE]
     starts = kept["row_start"].to_numpy() // bin_size
-    reach = min(compared.num_separations, len(usable))
-    place = _Chromosome(chrom, usable, mask, starts, side, reach, bin_size)
+    place = _Chromosome(chrom, usable, mask, starts, side, compared.num_separations, bin_size)
     return place, len(windows) - len(kept)
 
 
 def _counted(place: _Chromosome) -> tuple[int, int]:
-    bins, reach = len(place.usable), place.separations
+    bins = len(place.usable)
+    reach = min(place.separations, bins)
     return int(place.mask.sum()), bins * reach - reach * (reach - 1) // 2
 
 
@@ -199,11 +202,11 @@ class _Judge:
         windows = window_scores(self.windows, place.windows(band), self.usable, self.expected)
         windows.insert(0, "chrom", place.name)
         windows.insert(1, "row_start", place.starts * place.bin_size)
-        logs = [np.log1p(one[self.mask]) for one in (self.near, near)]
+        logs = np.log1p(self.near[self.mask]), np.log1p(near[self.mask])
         insulation, boundaries = compare_tracks(self.track, self._track(band))
         return Score(
             windows,
-            correlation_sums(*logs, self.separation, place.side),
+            correlation_sums(logs[0], logs[1], self.separation, place.separations),
             ((decay_sums(self.near, self.weights), decay_sums(near, self.weights)),),
             (scc(self.near, near, self.mask, self.h),),
             insulation,
@@ -243,11 +246,5 @@ def _ones(usable: Bool[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
 
 def _stacked(decays: tuple[tuple[DecaySums, DecaySums], ...]) -> torch.Tensor:
     """Return decays as ``decay_error`` takes them: method, fine, pixels."""
-    longest = max(len(fine.pixels) for fine, _ in decays)
-    stacked = np.zeros((len(decays), longest, 3))
-    for group, (fine, other) in zip(stacked, decays, strict=True):
-        group[: len(fine.pixels)] = np.stack([other.contacts, fine.contacts, fine.pixels], axis=1)
-    return torch.from_numpy(stacked)
-
-
-__all__ = ["EPS", "WINDOW_SCORES", "Evaluation", "Score", "evaluate", "together"]
+    sums = [(other.contacts, fine.contacts, fine.pixels) for fine, other in decays]
+    return torch.from_numpy(np.array(sums, dtype=np.float64).transpose(0, 2, 1))

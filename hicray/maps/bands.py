@@ -16,13 +16,14 @@ def at_columns(
     values: Shaped[np.ndarray, " bins"], num_separations: int
 ) -> Shaped[np.ndarray, "bins separations"]:
     """Return a vector's value at the column of each pixel of a band; 0 past the end."""
-    return sliding_window_view(np.pad(values, (0, num_separations - 1)), num_separations)
+    padded = np.pad(values, (0, num_separations - 1))
+    columns: Shaped[np.ndarray, "bins separations"] = sliding_window_view(padded, num_separations)
+    return columns
 
 
 def usable_pixels(usable: Bool[np.ndarray, " bins"], num_separations: int) -> Mask:
     """Return the pixels of a band whose two bins are usable."""
-    mask: Mask = usable[:, None] & at_columns(usable, num_separations)
-    return mask
+    return np.logical_and(usable[:, None], at_columns(usable, num_separations))
 
 
 def read_bins(band: Shaped[np.ndarray, "bins separations"]) -> Bool[np.ndarray, " bins"]:
@@ -48,7 +49,9 @@ def square(
     low, apart = np.minimum.outer(index, index), np.abs(np.subtract.outer(index, index))
     past_end = max(0, int(starts.max(initial=0)) + side - len(band))
     padded = np.pad(band, ((0, past_end), (0, 0)))
-    return padded[starts[:, None, None] + low, apart]
+    windows: Shaped[np.ndarray, "windows side side"]
+    windows = padded[starts[:, None, None] + low, apart]
+    return windows
 
 
 def pixel_table(band: Float[np.ndarray, "bins separations"], first_bin: int = 0) -> pd.DataFrame:
@@ -77,7 +80,9 @@ def filtered(band: Band, mask: Mask, kernel: Float64[np.ndarray, " width"]) -> B
     """
     sums = _weighted_sums(np.where(mask, band, 0.0), kernel)
     weights = _weighted_sums(mask.astype(np.float64), kernel)
-    return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 1e-9)
+    means: Band = np.zeros_like(sums)
+    np.divide(sums, weights, out=means, where=weights > 1e-9)
+    return means
 
 
 def _weighted_sums(band: Band, kernel: Float64[np.ndarray, " width"]) -> Band:

@@ -7,6 +7,7 @@ raw one, so that they read as counts. A map without weights is taken as it is.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
@@ -44,7 +45,8 @@ class ScaledMap:
         """Return the bins that have a weight; without weights, all."""
         if not self.balanced:
             return np.ones(self.contacts.num_bins(chrom), dtype=bool)
-        return np.isfinite(self.contacts.weights(chrom))
+        usable: Bool[np.ndarray, " bins"] = np.isfinite(self.contacts.weights(chrom))
+        return usable
 
     def band(self, chrom: str, num_separations: int) -> Band:
         """Return scaled contacts near the diagonal; those of unusable bins are 0.
@@ -99,7 +101,7 @@ def open_scaled(uri: str, bin_size: int, weights_name: str) -> ScaledMap:
         return ScaledMap(contacts, balanced=False, factor=1.0)
     contacts = open_map(uri, bin_size, weights_name=names[0], fractional=True)
     raw = balanced = 0.0
-    for chrom in tqdm(contacts.chromsizes, desc=f"sum {uri}", unit="chrom"):
+    for chrom in tqdm(contacts.chromsizes, desc=f"sum {Path(uri).name}", unit="chrom"):
         raw += contacts.float_total(chrom)
         balanced += contacts.balanced_total(chrom)
     if not balanced > 0:
