@@ -14,9 +14,11 @@ import tyro
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
 from hicray.jobs import (
+    Baselines,
     Evaluate,
     Run,
     Tune,
+    baselines,
     checked,
     compare,
     embed_windows,
@@ -71,6 +73,10 @@ def main() -> None:
         """Score maps against a fine map: windows, distances, insulation, boundaries, decay."""
         evaluate(options)
 
+    def write_baselines(options: Baselines) -> None:
+        """Write what a model has to beat as maps: upsampled, smoothed, by distance, half reads."""
+        baselines(options)
+
     verbs: dict[str, Callable[..., Any]] = {
         "check": check,
         "simulate": simulate,
@@ -79,6 +85,7 @@ def main() -> None:
         "train": train,
         "compare": compare,
         "evaluate": score_maps,
+        "baselines": write_baselines,
     }
     guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
 

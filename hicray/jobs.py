@@ -61,6 +61,32 @@ class Evaluate:
     """Column of balancing weights; maps without it are taken by 'weight', or as they are."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """What a model has to beat, as maps."""
+
+    contacts: str
+    """Map of reads (.mcool, .cool or .hic); a missing coarse level is summed from the fine one."""
+    out: Path
+    """Folder for the maps; an interrupted run is finished."""
+    fine_bin_size: int = 4_000
+    """In bp."""
+    coarse_bin_size: int = 16_000
+    """In bp, a multiple of the fine one."""
+    split: str = ""
+    """A named split or one's own; its training chromosomes give the expected."""
+    train_chroms: tuple[str, ...] = ()
+    """The same, chromosome by chromosome."""
+    chroms: tuple[str, ...] = ()
+    """Chromosomes to write; the split's test set, or all that do not train, if not given."""
+    window_bins: int = 224
+    """How far from the diagonal, in fine bins: as far as windows of so many reach."""
+    weights: str = "weight"
+    """Column of balancing weights."""
+    raw: bool = False
+    """Raw counts instead of balanced contacts."""
+
+
 def say(*lines: str) -> None:
     """Write result lines to standard output."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -171,6 +197,34 @@ def evaluate(options: Evaluate) -> None:
     identity = identify(maps)
     refuse_other(options.out, identity)
     say(write(run(open_compared(maps)), options.out, identity), f"written: {options.out}")
+
+
+def baselines(options: Baselines) -> None:
+    """Write the baselines of a map, and say how they are judged."""
+    from hicray.evaluation.baseline_plan import (
+        BaselinePlan,
+        choose_chromosomes,
+        commands,
+        make_baselines,
+    )
+
+    contacts, fine = options.contacts, options.fine_bin_size
+    train, chroms = choose_chromosomes(
+        contacts, fine, options.split, options.train_chroms, options.chroms
+    )
+    plan = BaselinePlan(
+        contacts=contacts,
+        fine_bin_size=fine,
+        coarse_bin_size=options.coarse_bin_size,
+        train=train,
+        chroms=chroms,
+        window_bins=options.window_bins,
+        weights=options.weights,
+        raw=options.raw,
+    )
+    plan.check()
+    made = make_baselines(plan, options.out)
+    say(*(f"{name}: {path}" for name, path in made.items()), *commands(plan, options.out))
 
 
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:

@@ -14,7 +14,7 @@ GROUND = {"config", "figures", "cluster"}
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
     "Bio": {"maps.genome"},
-    "cooler": {"maps.contacts", "maps.features"},
+    "cooler": {"maps.contacts", "maps.features", "maps.float_map"},
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts"},
     "matplotlib": {"figures", "training.track"},
@@ -22,6 +22,7 @@ HOMES = {
     "optuna": {"training.tune"},
     "pyfaidx": {"maps.genome"},
     "pytorch_msssim": {"training.losses"},
+    "scipy": {"evaluation.window_scores"},
     "timm": {"model.encoder"},
     "tyro": {"cli"},
     "ray": {

@@ -3,10 +3,13 @@
 A band holds the upper triangle of a symmetric map, 0 past the chromosome's end.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 Band = Float64[np.ndarray, "bins separations"]
 Mask = Bool[np.ndarray, "bins separations"]
@@ -17,13 +20,15 @@ def at_columns(
 ) -> Shaped[np.ndarray, "bins separations"]:
     """Return a vector's value at the column of each pixel of a band; 0 past the end."""
     padded = np.pad(values, (0, num_separations - 1))
-    columns: Shaped[np.ndarray, "bins separations"] = sliding_window_view(padded, num_separations)
+    columns: NDArray[Any] = sliding_window_view(padded, num_separations)
     return columns
 
 
 def usable_pixels(usable: Bool[np.ndarray, " bins"], num_separations: int) -> Mask:
     """Return the pixels of a band whose two bins are usable."""
-    return np.logical_and(usable[:, None], at_columns(usable, num_separations))
+    rows, mask = usable[:, None], at_columns(usable, num_separations).copy()
+    mask &= rows
+    return mask
 
 
 def read_bins(band: Shaped[np.ndarray, "bins separations"]) -> Bool[np.ndarray, " bins"]:

@@ -101,7 +101,9 @@ def open_scaled(uri: str, bin_size: int, weights_name: str) -> ScaledMap:
         return ScaledMap(contacts, balanced=False, factor=1.0)
     contacts = open_map(uri, bin_size, weights_name=names[0], fractional=True)
     raw = balanced = 0.0
-    for chrom in tqdm(contacts.chromsizes, desc=f"sum {Path(uri).name}", unit="chrom"):
+    for chrom in tqdm(
+        contacts.chromsizes, desc=f"sum {Path(uri.partition('::')[0]).name}", unit="chrom"
+    ):
         raw += contacts.float_total(chrom)
         balanced += contacts.balanced_total(chrom)
     if not balanced > 0:
