@@ -231,6 +231,6 @@ class Maker:
 
 def _balanced(level: Level, bins: int) -> Band:
     weights = np.nan_to_num(level.weights[:bins])
-    balanced = level.band[:bins] * weights[:, None]
-    balanced *= at_columns(weights, level.band.shape[1])
-    return balanced
+    contacts: Band = level.band[:bins] * weights[:, None]
+    contacts *= at_columns(weights, level.band.shape[1])
+    return contacts

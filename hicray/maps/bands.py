@@ -26,8 +26,8 @@ def at_columns(
 
 def usable_pixels(usable: Bool[np.ndarray, " bins"], num_separations: int) -> Mask:
     """Return the pixels of a band whose two bins are usable."""
-    rows, mask = usable[:, None], at_columns(usable, num_separations).copy()
-    mask &= rows
+    mask = np.empty((len(usable), num_separations), dtype=np.bool_)
+    np.logical_and(usable[:, None], at_columns(usable, num_separations), out=mask)
     return mask
 
 

@@ -8,14 +8,13 @@ levels, writes and balances.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import cooler
 import hictkpy
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int32
-from numpy.typing import NDArray
 
 from hicray.config import UserError
 from hicray.maps.bins import num_bins
@@ -28,7 +27,6 @@ _CHUNK_BINS = 2_000
 Band = Int32[np.ndarray, "bins separations"]
 FloatBand = Float64[np.ndarray, "bins separations"]
 Weights = Float64[np.ndarray, " bins"]
-Value = TypeVar("Value", np.int32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,17 @@ class ContactMap:
 
     def band(self, chrom: str, num_separations: int) -> Band:
         """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
-        return self._near(chrom, num_separations, np.int32)
+        band: Band = self._near(chrom, num_separations, "int32")
+        return band
 
     def float_band(self, chrom: str, num_separations: int) -> FloatBand:
         """Return the same of counts that may be fractional."""
-        return self._near(chrom, num_separations, np.float64)
+        band: FloatBand = self._near(chrom, num_separations, "float64")
+        return band
 
-    def _near(self, chrom: str, num_separations: int, kind: type[Value]) -> NDArray[Value]:
+    def _near(self, chrom: str, num_separations: int, kind: str) -> Any:
         band = np.zeros((self.num_bins(chrom), num_separations), dtype=kind)
-        near = self._open().fetch(
-            chrom, count_type=kind.__name__, diagonal_band_width=num_separations
-        )
+        near = self._open().fetch(chrom, count_type=kind, diagonal_band_width=num_separations)
         coo = near.to_coo()
         row, col = np.minimum(coo.row, coo.col), np.maximum(coo.row, coo.col)
         inside = col - row < num_separations
