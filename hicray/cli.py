@@ -13,9 +13,8 @@ from typing import Annotated, Any
 import tyro
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
+from hicray.evaluation.options import Baselines, Evaluate
 from hicray.jobs import (
-    Baselines,
-    Evaluate,
     Run,
     Tune,
     baselines,

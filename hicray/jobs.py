@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+from hicray.evaluation.options import Baselines, Evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,52 +40,6 @@ class Tune:
     """Trials per cell: every arm at every gap has as many."""
     search_seed: int = 0
     """Seed of the searcher."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Maps against a fine map."""
-
-    fine: str
-    """The truth: .cool, .hic, or one resolution of an .mcool (F.mcool::/resolutions/4000)."""
-    enhanced: tuple[str, ...]
-    """What is judged, as NAME=MAP; of an .mcool, the resolution of the fine map."""
-    chroms: tuple[str, ...]
-    """Chromosomes to score; none of them may have been trained on."""
-    out: Path
-    """Folder for evaluate.md, evaluate.json and the figures."""
-    bin_size: int = 0
-    """In bp, where --fine holds several."""
-    window_bins: int = 224
-    """Bins along each side of a window."""
-    weights: str = "weight"
-    """Column of balancing weights; maps without it are taken by 'weight', or as they are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Baselines:
-    """What a model has to beat, as maps."""
-
-    contacts: str
-    """Map of reads (.mcool, .cool or .hic); a missing coarse level is summed from the fine one."""
-    out: Path
-    """Folder for the maps; an interrupted run is finished."""
-    fine_bin_size: int = 4_000
-    """In bp."""
-    coarse_bin_size: int = 16_000
-    """In bp, a multiple of the fine one."""
-    split: str = ""
-    """A named split or one's own; its training chromosomes give the expected."""
-    train_chroms: tuple[str, ...] = ()
-    """The same, chromosome by chromosome."""
-    chroms: tuple[str, ...] = ()
-    """Chromosomes to write; the split's test set, or all that do not train, if not given."""
-    window_bins: int = 224
-    """How far from the diagonal, in fine bins: as far as windows of so many reach."""
-    weights: str = "weight"
-    """Column of balancing weights."""
-    raw: bool = False
-    """Raw counts instead of balanced contacts."""
 
 
 def say(*lines: str) -> None:
@@ -182,18 +137,11 @@ def compare(storage: Path, tracking_uri: str = "", search: str | None = None) ->
 
 def evaluate(options: Evaluate) -> None:
     """Score maps against a fine map; print and write the tables."""
-    from hicray.evaluation.compared import Maps, open_compared, parse_named
+    from hicray.evaluation.compared import open_compared, resolve
     from hicray.evaluation.evaluate import evaluate as run
     from hicray.evaluation.statement import identify, refuse_other, write
 
-    maps = Maps(
-        fine=options.fine,
-        others=parse_named(options.enhanced),
-        chroms=options.chroms,
-        window_bins=options.window_bins,
-        bin_size=options.bin_size,
-        weights=options.weights,
-    ).resolved()
+    maps = resolve(options)
     identity = identify(maps)
     refuse_other(options.out, identity)
     say(write(run(open_compared(maps)), options.out, identity), f"written: {options.out}")
@@ -201,28 +149,9 @@ def evaluate(options: Evaluate) -> None:
 
 def baselines(options: Baselines) -> None:
     """Write the baselines of a map, and say how they are judged."""
-    from hicray.evaluation.baseline_plan import (
-        BaselinePlan,
-        choose_chromosomes,
-        commands,
-        make_baselines,
-    )
+    from hicray.evaluation.baseline_plan import commands, make_baselines, resolve
 
-    contacts, fine = options.contacts, options.fine_bin_size
-    train, chroms = choose_chromosomes(
-        contacts, fine, options.split, options.train_chroms, options.chroms
-    )
-    plan = BaselinePlan(
-        contacts=contacts,
-        fine_bin_size=fine,
-        coarse_bin_size=options.coarse_bin_size,
-        train=train,
-        chroms=chroms,
-        window_bins=options.window_bins,
-        weights=options.weights,
-        raw=options.raw,
-    )
-    plan.check()
+    plan = resolve(options)
     made = make_baselines(plan, options.out)
     say(*(f"{name}: {path}" for name, path in made.items()), *commands(plan, options.out))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hicray.config import DataConfig, UserError, digest
 from hicray.evaluation.baseline_maps import BASELINES, Maker
+from hicray.evaluation.options import Baselines
 from hicray.maps.bins import assign, parse_split
 from hicray.maps.contacts import open_map
 from hicray.maps.thin import derive
@@ -37,9 +38,9 @@ class BaselinePlan:
     coarse_bin_size: int
     train: tuple[str, ...]
     chroms: tuple[str, ...]
-    window_bins: int = 224
-    weights: str = "weight"
-    raw: bool = False
+    window_bins: int
+    weights: str
+    raw: bool
 
     def data(self) -> DataConfig:
         """Return the maps as a data set."""
@@ -52,21 +53,34 @@ class BaselinePlan:
             raw=self.raw,
         )
 
-    def check(self) -> None:
-        """Refuse what cannot be.
 
-        Raises:
-            UserError: A bin size, a window or the weights do not fit.
-        """
-        layout(self.data())
-        if self.coarse_bin_size == self.fine_bin_size:
-            raise UserError(
-                f"coarse bins of {self.coarse_bin_size:,} bp are the fine ones; give a multiple, "
-                f"such as {2 * self.fine_bin_size:,}"
-            )
-        fine = open_map(self.contacts, self.fine_bin_size, weights_name=self.weights)
-        if not self.raw:
-            fine.weights(self.chroms[0])
+def resolve(options: Baselines) -> BaselinePlan:
+    """Check what baselines are to be made of, before any work.
+
+    Raises:
+        UserError: Chromosomes, bin sizes, window or weights do not fit.
+    """
+    train, chroms = _chromosomes(options)
+    plan = BaselinePlan(
+        contacts=options.contacts,
+        fine_bin_size=options.fine_bin_size,
+        coarse_bin_size=options.coarse_bin_size,
+        train=train,
+        chroms=chroms,
+        window_bins=options.window_bins,
+        weights=options.weights,
+        raw=options.raw,
+    )
+    layout(plan.data())
+    if plan.coarse_bin_size == plan.fine_bin_size:
+        raise UserError(
+            f"coarse bins of {plan.coarse_bin_size:,} bp are the fine ones; give a multiple, such "
+            f"as {2 * plan.fine_bin_size:,}"
+        )
+    if not plan.raw:
+        fine = open_map(plan.contacts, plan.fine_bin_size, weights_name=plan.weights)
+        fine.weights(chroms[0])
+    return plan
 
 
 def file_name(name: str) -> str:
@@ -74,38 +88,28 @@ def file_name(name: str) -> str:
     return name.replace("/", "").replace(" ", "_").lower() + ".cool"
 
 
-def choose_chromosomes(
-    contacts: str, bin_size: int, split: str, train: tuple[str, ...], chroms: tuple[str, ...]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the chromosomes of the expected, and those to write.
-
-    Args:
-        contacts: The map.
-        bin_size: Fine bin size, in bp.
-        split: A named split or one's own; its training set is for the expected.
-        train: The same, chromosome by chromosome.
-        chroms: To write; if none, the split's test set, or all that do not train.
-
-    Raises:
-        UserError: Not just one of ``split`` and ``train`` is given, or chromosomes do not fit.
-    """
+def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the chromosomes of the expected, and those to write."""
+    split, train = options.split, options.train_chroms
     if bool(split) == bool(train):
         given = f"--split {split} with --train-chroms {' '.join(train)}" if split else "neither"
         raise UserError(
             f"{given} says where the expected comes from; give one of --split and --train-chroms"
         )
-    offered = open_map(contacts, bin_size).chromsizes
-    sets = assign(parse_split(split), offered) if split else dict.fromkeys(train, "train")
-    learnt = tuple(chrom for chrom, name in sets.items() if name == "train")
-    judged = {chrom for chrom, name in sets.items() if name == "test"} if split else set(offered)
-    others = [chrom for chrom in offered if chrom in judged - set(learnt)]
-    written = chroms or tuple(others)
-    absent = [chrom for chrom in (*learnt, *written) if chrom not in offered]
+    offered = open_map(options.contacts, options.fine_bin_size).chromsizes
+    absent = [chrom for chrom in (*train, *options.chroms) if chrom not in offered]
     if absent:
         raise UserError(
-            f"{contacts} has no chromosome {absent[0]}; it has {', '.join(list(offered)[:8])}"
-            f"{', ...' if len(offered) > 8 else ''}: name those that it has"
+            f"{options.contacts} has no chromosome {absent[0]}; it has "
+            f"{', '.join(list(offered)[:8])}{', ...' if len(offered) > 8 else ''}: name those"
         )
+    if split:
+        sets = assign(parse_split(split), offered)
+        learnt = tuple(chrom for chrom, name in sets.items() if name == "train")
+        judged = tuple(chrom for chrom, name in sets.items() if name == "test")
+    else:
+        learnt, judged = train, tuple(chrom for chrom in offered if chrom not in train)
+    written = options.chroms or judged
     both = [chrom for chrom in written if chrom in learnt]
     if both or not written:
         raise UserError(
@@ -117,9 +121,8 @@ def choose_chromosomes(
 
 def commands(plan: BaselinePlan, out: Path) -> list[str]:
     """Return the lines that judge baselines by the fine map, and half the reads by the others."""
-    shared = f"--bin-size {plan.fine_bin_size} --chroms {' '.join(plan.chroms)}"
-    if plan.window_bins != BaselinePlan.window_bins:
-        shared += f" --window-bins {plan.window_bins}"
+    shared = f"--bin-size {plan.fine_bin_size} --window-bins {plan.window_bins}"
+    shared += f" --chroms {' '.join(plan.chroms)}"
     maps = " ".join(f"'{name}={out / file_name(name)}'" for name in BASELINES)
     halves = f"--fine {out / OTHER_HALF} --enhanced 'half reads={out / HALF}'"
     return [

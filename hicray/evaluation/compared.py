@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from hicray.config import UserError
+from hicray.evaluation.options import Evaluate
 from hicray.maps.bands import read_bins
 from hicray.maps.bins import num_bins
 from hicray.maps.contacts import open_map
@@ -81,30 +82,38 @@ class Maps:
         fine: URI of the truth.
         others: URI of each method's map.
         chroms: Chromosomes to score.
+        bin_size: In bp.
         window_bins: Bins along a window's side.
-        bin_size: In bp; 0 takes the one that ``fine`` names.
         weights: Column of balancing weights, where a map has it.
     """
 
     fine: str
     others: Mapping[str, str]
     chroms: tuple[str, ...]
-    window_bins: int = 224
-    bin_size: int = 0
-    weights: str = "weight"
+    bin_size: int
+    window_bins: int
+    weights: str
 
-    def resolved(self) -> "Maps":
-        """Check the maps against each other, before any is read, and fill in the bin size.
 
-        Raises:
-            UserError: They do not fit each other.
-        """
-        size = self.bin_size or named_bin_size(self.fine)
-        _check_sizes(self, size)
-        _check_lengths(self, size)
-        _check_chromosomes(self, size)
-        _check_windows(self, size)
-        return replace(self, bin_size=size)
+def resolve(options: Evaluate) -> Maps:
+    """Check the maps against each other, before any is read.
+
+    Raises:
+        UserError: They do not fit each other.
+    """
+    maps = Maps(
+        fine=options.fine,
+        others=parse_named(options.enhanced),
+        chroms=options.chroms,
+        bin_size=options.bin_size or named_bin_size(options.fine),
+        window_bins=options.window_bins,
+        weights=options.weights,
+    )
+    _check_sizes(maps)
+    _check_lengths(maps)
+    _check_chromosomes(maps)
+    _check_windows(maps)
+    return maps
 
 
 def open_compared(maps: Maps) -> Compared:
@@ -121,17 +130,17 @@ def open_compared(maps: Maps) -> Compared:
     return replace(compared, num_separations=_common_reach(compared))
 
 
-def _check_sizes(maps: Maps, size: int) -> None:
+def _check_sizes(maps: Maps) -> None:
     for uri in maps.others.values():
-        if "::" in uri and (own := named_bin_size(uri)) != size:
+        if "::" in uri and (own := named_bin_size(uri)) != maps.bin_size:
             raise UserError(
-                f"{uri} has bins of {own:,} bp, the fine map {maps.fine} of {size:,} bp; give maps "
-                "of one bin size"
+                f"{uri} has bins of {own:,} bp, the fine map {maps.fine} of {maps.bin_size:,} bp; "
+                "give maps of one bin size"
             )
 
 
-def _check_lengths(maps: Maps, size: int) -> None:
-    fine = open_map(maps.fine, size, fractional=True)
+def _check_lengths(maps: Maps) -> None:
+    fine = open_map(maps.fine, maps.bin_size, fractional=True)
     names = fine.weight_names()
     if maps.weights not in ("weight", *names):
         raise UserError(
@@ -139,7 +148,7 @@ def _check_lengths(maps: Maps, size: int) -> None:
             "give one of them by --weights, or leave that out"
         )
     for uri in maps.others.values():
-        other = open_map(uri, size, fractional=True)
+        other = open_map(uri, maps.bin_size, fractional=True)
         for chrom in other.chromsizes.keys() & fine.chromsizes.keys():
             if other.chromsizes[chrom] != fine.chromsizes[chrom]:
                 raise UserError(
@@ -148,13 +157,13 @@ def _check_lengths(maps: Maps, size: int) -> None:
                 )
 
 
-def _check_chromosomes(maps: Maps, size: int) -> None:
+def _check_chromosomes(maps: Maps) -> None:
     if len(set(maps.chroms)) < len(maps.chroms) or not maps.chroms:
         raise UserError(
             f"--chroms {' '.join(maps.chroms) or 'none'} must name chromosomes, each of them once"
         )
     for uri in (maps.fine, *maps.others.values()):
-        offered = open_map(uri, size, fractional=True).chromsizes
+        offered = open_map(uri, maps.bin_size, fractional=True).chromsizes
         absent = [chrom for chrom in maps.chroms if chrom not in offered]
         if absent:
             raise UserError(
@@ -163,19 +172,19 @@ def _check_chromosomes(maps: Maps, size: int) -> None:
             )
 
 
-def _check_windows(maps: Maps, size: int) -> None:
+def _check_windows(maps: Maps) -> None:
     if maps.window_bins < MIN_WINDOW_BINS:
         raise UserError(
             f"--window-bins {maps.window_bins} is too small for the scores; give "
             f"{MIN_WINDOW_BINS} or more"
         )
-    sizes = open_map(maps.fine, size, fractional=True).chromsizes
-    longest = max(num_bins(sizes[chrom], size) for chrom in maps.chroms)
+    sizes = open_map(maps.fine, maps.bin_size, fractional=True).chromsizes
+    longest = max(num_bins(sizes[chrom], maps.bin_size) for chrom in maps.chroms)
     needed = MIN_USABLE * maps.window_bins
     if longest < needed:
         raise UserError(
-            f"the longest of {', '.join(maps.chroms)} has {longest} bins of {size:,} bp, a window "
-            f"needs {needed:.0f} of {maps.window_bins}; take smaller --window-bins"
+            f"the longest of {', '.join(maps.chroms)} has {longest} bins of {maps.bin_size:,} bp, "
+            f"a window needs {needed:.0f} of {maps.window_bins}; take smaller --window-bins"
         )
 
 

@@ -26,17 +26,17 @@ def at_columns(
 
 def usable_pixels(usable: Bool[np.ndarray, " bins"], num_separations: int) -> Mask:
     """Return the pixels of a band whose two bins are usable."""
-    mask = np.empty((len(usable), num_separations), dtype=np.bool_)
-    np.logical_and(usable[:, None], at_columns(usable, num_separations), out=mask)
+    mask: Mask = usable.reshape(-1, 1) & at_columns(usable, num_separations)
     return mask
 
 
 def read_bins(band: Shaped[np.ndarray, "bins separations"]) -> Bool[np.ndarray, " bins"]:
     """Return the bins that have a contact in the band."""
-    there = band > 0
-    read: Bool[np.ndarray, " bins"] = there.any(axis=1)
-    for s in range(1, min(band.shape)):
-        read[s:] |= there[:-s, s]
+    there, bins = band > 0, len(band)
+    read = np.zeros(bins, dtype=np.bool_)
+    for s in range(min(band.shape)):
+        read[s:] |= there[: bins - s, s]
+        read[: bins - s] |= there[: bins - s, s]
     return read
 
 
