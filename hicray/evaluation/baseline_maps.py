@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from tqdm import tqdm
 
 from hicray.maps.bands import Band, at_columns, filtered, pixel_table, usable_pixels
@@ -21,6 +21,10 @@ from hicray.windows.cut import Level, chromosome_total, read_chromosome
 from hicray.windows.manifest import coarse_name
 from hicray.windows.plan import Layout
 from hicray.windows.sources import Source
+
+
+Grid = Float64[np.ndarray, "coarse_bins coarse_separations"]
+"""A band in coarse bins, where ``Band`` is in fine ones."""
 
 
 class Coarse(NamedTuple):
@@ -35,25 +39,25 @@ class Coarse(NamedTuple):
         separations: Fine separations to fill, from 0 up.
     """
 
-    contacts: Band
-    pixels: Band
-    mask: Bool[np.ndarray, "bins separations"]
-    usable: Bool[np.ndarray, " fine_bins"]
+    contacts: Grid
+    pixels: Grid
+    mask: Bool[np.ndarray, "coarse_bins coarse_separations"]
+    usable: Bool[np.ndarray, " bins"]
     gap: int
     separations: int
 
-    def on_fine(self, values: Band) -> Band:
+    def on_fine(self, values: Grid) -> Band:
         """Return a coarse band's values at the fine pixels that each coarse pixel holds."""
         rows, cols = self._bins()
         spread: Band = values[rows // self.gap, cols // self.gap - rows // self.gap]
         return spread
 
-    def per_fine(self) -> Band:
+    def per_fine(self) -> Grid:
         """Return contacts of a fine pixel if each of a coarse pixel's has the same."""
-        share: Band = self.contacts / np.maximum(self.pixels, 1)
+        share: Grid = self.contacts / np.maximum(self.pixels, 1)
         return share
 
-    def interpolated(self, values: Band) -> Band:
+    def interpolated(self, values: Grid) -> Band:
         """Return a coarse band interpolated between the centres of the usable coarse bins."""
         axes = [self._neighbours(axis) for axis in self._bins()]
         sums, weights = np.zeros((2, len(self.usable), self.separations))
@@ -85,7 +89,7 @@ class Expected:
     """Scaled mean contacts by separation on training chromosomes, in bins of either map."""
 
     fine: Curve
-    coarse: Curve
+    coarse: Float64[np.ndarray, " coarse_separations"]
 
 
 Baseline = Callable[[Coarse, Expected], Band]
@@ -229,8 +233,8 @@ class Maker:
             first += self.source.fine.num_bins(chrom)
 
 
-def _balanced(level: Level, bins: int) -> Band:
+def _balanced(level: Level, bins: int) -> Grid:
     weights = np.nan_to_num(level.weights[:bins])
-    contacts: Band = level.band[:bins] * weights[:, None]
+    contacts: Grid = level.band[:bins] * weights[:, None]
     contacts *= at_columns(weights, level.band.shape[1])
     return contacts

@@ -71,7 +71,7 @@ def test_f1_is_of_precision_and_recall_and_sums_add():
     assert Matches(6, 4, 3) + Matches(1, 2, 0) == (7, 6, 3)
     assert np.isnan(Matches(0, 0, 0).f1())
     with pytest.raises(TypeError):
-        Matches(6, 4, 3) + (1,)
+        Matches(6, 4, 3) + 1
 
 
 def test_the_diamond_is_100_kb_where_windows_allow_it():

@@ -76,8 +76,8 @@ def test_contacts_that_cannot_be_are_refused(tmp_path, bad):
     pixels = pd.DataFrame({"bin1_id": [0, 0], "bin2_id": [0, 1], "count": [5.0, bad]})
     path = tmp_path / "a.cool"
     write_float_cool(path, SIZES, 100, [pixels], np.ones(14), {})
+    found = open_scaled(str(path), 100, "weight")
     with pytest.raises(UserError, match="negative or not a number"):
-        found = open_scaled(str(path), 100, "weight")
         found.band("a", 3)
 
 
