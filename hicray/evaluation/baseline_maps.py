@@ -22,7 +22,6 @@ from hicray.windows.manifest import coarse_name
 from hicray.windows.plan import Layout
 from hicray.windows.sources import Source
 
-
 Grid = Float64[np.ndarray, "coarse_bins coarse_separations"]
 """A band in coarse bins, where ``Band`` is in fine ones."""
 

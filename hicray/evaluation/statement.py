@@ -169,7 +169,7 @@ def _notes(found: Evaluation) -> list[str]:
         f"{compared.window_bins} bins of {size:,} bp lie on the diagonal and do not overlap.",
         "- Values: scaled contacts (balanced, with the balanced sum of all chromosomes brought to "
         "the raw sum). MSE, MAE, PSNR (data range 1), Pearson, Spearman and SSIM (Gaussian of 11 "
-        "pixels, sigma 1.5, data range 1; unusable pixels are set equal) take log10(x + 1) / "
+        "pixels, sigma 1.5, data range 1; unusable pixels are 0 in both) take log10(x + 1) / "
         "log10(1001), over the whole window. Mean ± sd over windows.",
         f"- O/E Pearson: log((x + {EPS:g}) / (E + {EPS:g})), separations of {MIN_SEPARATION} bins "
         "and more, each map by its own decay in its chromosome's windows; 'fixed' takes the fine "

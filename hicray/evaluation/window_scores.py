@@ -28,7 +28,9 @@ def window_scores(
         usable: Pixels that count.
         expected: Decay of the fine map over all its chromosomes, for ``oe_pearson_fixed``.
     """
-    target, prediction = (to_network(torch.from_numpy(x).float()) for x in (fine, other))
+    # SSIM sees what is not usable too: there it is 0 in both, as in training.
+    maps = (np.where(usable, x, 0.0) for x in (fine, other))
+    target, prediction = (to_network(torch.from_numpy(x).float()) for x in maps)
     scored = Scored(groups=1, separations=len(expected))
     nothing = torch.zeros(len(fine), dtype=torch.int64)
     scored.add(prediction, target, torch.from_numpy(usable), nothing, nothing)
