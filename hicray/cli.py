@@ -13,15 +13,18 @@ from typing import Annotated, Any
 import tyro
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
+from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
 from hicray.jobs import (
     Run,
     Tune,
     ablate,
+    baselines,
     checked,
     compare,
     embed_windows,
     enhance,
+    evaluate,
     prepare_shards,
     say,
     search_cells,
@@ -68,6 +71,14 @@ def main() -> None:
         options = Tune(data=data, model=model, train=train, run=run, trials=1)
         search_cells(options, (model.sequence,))
 
+    def score_maps(options: Evaluate) -> None:
+        """Score maps against a fine map: windows, distances, insulation, boundaries, decay."""
+        evaluate(options)
+
+    def write_baselines(options: Baselines) -> None:
+        """Write what a model has to beat as maps: upsampled, smoothed, by distance, half reads."""
+        baselines(options)
+
     verbs: dict[str, Callable[..., Any]] = {
         "check": check,
         "simulate": simulate,
@@ -77,6 +88,8 @@ def main() -> None:
         "compare": compare,
         "enhance": enhance_map,
         "ablate": ablate_dna,
+        "evaluate": score_maps,
+        "baselines": write_baselines,
     }
     guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
 

@@ -1,9 +1,10 @@
-"""The pictures people look at: loss curves, map panels, and what DNA gains."""
+"""The pictures people look at: loss curves, map panels, what DNA gains, curves by distance."""
 
 import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -18,9 +19,9 @@ Band = Float[np.ndarray, " bands"]
 Gain = tuple[Band, Band, Band, Band]
 PANELS_ACROSS = 4
 _DPI = 110
-_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
-_COLOURS = (_BLUE, _ORANGE, _GREEN)
-"""Okabe and Ito's, which colour-blind readers tell apart."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which colour-blind people tell apart; line styles change with each round."""
+STYLES = ("-", "--", ":", "-.")
 
 
 def png(picture: Picture) -> bytes:
@@ -94,7 +95,7 @@ def paired_scatter(
         both = np.concatenate([first, second])
         ends = np.array([np.nanmin(both), np.nanmax(both)])
         panel.plot(ends, ends, color="0.7", linewidth=1)
-        panel.plot(first, second, ".", color=_BLUE, alpha=0.7)
+        panel.plot(first, second, ".", color=COLOURS[0], alpha=0.7)
         above = int(np.sum(second > first))
         panel.set(
             title=f"{gap} bp: {above} of {len(first)} windows above the line",
@@ -115,7 +116,7 @@ def gain_by_separation(gains: Mapping[str, Gain], title: str = "") -> Figure:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     panel = figure.subplots()
     panel.axhline(0, color="0.7", linewidth=1)
-    for colour, (gap, (start, mean, low, high)) in zip(_COLOURS, gains.items(), strict=False):
+    for colour, (gap, (start, mean, low, high)) in zip(COLOURS, gains.items(), strict=False):
         panel.fill_between(start, low, high, color=colour, alpha=0.25, linewidth=0)
         panel.plot(start, mean, marker=".", color=colour, label=f"{gap} bp")
     panel.set(xscale="log", title=title, xlabel="separation (bp), from", ylabel="gain, O/E Pearson")
@@ -136,7 +137,7 @@ def motif_reading(
     figure = Figure(figsize=(6 + 2.2 * len(motifs), 3.6), layout="constrained")
     grid = figure.add_gridspec(1, len(motifs) + 1, width_ratios=[3, *[1] * len(motifs)])
     panel = figure.add_subplot(grid[0])
-    for colour, (name, (offsets, changes)) in zip(_COLOURS, profiles.items(), strict=False):
+    for colour, (name, (offsets, changes)) in zip(COLOURS, profiles.items(), strict=False):
         panel.plot(offsets, changes, marker=".", color=colour, label=name)
     panel.set(xlabel="base substituted, bp from the site's first", ylabel="mean |log2 change|")
     panel.legend(frameon=False)
@@ -145,4 +146,65 @@ def motif_reading(
         image.imshow(motif, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         image.set(xticks=range(4), xticklabels=list("ACGT"), title=name, ylabel="position (bp)")
     figure.suptitle(title)
+    return figure
+
+
+def by_distance(
+    curves: Mapping[str, Float[np.ndarray, " separations"]],
+    bin_size: int,
+    ylabel: str,
+    *,
+    log: bool = False,
+) -> Figure:
+    """Draw a line per map against the distance from the diagonal.
+
+    Args:
+        curves: By map: a value per separation in bins, from 0 up; NaN leaves a gap.
+        bin_size: In bp.
+        ylabel: What the values are.
+        log: Draw them on a logarithmic axis.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(curves.items()):
+        style = STYLES[i // len(COLOURS) % len(STYLES)]
+        kb = np.arange(len(values)) * bin_size / 1000
+        axes.plot(kb[1:], values[1:], style, color=COLOURS[i % len(COLOURS)], label=name, lw=1.3)
+    axes.set(xscale="log", xlabel="distance (kb)", ylabel=ylabel)
+    if log:
+        axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
+    return figure
+
+
+def located_maps(
+    rows: Mapping[tuple[str, int], Mapping[str, Map]], bin_size: int, label: str
+) -> Figure:
+    """Draw windows of several maps side by side, on one colour scale a row; NaN is grey.
+
+    Args:
+        rows: By chromosome and start in bp, then by map.
+        bin_size: In bp.
+        label: What the values are.
+    """
+    names = list(next(iter(rows.values())))
+    size = (2.6 * len(names) + 1.2, 2.6 * len(rows) + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(rows), len(names), squeeze=False)
+    colours = mpl.colormaps["Reds"].with_extremes(bad="0.85")
+    for line, ((chrom, start), maps) in zip(grid, rows.items(), strict=True):
+        side = next(iter(maps.values())).shape[0] * bin_size
+        kb = (start / 1000, (start + side) / 1000)
+        top = float(np.nanpercentile(np.stack(list(maps.values())), 99.5))
+        for panel, (name, values) in zip(line, maps.items(), strict=True):
+            panel.imshow(values, cmap=colours, vmin=0, vmax=top, extent=(*kb, *kb[::-1]))
+            panel.set_title(name, fontsize=9)
+            panel.tick_params(labelsize=7)
+            panel.locator_params(nbins=4)
+        line[0].set_ylabel(f"{chrom} (kb)", fontsize=8)
+        bar = figure.colorbar(line[0].images[0], ax=list(line), shrink=0.8)
+        bar.set_label(label, fontsize=7)
+        bar.ax.tick_params(labelsize=7)
     return figure

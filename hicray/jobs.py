@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
 
 
@@ -166,6 +167,27 @@ def ablate(request: Ablate) -> None:
         f"{request.out}: without it, contacts of the window change by {float(change.mean()):.4f} "
         f"(mean |log2|) and at most {float(change.max()):.4f}"
     )
+
+
+def evaluate(options: Evaluate) -> None:
+    """Score maps against a fine map; print and write the tables."""
+    from hicray.evaluation.compared import open_compared, resolve
+    from hicray.evaluation.evaluate import evaluate as run
+    from hicray.evaluation.statement import identify, refuse_other, write
+
+    maps = resolve(options)
+    identity = identify(maps)
+    refuse_other(options.out, identity)
+    say(write(run(open_compared(maps)), options.out, identity), f"written: {options.out}")
+
+
+def baselines(options: Baselines) -> None:
+    """Write the baselines of a map, and say how they are judged."""
+    from hicray.evaluation.baseline_plan import commands, make_baselines, resolve
+
+    plan = resolve(options)
+    made = make_baselines(plan, options.out)
+    say(*(f"{name}: {path}" for name, path in made.items()), *commands(plan, options.out))
 
 
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:

@@ -23,7 +23,7 @@ HOMES = {
     "optuna": {"training.tune"},
     "pyfaidx": {"maps.genome"},
     "pytorch_msssim": {"training.losses"},
-    "scipy": {"evaluation.paired"},
+    "scipy": {"evaluation.paired", "evaluation.window_scores"},
     "timm": {"model.encoder"},
     "tyro": {"cli"},
     "ray": {

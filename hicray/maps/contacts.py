@@ -7,6 +7,7 @@ chromosome's band whatever the file's size. hictkpy reads every format alike; co
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cooler
 import hictkpy
@@ -23,6 +24,7 @@ _CHUNK_BINS = 2_000
 """Rows of a chromosome whose pixels are in memory at a time when a whole map is read."""
 
 Band = Int32[np.ndarray, "bins separations"]
+FloatBand = Float64[np.ndarray, "bins separations"]
 Weights = Float64[np.ndarray, " bins"]
 
 
@@ -60,11 +62,20 @@ class ContactMap:
 
     def band(self, chrom: str, num_separations: int) -> Band:
         """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
-        band = np.zeros((self.num_bins(chrom), num_separations), dtype=np.int32)
+        band: Band = self._near(chrom, num_separations, "int32")
+        return band
+
+    def float_band(self, chrom: str, num_separations: int) -> FloatBand:
+        """Return the same of counts that may be fractional."""
+        band: FloatBand = self._near(chrom, num_separations, "float64")
+        return band
+
+    def _near(self, chrom: str, num_separations: int, kind: str) -> Any:
+        band = np.zeros((self.num_bins(chrom), num_separations), dtype=kind)
         if (lone := self._lone(chrom)) is not None:
             band[0, 0] = lone
             return band
-        near = self._open().fetch(chrom, diagonal_band_width=num_separations)
+        near = self._open().fetch(chrom, count_type=kind, diagonal_band_width=num_separations)
         coo = near.to_coo()
         row, col = np.minimum(coo.row, coo.col), np.maximum(coo.row, coo.col)
         inside = col - row < num_separations
@@ -77,12 +88,20 @@ class ContactMap:
             return lone
         return int(self._open().fetch(chrom, count_type="int64").sum())
 
+    def float_total(self, chrom: str) -> float:
+        """Return the same of counts that may be fractional."""
+        return float(self._open().fetch(chrom, count_type="float64").sum())
+
     def balanced_total(self, chrom: str) -> float:
         """Return the sum of the balanced contacts within a chromosome."""
         if (lone := self._lone(chrom)) is not None:
             return float(np.nan_to_num(lone * self.weights(chrom)[0] ** 2))
         near = self._open().fetch(chrom, normalization=self.weights_name, count_type="float64")
         return float(near.sum())
+
+    def weight_names(self) -> list[str]:
+        """Return the columns of balancing weights that the map has."""
+        return list(self._open().avail_normalizations())
 
     def weights(self, chrom: str) -> Weights:
         """Return multiplicative balancing weights by bin; NaN marks a bin that is not usable.
@@ -174,8 +193,16 @@ def _bin_size(uri: str) -> int:
     return int(size)
 
 
-def open_map(uri: str, bin_size: int, *, weights_name: str = "weight") -> ContactMap:
+def open_map(
+    uri: str, bin_size: int, *, weights_name: str = "weight", fractional: bool = False
+) -> ContactMap:
     """Open one resolution of a map.
+
+    Args:
+        uri: As ``levels``.
+        bin_size: In bp.
+        weights_name: Column of balancing weights.
+        fractional: Take counts that are not whole, which enhanced maps have and reads cannot.
 
     Raises:
         UserError: As ``levels``; or the file has no such bin size; or its counts are not whole.
@@ -184,7 +211,8 @@ def open_map(uri: str, bin_size: int, *, weights_name: str = "weight") -> Contac
     if bin_size not in offered:
         raise UserError(_no_level(uri, bin_size, offered))
     level = offered[bin_size]
-    if "::" in level and cooler.Cooler(level).pixels().dtypes["count"].kind == "f":
+    whole = "::" not in level or cooler.Cooler(level).pixels().dtypes["count"].kind != "f"
+    if not whole and not fractional:
         raise UserError(
             f"{level} holds fractional counts; hicray learns from raw reads: give the map as it "
             "was before normalisation"

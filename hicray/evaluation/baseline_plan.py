@@ -1,0 +1,167 @@
+"""Which baselines are made of which chromosomes, and the folder they go to."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hicray.config import DataConfig, UserError, digest
+from hicray.evaluation.baseline_maps import BASELINES, Maker
+from hicray.evaluation.options import Baselines
+from hicray.maps.bins import assign, parse_split
+from hicray.maps.contacts import open_map
+from hicray.maps.thin import derive
+from hicray.windows.manifest import write_json
+from hicray.windows.plan import layout
+from hicray.windows.sources import fingerprint, open_sources
+
+HALF, OTHER_HALF = "half_reads.mcool", "other_half.mcool"
+_CLAIM = "baselines.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselinePlan:
+    """What baselines are made of.
+
+    Attributes:
+        contacts: A map of whole counts that has both bin sizes, or the fine one.
+        fine_bin_size: In bp.
+        coarse_bin_size: In bp.
+        train: Chromosomes that the expected is taken from.
+        chroms: Chromosomes that are written.
+        window_bins: Fine separations that are written.
+        weights: Column of balancing weights.
+        raw: Raw counts instead of balanced contacts.
+    """
+
+    contacts: str
+    fine_bin_size: int
+    coarse_bin_size: int
+    train: tuple[str, ...]
+    chroms: tuple[str, ...]
+    window_bins: int
+    weights: str
+    raw: bool
+
+    def data(self) -> DataConfig:
+        """Return the maps as a data set."""
+        return DataConfig(
+            contacts=(self.contacts,),
+            fine_bin_size=self.fine_bin_size,
+            coarse_bin_sizes=(self.coarse_bin_size,),
+            window_bins=self.window_bins,
+            weights=self.weights,
+            raw=self.raw,
+        )
+
+
+def resolve(options: Baselines) -> BaselinePlan:
+    """Check what baselines are to be made of, before any work.
+
+    Raises:
+        UserError: Chromosomes, bin sizes, window or weights do not fit.
+    """
+    train, chroms = _chromosomes(options)
+    plan = BaselinePlan(
+        contacts=options.contacts,
+        fine_bin_size=options.fine_bin_size,
+        coarse_bin_size=options.coarse_bin_size,
+        train=train,
+        chroms=chroms,
+        window_bins=options.window_bins,
+        weights=options.weights,
+        raw=options.raw,
+    )
+    layout(plan.data())
+    if plan.coarse_bin_size == plan.fine_bin_size:
+        raise UserError(
+            f"coarse bins of {plan.coarse_bin_size:,} bp are the fine ones; give a multiple, such "
+            f"as {2 * plan.fine_bin_size:,}"
+        )
+    if not plan.raw:
+        fine = open_map(plan.contacts, plan.fine_bin_size, weights_name=plan.weights)
+        fine.weights(chroms[0])
+    return plan
+
+
+def file_name(name: str) -> str:
+    """Return the file of a baseline, e.g. 'coarse_oe_x_fine_expected.cool'."""
+    return name.replace("/", "").replace(" ", "_").lower() + ".cool"
+
+
+def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the chromosomes of the expected, and those to write."""
+    split, train = options.split, options.train_chroms
+    if bool(split) == bool(train):
+        given = f"--split {split} with --train-chroms {' '.join(train)}" if split else "neither"
+        raise UserError(
+            f"{given} says where the expected comes from; give one of --split and --train-chroms"
+        )
+    offered = open_map(options.contacts, options.fine_bin_size).chromsizes
+    absent = [chrom for chrom in (*train, *options.chroms) if chrom not in offered]
+    if absent:
+        raise UserError(
+            f"{options.contacts} has no chromosome {absent[0]}; it has "
+            f"{', '.join(list(offered)[:8])}{', ...' if len(offered) > 8 else ''}: name those"
+        )
+    if split:
+        sets = assign(parse_split(split), offered)
+        learnt = tuple(chrom for chrom, name in sets.items() if name == "train")
+        judged = tuple(chrom for chrom, name in sets.items() if name == "test")
+    else:
+        learnt, judged = train, tuple(chrom for chrom in offered if chrom not in train)
+    written = options.chroms or judged
+    both = [chrom for chrom in written if chrom in learnt]
+    if both or not written:
+        raise UserError(
+            f"chromosome {both[0] if both else learnt[0]} would be both learnt from and judged; "
+            "give --chroms that are not in the training set"
+        )
+    return learnt, written
+
+
+def commands(plan: BaselinePlan, out: Path) -> list[str]:
+    """Return the lines that judge baselines by the fine map, and half the reads by the others."""
+    shared = f"--bin-size {plan.fine_bin_size} --window-bins {plan.window_bins}"
+    shared += f" --chroms {' '.join(plan.chroms)}"
+    maps = " ".join(f"'{name}={out / file_name(name)}'" for name in BASELINES)
+    halves = f"--fine {out / OTHER_HALF} --enhanced 'half reads={out / HALF}'"
+    return [
+        f"hicray evaluate --fine {plan.contacts} --enhanced {maps} {shared} --out {out}/scores",
+        f"hicray evaluate {halves} {shared} --out {out}/half_read_scores",
+    ]
+
+
+def make_baselines(plan: BaselinePlan, out: Path) -> dict[str, Path]:
+    """Write every baseline, or those that an interrupted run left out; return their paths.
+
+    Raises:
+        UserError: The folder belongs to another plan.
+    """
+    identity = _claim(plan, out)
+    (source,) = open_sources(plan.data(), out / "derived")
+    paths = {name: out / file_name(name) for name in BASELINES}
+    missing = [name for name, path in paths.items() if not path.exists()]
+    if missing:
+        maker = Maker(source, plan.window_bins, plan.train, plan.chroms, raw=plan.raw)
+        for name in missing:
+            maker.write(name, paths[name], {"hicray": {"baseline": name, **identity}})
+    size = (plan.fine_bin_size,)
+    derive(source.fine, size, out / HALF, keep=0.5, side="kept")
+    derive(source.fine, size, out / OTHER_HALF, keep=0.5, side="dropped")
+    return paths
+
+
+def _claim(plan: BaselinePlan, out: Path) -> dict[str, object]:
+    """Make a folder this plan's own, and return what the plan is."""
+    identity = {"plan": asdict(plan), "fingerprint": fingerprint(plan.contacts)}
+    settings = {**asdict(plan), "contacts": plan.contacts.partition("::")[2]}
+    own = digest([settings, identity["fingerprint"]])
+    note = out / _CLAIM
+    if note.exists() and (there := json.loads(note.read_text())["digest"]) != own:
+        raise UserError(
+            f"{out} holds other baselines ({there}, this is {own}: another map, chromosomes or "
+            "settings); give another --out folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(note, {"digest": own, **identity})
+    return {"digest": own, **identity}

@@ -1,0 +1,113 @@
+"""Maps of any kind in one unit: scaled contacts.
+
+Balanced contacts times the factor that makes the balanced sum within all chromosomes equal the
+raw one, so that they read as counts. A map without weights is taken as it is.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from tqdm import tqdm
+
+from hicray.config import UserError
+from hicray.maps.bands import Band, at_columns
+from hicray.maps.contacts import ContactMap, levels, open_map
+
+logger = logging.getLogger(__name__)
+_USUAL = "weight"
+"""The column that `cooler balance` writes, and hicray."""
+
+
+@dataclass(frozen=True)
+class ScaledMap:
+    """A map whose values are scaled contacts.
+
+    Attributes:
+        contacts: The map.
+        balanced: Whether it has weights.
+        factor: What balanced contacts are multiplied by.
+    """
+
+    contacts: ContactMap
+    balanced: bool
+    factor: float
+
+    @property
+    def chromsizes(self) -> Mapping[str, int]:
+        """Length of each chromosome, in bp."""
+        return self.contacts.chromsizes
+
+    def usable(self, chrom: str) -> Bool[np.ndarray, " bins"]:
+        """Return the bins that have a weight; without weights, all."""
+        if not self.balanced:
+            return np.ones(self.contacts.num_bins(chrom), dtype=bool)
+        usable: Bool[np.ndarray, " bins"] = np.isfinite(self.contacts.weights(chrom))
+        return usable
+
+    def band(self, chrom: str, num_separations: int) -> Band:
+        """Return scaled contacts near the diagonal; those of unusable bins are 0.
+
+        Raises:
+            UserError: A value is negative or not a number.
+        """
+        band = self.contacts.float_band(chrom, num_separations)
+        if not (band >= 0).all():
+            raise UserError(
+                f"{self.contacts.uri} has contacts on {chrom} that are negative or not a number; "
+                "set them to 0, or take their bins out by NaN weights"
+            )
+        if self.balanced:
+            weights = np.nan_to_num(self.contacts.weights(chrom))
+            band *= weights[:, None]
+            band *= at_columns(weights, num_separations)
+        return band * self.factor
+
+
+def named_bin_size(uri: str) -> int:
+    """Return the bin size in bp of the one map that a URI names.
+
+    Raises:
+        UserError: As ``levels``, or the URI names several.
+    """
+    offered = levels(uri)
+    group = "/" + uri.partition("::")[2].strip("/")
+    sizes = [size for size, level in offered.items() if level.endswith(f"::{group}")]
+    if len(offered) > 1 and len(sizes) != 1:
+        listed = ", ".join(f"{size:,}" for size in sorted(offered))
+        raise UserError(f"{uri} has bins of {listed} bp; choose one of them by --bin-size")
+    return sizes[0] if sizes else next(iter(offered))
+
+
+def open_scaled(uri: str, bin_size: int, weights_name: str) -> ScaledMap:
+    """Open a map and find the factor of its balanced contacts, over all its chromosomes.
+
+    Args:
+        uri: As ``levels``; counts may be fractional.
+        bin_size: In bp.
+        weights_name: Column of balancing weights; a map without it is taken by the usual one,
+            and one without either as it is.
+
+    Raises:
+        UserError: As ``open_map``; or no usable bin has contacts.
+    """
+    contacts = open_map(uri, bin_size, fractional=True)
+    names = [name for name in (weights_name, _USUAL) if name in contacts.weight_names()]
+    if not names:
+        logger.warning("%s has no weights %r: its counts are taken as they are", uri, weights_name)
+        return ScaledMap(contacts, balanced=False, factor=1.0)
+    contacts = open_map(uri, bin_size, weights_name=names[0], fractional=True)
+    raw = balanced = 0.0
+    for chrom in tqdm(
+        contacts.chromsizes, desc=f"sum {Path(uri.partition('::')[0]).name}", unit="chrom"
+    ):
+        raw += contacts.float_total(chrom)
+        balanced += contacts.balanced_total(chrom)
+    if not balanced > 0:
+        raise UserError(
+            f"{uri} has no contacts between usable bins; balance it anew by `cooler balance {uri}`"
+        )
+    return ScaledMap(contacts, balanced=True, factor=raw / balanced)
