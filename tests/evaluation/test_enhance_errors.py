@@ -50,7 +50,7 @@ def there(tmp_path_factory):
         ({"--fine-bin-size": "500"}, "--fine-bin-size 500 is not what"),
         ({"--contacts": "{there}/coarse.cool"}, "has no bins of 1,000 bp; it has 2,000"),
         ({"--contacts": "{there}/bare.cool"}, "has no balancing weights 'weight'"),
-        ({"--chroms": "chrZ"}, "--chroms chrZ is not in"),
+        ({"--chroms": "chrZ"}, "chromosome chrZ is not in"),
         ({"--max-distance": "32000"}, "--max-distance 32000 is not within 0 to 31000"),
         ({"--max-distance": "-1"}, "--max-distance -1 is not within"),
         ({"--out": "out.cool"}, "--out out.cool must end with .mcool"),
