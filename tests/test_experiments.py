@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hicray.config import DataConfig, UserError
+from tests.evaluation.results import MANIFEST, result_of
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 
@@ -86,3 +87,59 @@ def test_what_dna_costs_is_measured_for_every_encoder(monkeypatch):
         cells = speed._dna_row(name, repeats=1).split(" | ")
         assert cells[:2] == [f"| {name}", f"{parameters:,}"]
         assert all(float(cell.split()[0]) >= 0 for cell in cells[2:])
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return program("planted_signal")
+
+
+def planted_results(planted, **changed):
+    """Results as they must come out, but for the rows of the planted signal that are changed."""
+    pair = {"noseq": 0.65, "seq": 0.83, planted.RATES: 0.9, planted.SPLIT: 0.88}
+    controls = {"blank": 0.65, "composition": 0.66, planted.TOKENS: 0.65, planted.REPORT: 0.65}
+    swaps = {"seq, shuffled DNA": 0.64, "seq, another locus' DNA": 0.5, "elsewhere": 0.65}
+    levels = {
+        (planted.PLANTED, 4): pair | controls | swaps | changed,
+        (planted.PLANTED, 2): pair | {"noseq": 0.78},
+        (planted.NEGATIVE, 4): pair | {"seq": 0.65},
+        (planted.LOOPS, 4): pair | {"seq": 0.66},
+    }
+    return {key: result_of(rows, seeds=3) for key, rows in levels.items()}
+
+
+def test_the_planted_signals_checks_hold_where_it_comes_out(planted):
+    results = planted_results(planted)
+    checks = planted.checks(results)
+    # Equal levels of random numbers may differ by chance; all others must hold.
+    chancy = ("holds 0", "the report's", "tower, tokens", "structure not")
+    assert [
+        what for what, _, holds in checks if not holds and not any(c in what for c in chancy)
+    ] == []
+    assert len(checks) == 9
+    assert planted.closed(results[planted.PLANTED, 4], planted.RATES) == pytest.approx(
+        0.72, abs=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "fails"),
+    [
+        ({"seq": 0.65}, "larger at 4x"),
+        ({"blank": 0.83}, "seq - blank is above 0"),
+        ({"seq, shuffled DNA": 0.7}, "seq, shuffled DNA - noseq is not above 0"),
+        ({"elsewhere": 0.7}, "trained on another locus' DNA"),
+        ({"elsewhere": 0.6}, "trained on another locus' DNA"),
+    ],
+)
+def test_what_fails_is_named_in_the_last_sentence(planted, changed, fails):
+    results = planted_results(planted, **changed)
+    cases = {
+        name: planted.Case(simulation=None, folder=None, manifest=MANIFEST)
+        for name in planted.TITLES
+    }
+    text = planted.state(cases, results)
+    last = text.splitlines()[-1]
+    assert "of 9 checks fail" in last
+    assert fails in last
+    assert text.count("## Simulation") == 3
