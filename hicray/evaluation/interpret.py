@@ -4,7 +4,6 @@ Axis names: ``offsets`` are base pairs from a site's first base, on its own stra
 are a motif's, in the order A, C, G, T.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -12,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from hicray.evaluation.baselines import model_predictor
 from hicray.evaluation.held_out import Predictor
@@ -142,24 +141,40 @@ def filter_motifs(
 
 @torch.no_grad()
 def filter_strengths(model: Enhancer, batch: Batch) -> Float64[np.ndarray, " filters"]:
-    """Return how much predictions change, in log2, where a filter of the first stage is silenced.
+    """Return how much predictions change, in log2, where a filter's answers trade places.
+
+    Silencing would favour filters that answer everywhere alike: it shifts a level that the
+    network counts on. Among the same answers at random places, only what they told is lost.
+
+    Args:
+        model: With a DNA tower; left as it is.
+        batch: Windows on the diagonal, with DNA.
 
     Raises:
         ValueError: The network has no DNA tower.
     """
-    model = copy.deepcopy(model)
     if not isinstance(model.head.dna, DnaTower):
-        raise ValueError("a network without a DNA tower has no filters to silence")
+        raise ValueError("a network without a DNA tower has no filters to permute")
     predict, layer = model_predictor(model), model.head.dna.bases.block.conv
-    assert layer.bias is not None
     before, strengths = predict(batch), []
     for filter_ in range(layer.out_channels):
-        kept = layer.weight[filter_].clone(), layer.bias[filter_].clone()
-        layer.weight[filter_], layer.bias[filter_] = 0.0, 0.0
-        change = (predict(batch) - before).abs()[batch.usable].mean()
+        with layer.register_forward_hook(_Permute(filter_)):
+            change = (predict(batch) - before).abs()[batch.usable].mean()
         strengths.append(float(change) * LOG2_PER_UNIT)
-        layer.weight[filter_], layer.bias[filter_] = kept
     return np.array(strengths)
+
+
+class _Permute:
+    """A hook that permutes one channel of a layer's output along the DNA."""
+
+    def __init__(self, channel: int) -> None:
+        self.channel, self.random = channel, torch.Generator().manual_seed(0)
+
+    def __call__(self, _layer: nn.Module, _given: object, output: Tensor) -> Tensor:
+        order = torch.randperm(output.shape[-1], generator=self.random).to(output.device)
+        permuted = output.clone()
+        permuted[:, self.channel] = output[:, self.channel][..., order]
+        return permuted
 
 
 def motif_likeness(found: Pwm, motif: Pwm) -> float:

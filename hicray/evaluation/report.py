@@ -4,6 +4,7 @@ Test chromosomes are judged here, after a search that never saw them.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -163,4 +164,4 @@ def _gain(result: GapResult, bin_size: int) -> Gain:
 
 def file_name(caption: str) -> str:
     """Return a caption as a file's name."""
-    return caption.replace("->", "_").replace(" ", "_")
+    return re.sub(r"\W+", "_", caption).strip("_")

@@ -21,7 +21,8 @@ from hicray.training.metrics import OBJECTIVE
 
 def verdict(results: Sequence[GapResult]) -> str:
     """Return the sentence, a clause for each gap."""
-    return "; ".join(f"At {result.gap} bp {_clause(result)}" for result in results) + "."
+    clauses = "; ".join(f"at {result.gap} bp {_clause(result)}" for result in results)
+    return f"{clauses[:1].upper()}{clauses[1:]}."
 
 
 def _clause(result: GapResult) -> str:

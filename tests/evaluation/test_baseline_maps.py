@@ -14,7 +14,7 @@ from hicray.evaluation.baseline_plan import file_name
 from hicray.evaluation.baselines import baselines
 from hicray.evaluation.compared import open_compared, resolve
 from hicray.evaluation.evaluate import evaluate
-from hicray.evaluation.held_out import score
+from hicray.evaluation.held_out import WindowSet
 from hicray.evaluation.options import Evaluate
 from hicray.windows.batches import Collate
 from hicray.windows.sources import open_sources
@@ -165,7 +165,8 @@ def test_maps_score_as_the_same_baselines_on_test_windows(
     found = evaluate(open_compared(resolve(asked)))
     for size in sizes:
         collate = Collate(manifest, size)
-        for name, row in score(baselines(collate), shards, "test", collate, size).items():
+        windows = WindowSet(shards, "test", collate, size)
+        for name, row in windows.score(baselines(collate)).items():
             theirs = row.windows.sort_values("row_start", ignore_index=True)
             ours = found.scores[f"{name} {size}"][chroms["test"][0]].windows
             np.testing.assert_array_equal(ours["row_start"], theirs["row_start"])

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from hicray.config import ModelConfig
 from hicray.evaluation.interpret import (
     LOG2_PER_UNIT,
     Site,
     ablate,
     filter_motifs,
+    filter_strengths,
     motif_likeness,
     mutation_profile,
 )
 from hicray.maps.genome import encode
+from hicray.model.build import build
 from hicray.model.dna import DnaTower
 from hicray.windows.batches import Batch
 
@@ -101,3 +104,23 @@ def test_likeness_sees_through_shifts_and_strands(rng):
     assert motif_likeness(around, motif) < 0.8
     cut = np.vstack([rng.dirichlet(np.ones(4), 2), motif[:10]])
     assert motif_likeness(cut, motif) > 0.9
+
+
+def test_the_filter_that_tells_most_is_the_strongest(rng):
+    torch.manual_seed(0)
+    model = build(
+        ModelConfig(depth=1, dna_channels=4, fusion="pairwise"), window_bins=16, bin_size=32
+    )
+    tower = model.head.dna
+    with torch.no_grad():
+        for parameter in model.head.pixels.out.parameters():
+            parameter.normal_(0, 0.1)
+        layer = tower.bases.block.conv
+        layer.weight.mul_(0.01)
+        layer.weight[3, 0, 0, 7] = 5.0  # asks for an A in its middle
+        layer.bias.zero_()
+        layer.bias[1] = 50.0  # answers everywhere alike
+    weights = layer.weight.clone()
+    strengths = filter_strengths(model.eval(), make_batch(rng, SITES))
+    assert strengths.argmax() == 3
+    assert torch.equal(layer.weight, weights)
