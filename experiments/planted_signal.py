@@ -18,7 +18,6 @@ negative control. The truth of the simulation is used for judging alone.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import ray
 import tyro
@@ -35,12 +34,13 @@ from hicray.evaluation.judge import (
     SHUFFLED,
     SWAPPED,
     GapResult,
+    gain_over_gaps,
     judge,
     load,
     windows_of,
 )
 from hicray.evaluation.page import page
-from hicray.evaluation.paired import Difference, gains, paired_difference
+from hicray.evaluation.paired import Difference
 from hicray.evaluation.report import figures, file_name
 from hicray.evaluation.table import render
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
@@ -176,8 +176,7 @@ def gain(result: GapResult, ours: str = SEQ, theirs: str = NOSEQ) -> Difference:
 def checks(results: dict[tuple[str, int], GapResult]) -> list[tuple[str, Difference, bool]]:
     """Return what has to come out, what did, and whether that is it."""
     wide, near, negative = (results[k] for k in ((PLANTED, 4), (PLANTED, 2), (NEGATIVE, 4)))
-    both = [_gains(wide), _gains(near)]
-    wider = paired_difference(both[0], both[1], OBJECTIVE)
+    wider = gain_over_gaps(wide, near)
     one, blank, off = gain(wide), gain(wide, SEQ, BLANK), gain(negative)
     swaps = {name: gain(wide, name) for name in (SHUFFLED, SWAPPED)}
     wrong = gain(wide, ELSEWHERE)
@@ -192,14 +191,6 @@ def checks(results: dict[tuple[str, int], GapResult]) -> list[tuple[str, Differe
     for name in (TOKENS, REPORT):
         found.append((f"4x: {name} - noseq is not above 0", d := gain(wide, name), not d.positive))
     return found
-
-
-def _gains(result: GapResult) -> list[Any]:
-    """Return seq minus noseq as frames of windows, one for each seed."""
-    pair = result.rows[SEQ].frames, result.rows[NOSEQ].frames
-    table = gains(*pair, OBJECTIVE)
-    seeds = [name for name in table.columns if name not in ("group", "row_start")]
-    return [table[["group", "row_start"]].assign(**{OBJECTIVE: table[seed]}) for seed in seeds]
 
 
 def closed(result: GapResult, truth: str) -> float:

@@ -15,13 +15,14 @@ import torch
 from hicray.config import TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.held_out import Band, HeldOut, Predictor, WindowSet, band_score, device
-from hicray.evaluation.paired import Difference, paired_difference
+from hicray.evaluation.paired import Difference, difference_of_gains, paired_difference
 from hicray.maps.bins import SplitName, bare
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 from hicray.training import checkpoint
 from hicray.training.embeddings import find
+from hicray.training.metrics import OBJECTIVE
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
 from hicray.windows.manifest import GENOME, Manifest
@@ -231,6 +232,12 @@ def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> dict[Band, Dif
         return {}
     pair = rows[SEQ].frames, rows[NOSEQ].frames
     return {band: paired_difference(*pair, band_score(band)) for band in bands}
+
+
+def gain_over_gaps(wide: GapResult, near: GapResult) -> Difference:
+    """Return how much larger seq's gain in O/E Pearson is at one gap than at another."""
+    larger, smaller = ((one.rows[SEQ].frames, one.rows[NOSEQ].frames) for one in (wide, near))
+    return difference_of_gains(larger, smaller, OBJECTIVE)
 
 
 def describe(trial: TrialConfig) -> str:

@@ -92,6 +92,27 @@ def paired_difference(
     return Difference(mean, low, high, windows, len(sums), seeds, _signed_rank(sums, counts))
 
 
+def difference_of_gains(
+    wide: tuple[Sequence[pd.DataFrame], Sequence[pd.DataFrame]],
+    near: tuple[Sequence[pd.DataFrame], Sequence[pd.DataFrame]],
+    score: str,
+) -> Difference:
+    """Return how much larger one gain is than another on the same windows.
+
+    Args:
+        wide: Windows by seed of two methods, ours and theirs, at the wider gap.
+        near: The same at the narrower one.
+        score: Column to compare.
+    """
+    larger, smaller = (_by_seed(gains(*pair, score), score) for pair in (wide, near))
+    return paired_difference(larger, smaller, score)
+
+
+def _by_seed(table: pd.DataFrame, score: str) -> list[pd.DataFrame]:
+    seeds = table.columns.drop(_PLACE)
+    return [table[_PLACE].assign(**{score: table[seed]}) for seed in seeds]
+
+
 def gains(ours: Sequence[pd.DataFrame], theirs: Sequence[pd.DataFrame], score: str) -> pd.DataFrame:
     """Return group, row_start, and ours minus theirs in a column for each seed, by place."""
     places = [one[_PLACE].reset_index(drop=True) for one in (*ours, *theirs)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hicray.evaluation.held_out import HeldOut
-from hicray.evaluation.judge import ELSEWHERE, NOSEQ, SEQ, SHOWN, GapResult, Row
+from hicray.evaluation.judge import ELSEWHERE, NOSEQ, SEQ, SHOWN, GapResult, Row, gain_over_gaps
 from hicray.evaluation.paired import BLOCK_WINDOWS, Difference
 from hicray.evaluation.verdict import verdict
 from hicray.training.metrics import OBJECTIVE, SCORES, VERSION
@@ -24,6 +24,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
         lines += _table(result, manifest)
         lines += _contrasts(result)
         lines += _separations(result, manifest)
+    lines += _between_gaps(results)
     lines += [_how(manifest), "", f"**{verdict(results)}**"]
     return "\n".join(lines)
 
@@ -91,6 +92,16 @@ def _contrasts(result: GapResult) -> list[str]:
         shown = SHOWN if (ours, theirs) == (SEQ, NOSEQ) else (OBJECTIVE,)
         lines += [f"| {pair} | {_HEADS[name]} | {scores[name]} |" for name in shown]
     return [*lines, ""]
+
+
+def _between_gaps(results: Sequence[GapResult]) -> list[str]:
+    """Return how much more seq gains at the widest gap than at the narrowest."""
+    both = [result for result in results if {SEQ, NOSEQ} <= result.rows.keys()]
+    if len(both) < 2:
+        return []
+    near, *_, wide = sorted(both, key=lambda result: result.coarse_bin_size)
+    gain = gain_over_gaps(wide, near)
+    return [f"seq - noseq at {wide.gap} bp less that at {near.gap} bp, O/E Pearson: {gain}", ""]
 
 
 def _separations(result: GapResult, manifest: Manifest) -> list[str]:

@@ -94,7 +94,7 @@ def write_enhanced(
         levels.append(2 * levels[-1])
     bins = cooler.binnify(pd.Series(dict(sizes)), contacts.bin_size)
     kind = {"count": "float64"}
-    cooler.create_cooler(str(base), bins, pixels, dtypes=kind, ordered=True)
+    cooler.create_cooler(str(base), bins, _gathered(pixels), dtypes=kind, ordered=True)
     cooler.zoomify_cooler(str(base), str(path), levels, chunksize=_CHUNK_PIXELS, dtypes=kind)
     base.unlink()
     for level in levels:
@@ -106,6 +106,18 @@ def write_enhanced(
         with cooler.Cooler(f"{path}::/resolutions/{level}").open("r+") as group:
             group["bins"].create_dataset("weight", data=np.concatenate(weights))
             group.attrs["metadata"] = json.dumps(metadata)
+
+
+def _gathered(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield the same pixels in fewer tables: each one makes HDF5 write its file anew."""
+    waiting: list[pd.DataFrame] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= _CHUNK_PIXELS:
+            yield pd.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pd.concat(waiting)
 
 
 def _weights(usable: Bool[np.ndarray, " bins"], gap: int) -> Float64[np.ndarray, " coarse_bins"]:

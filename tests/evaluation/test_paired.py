@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from hicray.evaluation.paired import MIN_BLOCKS, paired_difference
+from hicray.evaluation.paired import MIN_BLOCKS, difference_of_gains, paired_difference
 
 
 def windows(values, groups=8):
@@ -86,6 +86,14 @@ def test_the_rank_test_is_scipys_over_block_means(rng):
     found = paired_difference([ours], [windows(np.zeros(160))], "score")
     means = ours["score"].to_numpy().reshape(40, 4).mean(axis=1)
     assert found.p == pytest.approx(wilcoxon(means).pvalue)
+
+
+def test_gains_are_compared_by_window_and_seed(rng):
+    base = [windows(rng.normal(size=64)) for _ in range(2)]
+    larger, smaller = ([one.assign(score=one["score"] + by) for one in base] for by in (0.3, 0.1))
+    found = difference_of_gains((larger, base), (smaller, base), "score")
+    assert (found.seeds, found.windows) == (2, 64)
+    assert (found.low, found.high) == pytest.approx((0.2, 0.2))
 
 
 def test_windows_out_of_order_are_refused():

@@ -1,6 +1,7 @@
 """What is written down: numbers with n, spread and split; no NaN in JSON."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,12 @@ def test_spread_over_seeds_and_leaks_are_shown(rng):
     text = render([gap_result(rows, leak="leak: chr9")], MANIFEST)
     assert "| 2 (0.07" in text
     assert "**leak: chr9**" in text
+
+
+def test_gains_at_two_gaps_are_compared(result):
+    near = replace(result, gap="8000->4000", coarse_bin_size=8_000)
+    text = render([near, result], MANIFEST)
+    assert "seq - noseq at 16000->4000 bp less that at 8000->4000 bp, O/E Pearson: +0 " in text
 
 
 def test_a_missing_arm_is_said(rng):

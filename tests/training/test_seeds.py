@@ -1,0 +1,60 @@
+"""Seeds of a cell's best trial: real Tune and MLflow, with a driver that trains nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+
+from hicray import config as cfg
+from hicray.training import tune as searching
+from hicray.training.space import SearchConfig
+from hicray.training.track import Store, default_uri
+from hicray.training.trial import Resources
+
+SCORES = {1: 0.4, 2: 0.7, 3: 0.5, 4: 0.45, 5: 0.3, 6: 0.2}
+
+
+def report(
+    chosen: dict[str, Any], first: cfg.TrialConfig, data: Any, folder: Path, resources: Any
+) -> None:
+    """Report two epochs whose score is a function of depth and seed."""
+    trial = cfg.override(first, chosen)
+    for epoch in (1, 2):
+        score = SCORES[trial.model.depth] - 0.01 * trial.train.seed + 0.01 * epoch
+        losses = {"train_loss": 1.0, "val_loss": 1.0}
+        tune.report({"epoch": epoch, "val_oe_pearson": score, **losses})
+
+
+@pytest.fixture
+def searched(tiny_shards, local_ray, tmp_path, monkeypatch):
+    """Search one cell of three trials and three seeds, twice."""
+    monkeypatch.setattr(searching, "drive_trial", report)
+    monkeypatch.setattr(searching, "open_windows", lambda *_: None)
+    what = SearchConfig(
+        model=cfg.ModelConfig(fusion="pairwise"),
+        train=cfg.TrainConfig(epochs=2, seed=5),
+        sequences=("on",),
+        trials=3,
+        seeds=3,
+    )
+    folder, manifest = tiny_shards
+    shards = tmp_path / "shards"
+    shards.symlink_to(folder)
+    one_gap = replace(manifest, coarse_bin_sizes=(512,))
+    store = Store(default_uri(tmp_path), tmp_path)
+    for _ in range(2):
+        parent = searching.search(what, shards, one_gap, Resources(), store)
+    return store.trials(parent)
+
+
+def test_the_best_trial_alone_is_trained_with_more_seeds(searched):
+    seeds = sorted(int(run.params["train.seed"]) for run in searched)
+    assert seeds == [5, 5, 5, 6, 7]
+    tried = [run for run in searched if run.params["train.seed"] == "5"]
+    best = max(tried, key=lambda run: run.metrics["best_val_oe_pearson"])
+    for run in searched:
+        if run.params["train.seed"] != "5":
+            assert run.params | {"train.seed": "5"} == best.params
+        assert run.metrics["best_val_oe_pearson"] > 0
