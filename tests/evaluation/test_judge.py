@@ -31,7 +31,7 @@ from hicray.windows.scales import from_network
 from hicray.windows.stream import open_windows
 
 COARSE = 512
-TRAIN = TrainConfig(epochs=2, batch_size=8, accumulate=1, base_learning_rate=0.064, ssim_weight=0.1)
+TRAIN = TrainConfig(epochs=1, batch_size=8, accumulate=1, base_learning_rate=0.064, ssim_weight=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,10 @@ def test_every_row_is_there_with_its_seeds(judged):
     assert judged.differences["seq", "noseq"]["mse"].seeds == 2
 
 
-def test_a_checkpoint_is_the_best_epoch_and_knows_all(swept):
+def test_a_checkpoint_knows_its_history(swept):
     for place in (place for own in swept.values() for place in own):
         history = read_progress(place).history
-        assert [one["epoch"] for one in history] == [1, 2]
+        assert [one["epoch"] for one in history] == [1]
 
 
 def test_swapped_dna_changes_what_a_seq_network_says_and_nothing_else(judged):

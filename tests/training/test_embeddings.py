@@ -146,7 +146,7 @@ def test_the_verb_embeds_every_gap_and_goes_on_from_what_is_there(
 
 
 def test_every_input_has_a_folder_of_its_own(shards, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, "_run", lambda job: None)
+    monkeypatch.setattr(embeddings, "_run", lambda job, actors: None)
     other = published_file(tmp_path / "other.pth", window=64)
     content = bytearray(other.read_bytes())
     content[-1] ^= 1

@@ -28,7 +28,7 @@ def report(
 
 
 @pytest.fixture
-def searched(tiny_shards, local_ray, tmp_path, monkeypatch):
+def repeated(tiny_shards, local_ray, tmp_path, monkeypatch):
     """Search one cell of three trials and three seeds, twice."""
     monkeypatch.setattr(searching, "drive_trial", report)
     monkeypatch.setattr(searching, "open_windows", lambda *_: None)
@@ -49,12 +49,12 @@ def searched(tiny_shards, local_ray, tmp_path, monkeypatch):
     return store.trials(parent)
 
 
-def test_the_best_trial_alone_is_trained_with_more_seeds(searched):
-    seeds = sorted(int(run.params["train.seed"]) for run in searched)
+def test_the_best_trial_alone_is_trained_with_more_seeds(repeated):
+    seeds = sorted(int(run.params["train.seed"]) for run in repeated)
     assert seeds == [5, 5, 5, 6, 7]
-    tried = [run for run in searched if run.params["train.seed"] == "5"]
+    tried = [run for run in repeated if run.params["train.seed"] == "5"]
     best = max(tried, key=lambda run: run.metrics["best_val_oe_pearson"])
-    for run in searched:
+    for run in repeated:
         if run.params["train.seed"] != "5":
             assert run.params | {"train.seed": "5"} == best.params
         assert run.metrics["best_val_oe_pearson"] > 0
