@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml
 tune: $(READY)
 	$(RUN) experiments/tune_encoder.py $(ARGS)
 
-# Ray's tests beside all others: alone they leave a core idle, and two Rays starve each other.
+# Tests that share a Ray beside all others: alone they leave a core idle.
 # (5: ARGS left one of the two without a test.)
 test: $(READY)
 	log=$$(mktemp); $(RUN) -m pytest -q -m "not ray" $(ARGS) > $$log 2>&1 & others=$$!; \

@@ -31,7 +31,6 @@ def report(
 def repeated(tiny_shards, local_ray, tmp_path, monkeypatch):
     """Search one cell of three trials and three seeds, twice."""
     monkeypatch.setattr(searching, "drive_trial", report)
-    monkeypatch.setattr(searching, "open_windows", lambda *_: None)
     what = SearchConfig(
         model=cfg.ModelConfig(fusion="pairwise"),
         train=cfg.TrainConfig(epochs=2, seed=5),
