@@ -120,6 +120,9 @@ def gain_by_separation(gains: Mapping[str, Gain], title: str = "") -> Figure:
         panel.fill_between(start, low, high, color=colour, alpha=0.25, linewidth=0)
         panel.plot(start, mean, marker=".", color=colour, label=f"{gap} bp")
     panel.set(xscale="log", title=title, xlabel="separation (bp), from", ylabel="gain, O/E Pearson")
+    ticks = sorted({float(at) for start, *_ in gains.values() for at in start})
+    panel.set_xticks(ticks, [f"{at:,.0f}" for at in ticks])
+    panel.minorticks_off()
     panel.legend(frameon=False)
     return figure
 
