@@ -34,7 +34,7 @@ def _clause(result: GapResult) -> str:
             f"there are too few windows to say whether DNA helped: {gain.windows} in "
             f"{gain.blocks} blocks of neighbours, where {MIN_BLOCKS} are needed"
         )
-    size = f"{gain.mean:+.3f} O/E Pearson (95 % interval {gain.low:+.3f} to {gain.high:+.3f})"
+    size = f"{gain.mean:+.3g} O/E Pearson (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
     sure = "one training seed" if gain.seeds == 1 else f"{gain.seeds} training seeds"
     n = f"{gain.windows} {result.split} windows, {sure}"
     if gain.high < 0:
@@ -42,7 +42,7 @@ def _clause(result: GapResult) -> str:
     if gain.low <= 0:
         return (
             f"DNA did not help measurably: {size} against noseq, {n}; a gain above "
-            f"{gain.high:.3f} is excluded"
+            f"{gain.high:.3g} is excluded{_aside(result)}"
         )
     if doubts := _doubts(result):
         return f"seq beat noseq by {size}, {n}, but not by its DNA's grammar: {', '.join(doubts)}"
@@ -59,8 +59,16 @@ def _doubts(result: GapResult) -> list[str]:
     for control in (SHUFFLED, SWAPPED, ELSEWHERE):
         gain = _find(result, control, NOSEQ)
         if gain is not None and gain.positive:
-            doubts.append(f"{control} gains too ({gain.mean:+.3f})")
+            doubts.append(f"{control} gains too ({gain.mean:+.3g})")
     return doubts
+
+
+def _aside(result: GapResult) -> str:
+    """Say so where composition gains what seq does not."""
+    gain = _find(result, COMPOSITION, NOSEQ)
+    if gain is None or not gain.positive:
+        return ""
+    return f", though composition alone (GC, N, cut sites) gained {gain.mean:+.3g}"
 
 
 def _support(result: GapResult) -> str:

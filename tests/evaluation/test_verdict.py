@@ -14,6 +14,7 @@ SWAPS = {"seq, shuffled DNA": 0.5, "seq, another locus' DNA": 0.4, "elsewhere": 
         ({"noseq": 0.5, "seq": 0.6}, "DNA helped: +0."),
         ({"noseq": 0.5, "seq": 0.6, "blank": 0.5, **SWAPS}, "beats blank; the gain is lost"),
         ({"noseq": 0.5, "seq": 0.5}, "did not help measurably"),
+        ({"noseq": 0.5, "seq": 0.5, "composition": 0.6}, "though composition alone (GC, N, cut"),
         ({"noseq": 0.5, "seq": 0.4}, "DNA did harm: -0."),
         ({"noseq": 0.5, "seq": 0.6, "blank": 0.6}, "blank does as well"),
         ({"noseq": 0.5, "seq": 0.6, "composition": 0.6}, "composition does as well"),
