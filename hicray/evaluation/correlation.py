@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from hicray.training.metrics import MIN_SEPARATION
+
 Strata = Float64[np.ndarray, " strata"]
 _CONSTANT = 1e-12
 """Variance, as a share of the mean square, below which values are constant up to rounding."""
@@ -71,7 +73,7 @@ def correlation_sums(
 
 def distance_bands(num_separations: int) -> list[tuple[int, int]]:
     """Return octaves of separations in bins, half-open, from 2 on: [2, 4), [4, 8), ..."""
-    edges = [2]
+    edges = [MIN_SEPARATION]
     while 2 * edges[-1] < num_separations:
         edges.append(2 * edges[-1])
     return list(zip(edges, [*edges[1:], num_separations], strict=True))

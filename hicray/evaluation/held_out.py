@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -13,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from hicray.evaluation.correlation import distance_bands
 from hicray.maps.bins import SplitName
-from hicray.training.metrics import MIN_SEPARATION, SCORES, Scored, decay_error
+from hicray.training.metrics import SCORES, Scored, decay_error
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.scales import from_network, to_network
 from hicray.windows.stream import columns, read_rows
@@ -67,11 +67,7 @@ class WindowSet:
     @property
     def bands(self) -> list[Band]:
         """Octaves of separations, from the first that O/E counts to the corner of a window."""
-        corner = self.collate.manifest.window_bins
-        edges = [MIN_SEPARATION]
-        while edges[-1] < corner:
-            edges.append(min(2 * edges[-1], corner))
-        return list(pairwise(edges))
+        return distance_bands(self.collate.manifest.window_bins)
 
     def tensors(self, at_once: int = 16) -> Iterator[dict[str, Tensor]]:
         """Yield compact windows in the order of the shards."""
