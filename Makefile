@@ -4,11 +4,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: help tune test lint bench clean
+.PHONY: help tune test test-slow lint bench clean
 
 help:
 	@echo "make tune   simulate, prepare, search, and print the seq-vs-noseq table"
-	@echo "make test   run all tests"
+	@echo "make test   run the tests"
+	@echo "make test-slow  start clusters, kill parts of them, run out of disk (half an hour)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  what DNA encoders, stored tokens and the encoder's pass cost here"
 	@echo "make clean  remove the environment and the results of make tune"
@@ -27,9 +28,14 @@ tune: $(READY)
 # Tests that share a Ray beside all others: alone they leave a core idle.
 # (5: ARGS left one of the two without a test.)
 test: $(READY)
-	log=$$(mktemp); $(RUN) -m pytest -q -m "not ray" $(ARGS) > $$log 2>&1 & others=$$!; \
-	$(RUN) -m pytest -q -m ray $(ARGS); ray=$$?; wait $$others; rest=$$?; cat $$log; rm $$log; \
+	log=$$(mktemp); $(RUN) -m pytest -q -m "not ray and not slow" $(ARGS) > $$log 2>&1 & others=$$!; \
+	$(RUN) -m pytest -q -m "ray and not slow" $(ARGS); ray=$$?; wait $$others; rest=$$?; cat $$log; rm $$log; \
 	case $$ray$$rest in 00|05|50) ;; *) exit 1;; esac
+
+# sshd and rsync stand for a cloud's hosts; where they cannot be installed, those tests say so.
+test-slow: $(READY)
+	.ci/install-hosts || true
+	$(RUN) -m pytest -q -m slow $(ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
