@@ -48,6 +48,7 @@ from hicray.figures import Picture, motif_reading, png
 from hicray.jobs import Run, prepare_shards, say
 from hicray.maps.genome import read_packed
 from hicray.maps.simulate import Simulation, SimulationConfig, simulate
+from hicray.storage import Location
 from hicray.training.checkpoint import read_progress
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
@@ -109,7 +110,7 @@ class Case:
     """One simulation, cut into shards."""
 
     simulation: Simulation
-    folder: Path
+    folder: Location
     manifest: Manifest
 
 
@@ -144,7 +145,7 @@ def train(
         for arm, model in arms.items()
         if seed == 0 or arm != REPORT
     }
-    places = sweep(trials, data, case.folder.parent / f"gap_{gap}")
+    places = sweep(trials, data, case.simulation.folder.parent / f"gap_{gap}")
     return {arm: [place for (own, _), place in places.items() if own == arm] for arm in arms}
 
 

@@ -32,6 +32,7 @@ import tyro
 from hicray.cli import Flat, guarded
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError, digest, flatten
 from hicray.jobs import Run, checked, connect, open_store, prepare_shards, say
+from hicray.storage import Location, locate
 
 RECIPE = TrainConfig(epochs=32, batch_size=4, accumulate=4, workers=2, ssim_weight=0.2)
 REPORTED = ModelConfig(dna="pooled", fusion="tokens", residual=False)
@@ -144,12 +145,14 @@ def _data_set(
     return lines, curves
 
 
-def _scored(title: str, runs: dict[str, Any], folder: Path, manifest: Any, size: int) -> list[str]:
+def _scored(
+    title: str, runs: dict[str, Any], folder: Location, manifest: Any, size: int
+) -> list[str]:
     """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
     from hicray.evaluation.judge import judge
     from hicray.evaluation.table import cell
 
-    arms = {arm: [Path(run.tags["checkpoint"])] for arm, run in sorted(runs.items())}
+    arms = {arm: [locate(run.tags["checkpoint"])] for arm, run in sorted(runs.items())}
     result = judge(arms, folder, manifest, size)
     count = manifest.num_windows("test")
     lines = [f"### {title} (n = {count} test windows)", "", "| model | MSE | Pearson |"]

@@ -30,6 +30,7 @@ from hicray.jobs import (
     search_cells,
     tune,
 )
+from hicray.storage import locate
 
 Flat: Any = tyro.conf.OmitArgPrefixes
 PUBLISHED = TrainConfig().base_learning_rate
@@ -79,13 +80,24 @@ def main() -> None:
         """Write what a model has to beat as maps: upsampled, smoothed, by distance, half reads."""
         baselines(options)
 
+    def compare_arms(storage: str, tracking_uri: str = "", search: str | None = None) -> None:
+        """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
+
+        Args:
+            storage: Folder of the search, or s3://bucket/folder.
+            tracking_uri: MLflow store or server; if not given, $MLFLOW_TRACKING_URI or the SQLite
+                file in the storage.
+            search: Run id of the search; the newest if not given.
+        """
+        compare(locate(storage), tracking_uri, search)
+
     verbs: dict[str, Callable[..., Any]] = {
         "check": check,
         "simulate": simulate,
         "prepare": prepare,
         "embed": embed,
         "train": train,
-        "compare": compare,
+        "compare": compare_arms,
         "enhance": enhance_map,
         "ablate": ablate_dna,
         "evaluate": score_maps,

@@ -3,6 +3,7 @@
 What can be refused is refused first, before Ray starts and before heavy libraries are imported.
 """
 
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
+from hicray.storage import Location, locate, publish, require_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,8 @@ class Run:
     """Where results go and what they are made with."""
 
     storage: str = ""
-    """Folder of shards, checkpoints, search state and reports; runs/NAME if not given."""
+    """Folder, or s3://bucket/folder, of shards, checkpoints, search state and reports; if not
+    given, NAME in $HICRAY_STORAGE or runs."""
     tracking_uri: str = ""
     """MLflow store or server; a SQLite file in the storage folder if not given."""
     use_gpu: bool = False
@@ -70,7 +73,7 @@ def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
     from hicray.model.build import check_weights
 
     check_weights(model, window_bins=data.window_bins)
-    return replace(model, encoder_weights=str(Path(model.encoder_weights).resolve()))
+    return replace(model, encoder_weights=str(locate(model.encoder_weights)))
 
 
 def connect(run: Run, workers: int = 1) -> None:
@@ -85,7 +88,7 @@ def connect(run: Run, workers: int = 1) -> None:
     cluster.require(workers, run.cpus_per_worker, run.use_gpu)
 
 
-def prepare_shards(data: DataConfig, run: Run) -> tuple[Path, Any]:
+def prepare_shards(data: DataConfig, run: Run) -> tuple[Location, Any]:
     """Check the data set, cut it into shards, and return their folder and manifest."""
     from hicray import cluster
 
@@ -123,7 +126,7 @@ def tune(options: Tune) -> None:
     compare(storage, options.run.tracking_uri)
 
 
-def compare(storage: Path, tracking_uri: str = "", search: str | None = None) -> None:
+def compare(storage: Location, tracking_uri: str = "", search: str | None = None) -> None:
     """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
 
     Args:
@@ -190,7 +193,7 @@ def baselines(options: Baselines) -> None:
     say(*(f"{name}: {path}" for name, path in made.items()), *commands(plan, options.out))
 
 
-def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
+def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Location:
     """Prepare and search the given arms at every gap; return the storage folder."""
     model = checked(options.model, options.data)
     data, storage = _resolve(options.data, options.run)
@@ -216,40 +219,45 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Path:
     return storage
 
 
-def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Path]:
+def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Location]:
     """Check the data set, simulating one where no map is given, and name its storage."""
     from hicray.maps.check import check_data
     from hicray.windows.claim import plan_digest, refuse_other_plan
     from hicray.windows.plan import layout
 
     layout(data)
-    if "://" in run.storage:
-        raise UserError(f"--storage {run.storage} is a URI; give a folder that all nodes see")
     simulated = not data.contacts and not data.genome
+    stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
+    storage = _storage(run, "simulated" if simulated else stem)
     if simulated:
-        storage = Path(run.storage or "runs/simulated")
         data = _simulated(data, storage / "simulation")
-    else:
-        stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
-        storage = Path(run.storage or f"runs/{stem}")
     say(*check_data(data))
     refuse_other_plan(storage / "shards", plan_digest(data))
-    return data, storage.resolve()
+    require_writable(storage)
+    return data, storage
 
 
-def _simulated(data: DataConfig, folder: Path) -> DataConfig:
+def _storage(run: Run, name: str) -> Location:
+    root = locate(os.environ.get("HICRAY_STORAGE") or "runs")
+    return locate(run.storage) if run.storage else root / name
+
+
+def _simulated(data: DataConfig, folder: Location) -> DataConfig:
     from hicray.maps.simulate import SimulationConfig, default_split
     from hicray.maps.simulate import simulate as run
 
     # As many chromosomes as a search of ten minutes on two cores can learn from.
     config = SimulationConfig(bin_size=data.fine_bin_size, num_chromosomes=36)
-    made = run(folder, config)
-    contacts = tuple(str(path) for path in made.contacts)
-    split = default_split(config)
-    return replace(data, contacts=contacts, genome=str(made.genome), split=split)
+    # Maps are HDF5, which is written on a disk.
+    here = folder if isinstance(folder, Path) else Path("runs/simulated/simulation").resolve()
+    made = run(here, config)
+    publish(here, folder)
+    contacts = tuple(str(folder / path.name) for path in made.contacts)
+    genome = str(folder / made.genome.name)
+    return replace(data, contacts=contacts, genome=genome, split=default_split(config))
 
 
-def _shards(data: DataConfig, storage: Path) -> tuple[Path, Any]:
+def _shards(data: DataConfig, storage: Location) -> tuple[Location, Any]:
     from hicray.maps.bins import SPLIT_NAMES
     from hicray.windows.shards import prepare as run
 
@@ -261,7 +269,7 @@ def _shards(data: DataConfig, storage: Path) -> tuple[Path, Any]:
     return folder, manifest
 
 
-def open_store(storage: Path, tracking_uri: str) -> Any:
+def open_store(storage: Location, tracking_uri: str) -> Any:
     """Open MLflow: a SQLite file in the storage folder if no store is named."""
     from hicray.training import track
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,10 +13,11 @@ from tqdm import tqdm
 
 from hicray.evaluation.correlation import distance_bands
 from hicray.maps.bins import SplitName
+from hicray.storage import Location
 from hicray.training.metrics import SCORES, Scored, decay_error
 from hicray.windows.batches import Batch, Collate
+from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.scales import from_network, to_network
-from hicray.windows.stream import columns, read_rows
 
 Predictor = Callable[[Batch], Float[Tensor, "batch rows cols"]]
 Key = TypeVar("Key")
@@ -58,11 +58,11 @@ class WindowSet:
         tokens: Folder of stored tokens, for networks whose encoder is frozen.
     """
 
-    shards: Path
+    shards: Location
     split: SplitName
     collate: Collate
     coarse_bin_size: int
-    tokens: Path | None = None
+    tokens: Location | None = None
 
     @property
     def bands(self) -> list[Band]:
@@ -73,8 +73,8 @@ class WindowSet:
         """Yield compact windows in the order of the shards."""
         names = columns(self.coarse_bin_size)
         for shard in self.collate.manifest.files(self.split):
-            beside = self.tokens / shard.file if self.tokens else None
-            for rows in read_rows(self.shards / shard.file, names, beside, at_once):
+            place = shard_at(self.shards, shard, self.tokens)
+            for rows in read_rows(place, names, at_once):
                 yield self.collate.compact(rows)
 
     def batches(self, at_once: int = 16) -> Iterator[Batch]:

@@ -6,7 +6,6 @@ each seed; a seq network is also shown DNA that is not its windows' own, with th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from hicray.maps.bins import SplitName, bare
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
+from hicray.storage import Location
 from hicray.training import checkpoint
 from hicray.training.embeddings import find
 from hicray.training.metrics import OBJECTIVE
@@ -102,13 +102,13 @@ class GapResult:
     leak: str = ""
 
 
-Arms = Mapping[str, Sequence[Path]]
+Arms = Mapping[str, Sequence[Location]]
 """Checkpoints of each arm, one for each seed."""
 
 
 def judge(
     arms: Arms,
-    shards: Path,
+    shards: Location,
     manifest: Manifest,
     size: int,
     *,
@@ -159,7 +159,7 @@ def judge(
 
 def windows_of(
     trials: Mapping[str, Sequence[TrialConfig]],
-    shards: Path,
+    shards: Location,
     manifest: Manifest,
     size: int,
     split: SplitName,
@@ -174,7 +174,7 @@ def windows_of(
     return WindowSet(shards, split, collate, size, kept.folder if kept else None)
 
 
-def load(place: Path, manifest: Manifest) -> Enhancer:
+def load(place: Location, manifest: Manifest) -> Enhancer:
     """Return a checkpoint's network, on the GPU where there is one."""
     trial = checkpoint.read_progress(place).trial
     model = _fresh(trial, manifest)

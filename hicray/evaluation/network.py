@@ -20,6 +20,7 @@ from hicray.model import hicfoundation
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 from hicray.model.patches import PATCH
+from hicray.storage import Location, local, locate
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
 from hicray.training.trial import best_checkpoint
@@ -132,7 +133,7 @@ class NetworkFile:
         if self.kind == "logged":
             module = _open_logged(self.place, self.tracking_uri)
         else:
-            module = _open_checkpoint(Path(self.place))
+            module = _open_checkpoint(local(self.place))
         return Network(module.eval().to(device), half=True)
 
 
@@ -151,9 +152,9 @@ def find(where: str, sizes: BinSizes = AS_TRAINED, tracking_uri: str = "") -> Ne
     """
     if where.startswith(LOGGED):
         found = _find_logged(where, tracking_uri)
-    elif Path(where).is_dir():
-        found = _find_checkpoint(Path(where))
-    elif Path(where).is_file():
+    elif locate(where).is_dir():
+        found = _find_checkpoint(locate(where))
+    elif locate(where).is_file():
         return _find_published(where, sizes)
     else:
         raise UserError(
@@ -170,7 +171,7 @@ def find(where: str, sizes: BinSizes = AS_TRAINED, tracking_uri: str = "") -> Ne
     return found
 
 
-def _find_checkpoint(folder: Path) -> NetworkFile:
+def _find_checkpoint(folder: Location) -> NetworkFile:
     if not (folder / checkpoint.TRIAL).is_file():
         best = best_checkpoint(folder)
         if best is None:
@@ -247,7 +248,7 @@ def _find_published(path: str, sizes: BinSizes) -> NetworkFile:
         sources=(),
     )
     digest = checkpoint.weights_digest(path)
-    place = str(Path(path).resolve())
+    place = str(locate(path))
     return NetworkFile(kind="published", place=place, trained=trained, digest=digest)
 
 
@@ -270,6 +271,7 @@ def _empty(progress: Progress) -> Enhancer:
 
 def _open_checkpoint(folder: Path) -> Enhancer:
     progress = checkpoint.read_progress(folder)
+    checkpoint.require_whole(folder)
     if not progress.frozen:
         enhancer = _empty(progress)
         enhancer.load_state_dict(load_file(folder / checkpoint.WEIGHTS), assign=True)

@@ -14,6 +14,7 @@ from hicray.maps.bins import Region, parse_region
 from hicray.maps.check import check_chromosomes, genome_names
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.genome import Genome
+from hicray.storage import locate
 from hicray.windows.locus import Dna
 
 
@@ -120,7 +121,7 @@ def _dna(
         others="--chroms with those to enhance",
     )  # fmt: skip
     names = genome_names(chroms, sizes, match_chr=request.match_chr)
-    return Dna(str(Path(request.genome).resolve()), names, network.flank_bins)
+    return Dna(str(locate(request.genome)), names, network.flank_bins)
 
 
 def _tiling(request: Enhance, network: NetworkFile) -> Tiling:

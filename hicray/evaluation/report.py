@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from hicray.figures import (
     paired_scatter,
     png,
 )
+from hicray.storage import Location, locate
 from hicray.training.metrics import OBJECTIVE
 from hicray.training.record import BEST_OBJECTIVE, gap_tag
 from hicray.training.track import Store, TrialRun
@@ -32,7 +32,7 @@ from hicray.windows.manifest import Manifest, read_manifest, write_json
 TITLE = "Does DNA help to sharpen this contact map?"
 
 
-def compare(store: Store, out: Path, search: str | None = None) -> str:
+def compare(store: Store, out: Location, search: str | None = None) -> str:
     """Score a search's best trials beside baselines and controls; log, write, return the statement.
 
     Args:
@@ -44,14 +44,14 @@ def compare(store: Store, out: Path, search: str | None = None) -> str:
         UserError: There is no search, or its shards are gone.
     """
     parent = store.last_search() if search is None else store.run(search)
-    shards = Path(parent.tags["shards"])
+    shards = locate(parent.tags["shards"])
     manifest = read_manifest(shards)
     trials = store.trials(parent.run_id)
     seed = parent.params.get("train.seed", "0")
     results = []
     for size in manifest.coarse_bin_sizes:
         runs = best_trials(trials, gap_tag(size, manifest), seed)
-        arms = {arm: [Path(run.tags["checkpoint"]) for run in own] for arm, own in runs.items()}
+        arms = {arm: [locate(run.tags["checkpoint"]) for run in own] for arm, own in runs.items()}
         curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
         results.append(replace(judge(arms, shards, manifest, size), curves=curves))
     text, pictures = write(results, manifest, out)
@@ -104,7 +104,7 @@ def _curves(store: Store, run: TrialRun) -> dict[str, Sequence[float]]:
 
 
 def write(
-    results: Sequence[GapResult], manifest: Manifest, out: Path, title: str = TITLE
+    results: Sequence[GapResult], manifest: Manifest, out: Location, title: str = TITLE
 ) -> tuple[str, dict[str, Picture]]:
     """Write the statement and its pictures into a folder; return both.
 

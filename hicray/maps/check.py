@@ -1,12 +1,12 @@
 """Preflight: what is wrong with these files, said before hours are spent."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, UserError
 from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, bare, num_bins, parse_split
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.genome import Genome
+from hicray.storage import local
 
 _NAMED = 5
 """How many chromosomes a sentence names before it says how many more."""
@@ -225,7 +225,7 @@ def check_model(config: ModelConfig) -> None:
             f"--encoder {config.encoder} needs published weights; give --encoder-weights FILE "
             "(.pth.tar or .safetensors), or --encoder scratch"
         )
-    if weights and not Path(weights).is_file():
+    if weights and not local(weights).is_file():
         raise UserError(f"encoder weights {weights} do not exist; give the file's path")
 
 

@@ -6,7 +6,6 @@ chromosome's band whatever the file's size. hictkpy reads every format alike; co
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cooler
@@ -17,6 +16,7 @@ from jaxtyping import Float64, Int32
 
 from hicray.config import UserError
 from hicray.maps.bins import num_bins
+from hicray.storage import local, local_uri
 
 DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})
 """Juicer's weights: contacts are divided by them, while cooler's are multiplied."""
@@ -33,7 +33,7 @@ class ContactMap:
     """One resolution of one contact map; opens the file anew at each call, so it pickles.
 
     Attributes:
-        uri: What hictkpy opens: a cooler URI, or the path of a .hic file.
+        uri: What hictkpy opens, once it is on this machine: a cooler URI, or the path of a .hic.
         bin_size: In bp.
         chromsizes: Length of each chromosome in bp, in the file's order.
         weights_name: Column of balancing weights that ``weights`` reads.
@@ -45,7 +45,7 @@ class ContactMap:
     weights_name: str = "weight"
 
     def _open(self) -> hictkpy.File:
-        return hictkpy.File(self.uri, self.bin_size)
+        return hictkpy.File(local_uri(self.uri), self.bin_size)
 
     def _lone(self, chrom: str) -> int | None:
         """Return the only pixel of a chromosome of one bin; None for all others.
@@ -54,7 +54,7 @@ class ContactMap:
         """
         if self.num_bins(chrom) > 1 or "::" not in self.uri:
             return None
-        return int(cooler.Cooler(self.uri).matrix(balance=False).fetch(chrom)[0, 0])
+        return int(cooler.Cooler(local_uri(self.uri)).matrix(balance=False).fetch(chrom)[0, 0])
 
     def num_bins(self, chrom: str) -> int:
         """Return the number of bins of a chromosome."""
@@ -148,12 +148,13 @@ def levels(uri: str) -> dict[int, str]:
         UserError: The file is missing, of no known format, or has bins of variable size.
     """
     path, _, group = uri.partition("::")
-    if not Path(path).is_file():
+    file = local(path)
+    if not file.is_file():
         raise UserError(f"contact map {path} does not exist; give a .mcool, .cool or .hic file")
     try:
-        if hictkpy.is_hic(path):
-            return {int(size): path for size in hictkpy.MultiResFile(path).resolutions()}
-        groups = cooler.fileops.list_coolers(path)
+        if hictkpy.is_hic(file):
+            return {int(size): path for size in hictkpy.MultiResFile(file).resolutions()}
+        groups = cooler.fileops.list_coolers(str(file))
     except (OSError, RuntimeError) as error:  # hictk raises the latter
         raise UserError(
             f"{path} is neither HDF5 (.mcool, .cool) nor .hic, or not all of it; it may be cut "
@@ -184,7 +185,7 @@ def _choose(path: str, groups: list[str], group: str) -> list[str]:
 
 
 def _bin_size(uri: str) -> int:
-    size = cooler.Cooler(uri).binsize
+    size = cooler.Cooler(local_uri(uri)).binsize
     if size is None:
         raise UserError(
             f"{uri} has bins of variable size; hicray needs bins of one size: bin "
@@ -211,14 +212,18 @@ def open_map(
     if bin_size not in offered:
         raise UserError(_no_level(uri, bin_size, offered))
     level = offered[bin_size]
-    whole = "::" not in level or cooler.Cooler(level).pixels().dtypes["count"].kind != "f"
+    whole = "::" not in level or _count_kind(level) != "f"
     if not whole and not fractional:
         raise UserError(
             f"{level} holds fractional counts; hicray learns from raw reads: give the map as it "
             "was before normalisation"
         )
-    chromsizes = hictkpy.File(level, bin_size).chromosomes()
+    chromsizes = hictkpy.File(local_uri(level), bin_size).chromosomes()
     return ContactMap(level, bin_size, dict(chromsizes), weights_name)
+
+
+def _count_kind(uri: str) -> str:
+    return str(cooler.Cooler(local_uri(uri)).pixels().dtypes["count"].kind)
 
 
 def _no_level(uri: str, bin_size: int, offered: Mapping[int, str]) -> str:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int64, Shaped
 
+from hicray.storage import local_uri
+
 Curve = Float64[np.ndarray, " separations"]
 
 
@@ -93,7 +95,7 @@ def insulation(uri: str, window: int) -> pd.DataFrame:
     import cooler
     import cooltools
 
-    table = cooltools.insulation(cooler.Cooler(uri), [window], ignore_diags=2)
+    table = cooltools.insulation(cooler.Cooler(local_uri(uri)), [window], ignore_diags=2)
     names = {
         f"log2_insulation_score_{window}": "log2_insulation",
         f"boundary_strength_{window}": "boundary_strength",

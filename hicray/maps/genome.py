@@ -21,6 +21,7 @@ import pyfaidx
 from jaxtyping import UInt8
 
 from hicray.config import UserError
+from hicray.storage import Location, local, open_file
 
 A, C, G, T, N = range(5)
 _CODES = np.full(256, N, dtype=np.uint8)
@@ -91,7 +92,7 @@ class Genome:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = local(path)
         try:
             _check_readable(self.path)
             with _index_paths(self.path) as names:
@@ -141,15 +142,16 @@ def write_packed(path: Path, genome: PackedGenome) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=1)
 
 
-def read_packed(path: Path) -> dict[str, PackedSequence]:
+def read_packed(place: Location) -> dict[str, PackedSequence]:
     """Read what ``write_packed`` wrote."""
+    table = pq.read_table(open_file(place))
     return {
         row["chrom"]: PackedSequence(
             np.frombuffer(row["bases"], dtype=np.uint8),
             np.frombuffer(row["unknown"], dtype=np.uint8),
             row["length"],
         )
-        for row in pq.read_table(path).to_pylist()
+        for row in table.to_pylist()
     }
 
 

@@ -5,7 +5,6 @@ window, the same pixel would differ between two windows that overlap.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from hicray.config import UserError
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.write import genome_wide, write_cool, write_levels
+from hicray.storage import Location, replaced, sweep
 
 Side = Literal["kept", "dropped", "all"]
 
@@ -43,7 +43,7 @@ def thin(
 def derive(
     contacts: ContactMap,
     bin_sizes: tuple[int, ...],
-    out: Path,
+    out: Location,
     *,
     keep: float = 1.0,
     seed: int = 0,
@@ -66,11 +66,12 @@ def derive(
         raise UserError(f"a map cannot keep {keep} of its reads; give a fraction in (0, 1]")
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        base, unfinished = out.with_suffix(".base.cool"), out.with_suffix(".unfinished.mcool")
+        sweep(out.parent)
         tables = {c: thin(contacts, c, keep, seed, side) for c in contacts.chromsizes}
         pixels = tqdm(genome_wide(contacts, tables), desc=f"derive {out.name}", unit="block")
-        write_cool(base, contacts.chromsizes, contacts.bin_size, iter(pixels))
-        write_levels(base, unfinished, {contacts.bin_size, *bin_sizes})
-        unfinished.rename(out)
-        base.unlink()
+        with replaced(out) as path:
+            base = path.with_name(f"base-{path.name}")
+            write_cool(base, contacts.chromsizes, contacts.bin_size, iter(pixels))
+            write_levels(base, path, {contacts.bin_size, *bin_sizes})
+            base.unlink()
     return {size: open_map(str(out), size) for size in bin_sizes}

@@ -23,6 +23,7 @@ from hicray.model.decoder import Decoder
 from hicray.model.encoder import ContactEncoder, Size
 from hicray.model.enhancer import Enhancer
 from hicray.model.patches import PATCH, resize_positions
+from hicray.storage import local
 
 BACKBONE = "vit_backbone."
 """Prefix of the encoder's keys in fine-tuned files; pre-training's have none."""
@@ -141,7 +142,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: The file is missing, unreadable, or holds something else.
     """
-    path = Path(path)
+    path = local(path)
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; give the path of a .pth.tar or .safetensors")
     try:

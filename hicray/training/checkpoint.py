@@ -3,7 +3,8 @@
 weights.safetensors   the model, without a frozen encoder
 optimizer.pt          AdamW's state, loaded with weights_only
 trial.json            configuration, plan of the shard set, history of metrics, the digest of the
-                      file that a frozen encoder's weights came from, and the scale of the maps
+                      file that a frozen encoder's weights came from, the scale of the maps, and
+                      the checksums of the two files above
 """
 
 import hashlib
@@ -18,10 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
+from hicray.storage import Location, local, open_file
 from hicray.windows.trained import Trained, from_plain
 
 _ENCODER = "encoder."
 WEIGHTS, OPTIMIZER, TRIAL = "weights.safetensors", "optimizer.pt", "trial.json"
+_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,46 @@ def save(
     tensors = {name: tensor.contiguous() for name, tensor in learnt(model).items()}
     save_file(tensors, folder / WEIGHTS)
     torch.save(optimizer.state_dict(), folder / OPTIMIZER)
-    (folder / TRIAL).write_text(json.dumps(asdict(progress)))
+    sums = {name: _sha256(folder / name) for name in (WEIGHTS, OPTIMIZER)}
+    (folder / TRIAL).write_text(json.dumps(asdict(progress) | {"sha256": sums}))
 
 
-def read_progress(folder: Path) -> Progress:
+def damage(folder: Location) -> str:
+    """Return what is wrong with a checkpoint's files; nothing if they are what was written."""
+    try:
+        fields = json.loads((folder / TRIAL).read_text())
+    except (OSError, ValueError) as error:
+        return f"{TRIAL} cannot be read ({type(error).__name__})"
+    for name, expected in fields.get("sha256", {}).items():
+        if not (folder / name).is_file():
+            return f"{name} is gone"
+        if _sha256(folder / name) != expected:
+            return f"{name} is not what was written (another SHA-256)"
+    return ""
+
+
+def require_whole(folder: Location) -> None:
+    """Refuse a damaged checkpoint.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    if fault := damage(folder):
+        raise UserError(
+            f"{folder} is damaged: {fault}; give an earlier checkpoint beside it, or remove it and "
+            "run the search again"
+        )
+
+
+def _sha256(place: Location) -> str:
+    state = hashlib.sha256()
+    with open_file(place) as file:
+        while block := file.read(_BLOCK):
+            state.update(block)
+    return state.hexdigest()
+
+
+def read_progress(folder: Location) -> Progress:
     """Return what a checkpoint says of its run.
 
     Raises:
@@ -69,7 +108,7 @@ def read_progress(folder: Path) -> Progress:
     return progress_from(json.loads((folder / TRIAL).read_text()), folder)
 
 
-def progress_from(fields: dict[str, Any], where: Path | str) -> Progress:
+def progress_from(fields: dict[str, Any], where: Location | str) -> Progress:
     """Return what ``asdict`` and JSON made plain.
 
     Args:
@@ -111,21 +150,24 @@ def _own(model: nn.Module) -> str:
     return "" if hasattr(model, "encoder") else "head."
 
 
-def load_weights(folder: Path, model: nn.Module) -> None:
+def load_weights(folder: Location, model: nn.Module) -> None:
     """Load a checkpoint's weights into a network of the same configuration, or into its head.
 
     Raises:
-        UserError: The frozen encoder's weights are no longer those it was trained with.
+        UserError: It is damaged, or the frozen encoder's weights are no longer those it was
+            trained with.
     """
+    require_whole(folder)
     require_frozen(folder, read_progress(folder))
     own = _own(model)
-    stored = {name.removeprefix(own): t for name, t in load_file(folder / WEIGHTS).items()}
+    tensors = load_file(local(folder / WEIGHTS))
+    stored = {name.removeprefix(own): tensor for name, tensor in tensors.items()}
     if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
         raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
     model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
 
 
-def require_frozen(folder: Path, progress: Progress) -> None:
+def require_frozen(folder: Location, progress: Progress) -> None:
     """Refuse a checkpoint whose frozen encoder's file is another one now.
 
     Raises:
@@ -149,24 +191,24 @@ def by_content(model: ModelConfig) -> ModelConfig:
     return replace(model, encoder_weights=weights_digest(model.encoder_weights))
 
 
-def weights_digest(path: str | Path) -> str:
+def weights_digest(place: str | Location) -> str:
     """Return the SHA-256 of a file of published weights.
 
     Raises:
         UserError: There is no such file.
     """
-    if not Path(path).is_file():
-        raise UserError(f"no checkpoint at {path}; give the path of a .pth.tar or .safetensors")
-    return _sha256(str(path), Path(path).stat().st_mtime_ns)
+    path = local(place)
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {place}; give the path of a .pth.tar or .safetensors")
+    return _digest(path, path.stat().st_mtime_ns)
 
 
 @cache
-def _sha256(path: str, _changed: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(path: Path, _changed: int) -> str:
+    return _sha256(path)
 
 
-def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
+def load_optimizer(folder: Location, optimizer: torch.optim.Optimizer) -> None:
     """Load the optimizer's state."""
-    state = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+    state = torch.load(local(folder / OPTIMIZER), map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state)

@@ -8,7 +8,6 @@ tokens depend on. Finished files are kept when an interrupted pass runs again.
 
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,10 +19,11 @@ from tqdm import tqdm
 
 from hicray import cluster
 from hicray.config import ModelConfig, digest
+from hicray.storage import Location, replaced, sweep
 from hicray.training.checkpoint import weights_digest
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.manifest import Manifest, write_json
-from hicray.windows.stream import ROWS_AT_ONCE, columns
+from hicray.windows.reading import ROWS_AT_ONCE, Shard, columns, open_shard, shard_at
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 
 VERSION = 1
@@ -35,10 +35,10 @@ class _Job(NamedTuple):
     """What every actor of one pass knows."""
 
     model: ModelConfig
-    shards: Path
+    shards: Location
     manifest: Manifest
     coarse_bin_size: int
-    out: Path
+    out: Location
     use_gpu: bool
     cpus: int
 
@@ -46,7 +46,7 @@ class _Job(NamedTuple):
 class KeptTokens(NamedTuple):
     """One gap's tokens on disk: a file for each shard, and how they are stored."""
 
-    folder: Path
+    folder: Location
     form: TokenFormat
 
 
@@ -56,7 +56,7 @@ def wanted(model: ModelConfig) -> bool:
 
 
 def find(
-    model: ModelConfig, shards: Path, manifest: Manifest, coarse_bin_size: int
+    model: ModelConfig, shards: Location, manifest: Manifest, coarse_bin_size: int
 ) -> KeptTokens | None:
     """Return the finished tokens of a network's encoder; None if there are none to be had."""
     if not wanted(model):
@@ -67,7 +67,7 @@ def find(
 
 def embed(
     model: ModelConfig,
-    shards: Path,
+    shards: Location,
     manifest: Manifest,
     coarse_bin_size: int,
     *,
@@ -92,14 +92,13 @@ def embed(
         pool = cluster.pool(len(manifest.shards), use_gpu=use_gpu)
         job = _Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, pool.cpus)
         _run(job, pool.size)
-        for left in kept.folder.glob("*.unfinished"):
-            left.unlink()
+        sweep(kept.folder)
         write_json(kept.folder / NOTE, _identity(model, manifest, coarse_bin_size))
     return kept
 
 
 def _place(
-    model: ModelConfig, shards: Path, manifest: Manifest, coarse_bin_size: int
+    model: ModelConfig, shards: Location, manifest: Manifest, coarse_bin_size: int
 ) -> KeptTokens:
     name = f"{coarse_bin_size}-{digest(_identity(model, manifest, coarse_bin_size))}"
     return KeptTokens(shards.parent / "embeddings" / name, token_format(model))
@@ -126,7 +125,10 @@ def token_format(model: ModelConfig) -> TokenFormat:
 
 
 def _run(job: _Job, actors: int) -> None:
-    units = [{"file": shard.file, "split": shard.split} for shard in job.manifest.shards]
+    units = [
+        {**shard_at(job.shards, shard)._asdict(), "file": shard.file, "split": shard.split}
+        for shard in job.manifest.shards
+    ]
     done = ray.data.from_items(units, override_num_blocks=len(units)).map(
         _Encoder,
         fn_constructor_args=(job,),
@@ -157,13 +159,12 @@ class _Encoder:
 
     def __call__(self, unit: dict[str, Any]) -> dict[str, Any]:
         """Write one shard's tokens, unless they are there."""
-        shard = pq.ParquetFile(self.job.shards / unit["file"])
-        path = self.job.out / unit["file"]
-        if not path.exists():
-            unfinished = path.with_suffix(f".{uuid4().hex}.unfinished")
-            self._write(shard, unfinished, both=unit["split"] == "train")
-            unfinished.rename(path)
-        return {"rows": shard.metadata.num_rows}
+        shard = Shard(*(unit[field] for field in Shard._fields))
+        place = self.job.out / unit["file"]
+        if not place.exists():
+            with replaced(place) as path:
+                self._write(open_shard(shard), path, both=unit["split"] == "train")
+        return {"rows": shard.rows}
 
     def _write(self, shard: pq.ParquetFile, path: Path, *, both: bool) -> None:
         writer: pq.ParquetWriter | None = None
@@ -172,7 +173,11 @@ class _Encoder:
             table = self._tokens(pa.Table.from_batches([rows]), both=both)
             # Mantissas are noise: neither a dictionary nor a codec makes them smaller.
             writer = writer or pq.ParquetWriter(
-                path, table.schema, compression="none", use_dictionary=False
+                path,
+                table.schema,
+                compression="none",
+                use_dictionary=False,
+                write_page_checksum=True,
             )
             writer.write_table(table)
         if writer is not None:

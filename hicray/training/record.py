@@ -1,7 +1,7 @@
 """What a search leaves in MLflow: a Tune callback that records trials, and best models."""
 
+import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from hicray import config as cfg
 from hicray.figures import loss_curves, map_panels
 from hicray.model.build import build
+from hicray.storage import Location
 from hicray.training import checkpoint, track
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
@@ -28,7 +29,7 @@ def gap_tag(coarse_bin_size: int, manifest: Manifest) -> str:
     return f"{coarse_bin_size}->{manifest.fine_bin_size}"
 
 
-def log_model(store: track.Store, run_id: str, place: Path, data: Data) -> None:
+def log_model(store: track.Store, run_id: str, place: Location, data: Data) -> None:
     """Log a checkpoint as a model, with its maps of a few validation windows."""
     progress = checkpoint.read_progress(place)
     trial, manifest = progress.trial, data.manifest
@@ -70,7 +71,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         parent: str,
         first: cfg.TrialConfig,
         manifest: Manifest,
-        folder: Path,
+        folder: Location,
     ) -> None:
         self.store, self.parent, self.first = store, parent, first
         self.plan, self.folder = manifest.plan, folder
@@ -171,6 +172,8 @@ class Bar(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         """Move by an epoch."""
         if self._bar is not None:
             self._bar.update(1)
+            if "note" in result:
+                self._bar.write(result["note"], file=sys.stderr)
             self._bar.set_postfix_str(
                 f"epoch {result['epoch']} loss {result['val_loss']:.4f} "
                 f"O/E Pearson {result[VAL_OBJECTIVE]:.3f}"

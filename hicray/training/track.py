@@ -31,6 +31,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.time import get_current_time_millis
 
 from hicray.config import UserError
+from hicray.storage import Location, S3Path, uri_of
 
 logger = logging.getLogger(__name__)
 EXPERIMENT = "hicray"
@@ -53,8 +54,17 @@ class TrialRun(NamedTuple):
     metrics: dict[str, float]
 
 
-def default_uri(storage: Path) -> str:
-    """Return a SQLite store inside the storage folder."""
+def default_uri(storage: Location) -> str:
+    """Return a SQLite store inside the storage folder.
+
+    Raises:
+        UserError: The storage is a bucket, which no database can lie in.
+    """
+    if isinstance(storage, S3Path):
+        raise UserError(
+            f"MLflow's database cannot lie in {storage}; start `mlflow server` and give its "
+            "address by --tracking-uri or MLFLOW_TRACKING_URI"
+        )
     return f"sqlite:///{storage.resolve()}/mlflow.db"
 
 
@@ -84,7 +94,7 @@ class Store:
         artifacts: Where artifacts go for a store without a server.
     """
 
-    def __init__(self, uri: str, artifacts: Path) -> None:
+    def __init__(self, uri: str, artifacts: Location) -> None:
         self.uri, self.artifacts, self.lost = uri, artifacts, 0
         self._client: MlflowClient | None = None
 
@@ -108,7 +118,7 @@ class Store:
         try:
             if there := self.client.get_experiment_by_name(EXPERIMENT):
                 return str(there.experiment_id)
-            place = None if self.uri.startswith("http") else self.artifacts.resolve().as_uri()
+            place = None if self.uri.startswith("http") else uri_of(self.artifacts)
             return str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
         except MlflowException as error:
             raise UserError(

@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,17 +72,32 @@ def train_worker(config: dict[str, Any]) -> None:
     trained = trained_on(manifest, trial.coarse_bin_size)
     history: list[dict[str, Any]] = []
     optimizer = make_optimizer(bare, trial)
-    if (last := ray.train.get_checkpoint()) is not None:
-        with last.as_directory() as folder:
-            history = checkpoint.read_progress(Path(folder)).history
-            checkpoint.load_weights(Path(folder), bare)
-            checkpoint.load_optimizer(Path(folder), optimizer)
+    with _last_whole() as (folder, note):
+        if folder is not None:
+            history = checkpoint.read_progress(folder).history
+            checkpoint.load_weights(folder, bare)
+            checkpoint.load_optimizer(folder, optimizer)
     model = ray.train.torch.prepare_model(bare)
     loop = Loop(trial, data, place, model, optimizer)
     for epoch in range(len(history), trial.train.epochs):
-        metrics = loop.epoch(epoch)
+        metrics = loop.epoch(epoch) | note
+        note = {}
         history.append(metrics)
         _report(metrics, loop, Progress(trial, manifest.plan, history, weights, trained))
+
+
+@contextmanager
+def _last_whole() -> Iterator[tuple[Path | None, dict[str, str]]]:
+    """Give the run's newest undamaged checkpoint, and what to say of damaged ones."""
+    kept = [reported.checkpoint for reported in ray.train.get_all_reported_checkpoints()]
+    note: dict[str, str] = {}
+    for one in reversed(kept):
+        with one.as_directory() as place:
+            if not (fault := checkpoint.damage(Path(place))):
+                yield Path(place), note
+                return
+        note = {"note": f"{one.path} is damaged: {fault}; training went back to the one before"}
+    yield None, note
 
 
 def network(trial: TrialConfig, data: Data) -> nn.Module:

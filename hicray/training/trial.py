@@ -6,7 +6,6 @@ on from its last checkpoint, and is reported, not retrained, once it has finishe
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -15,6 +14,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from hicray.config import TrialConfig, digest, override
+from hicray.storage import Location, matching
 from hicray.training import checkpoint
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
@@ -50,7 +50,7 @@ def arm(trial: TrialConfig) -> str:
 
 
 def drive_trial(
-    chosen: dict[str, Any], first: TrialConfig, data: Data, folder: Path, resources: Resources
+    chosen: dict[str, Any], first: TrialConfig, data: Data, folder: Location, resources: Resources
 ) -> None:
     """Train one trial inside a Tune trial, reporting every epoch to Tune.
 
@@ -83,7 +83,9 @@ def drive_trial(
             callbacks=[TuneReportCallback()],
             failure_config=ray.train.FailureConfig(max_failures=resources.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=_BEST
+                # Besides the best one and the last: what to go back to if that is damaged.
+                num_to_keep=2,
+                checkpoint_score_attribute=_BEST,
             ),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
@@ -105,21 +107,22 @@ def _per_worker(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus_per_worker, **gpus}
 
 
-def _past(folder: Path) -> list[dict[str, Any]]:
+def _past(folder: Location) -> list[dict[str, Any]]:
     """Return the metrics of epochs that an earlier process finished."""
-    histories = [checkpoint.read_progress(path).history for path in checkpoints(folder)]
+    histories = [checkpoint.read_progress(place).history for place in checkpoints(folder)]
     return max(histories, key=len, default=[])
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Return a trial's checkpoint folders, oldest first; what a kill left half-written is none."""
-    return sorted(path.parent for path in folder.glob(f"checkpoint_*/{checkpoint.TRIAL}"))
+def checkpoints(folder: Location) -> list[Location]:
+    """Return a trial's checkpoints, oldest first, without half-written and damaged ones."""
+    found = [place.parent for place in matching(folder, f"checkpoint_*/{checkpoint.TRIAL}")]
+    return [place for place in found if not checkpoint.damage(place)]
 
 
-def best_checkpoint(folder: Path) -> Path | None:
+def best_checkpoint(folder: Location) -> Location | None:
     """Return the checkpoint whose last epoch scored best, or None where there is none yet."""
 
-    def score(path: Path) -> float:
+    def score(path: Location) -> float:
         value = float(checkpoint.read_progress(path).history[-1][_BEST])
         return value if math.isfinite(value) else -math.inf
 

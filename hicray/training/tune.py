@@ -4,7 +4,6 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -18,6 +17,7 @@ from hicray import cluster
 from hicray import config as cfg
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
+from hicray.storage import Location
 from hicray.training import track
 from hicray.training.data import Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
@@ -42,7 +42,11 @@ SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
 
 
 def search(
-    what: SearchConfig, shards: Path, manifest: Manifest, resources: Resources, store: track.Store
+    what: SearchConfig,
+    shards: Location,
+    manifest: Manifest,
+    resources: Resources,
+    store: track.Store,
 ) -> str:
     """Search all cells; return the parent run's id.
 
@@ -71,7 +75,7 @@ def search(
     return parent
 
 
-def _search_tags(shards: Path, manifest: Manifest) -> dict[str, str]:
+def _search_tags(shards: Location, manifest: Manifest) -> dict[str, str]:
     return {
         "dataset": manifest.plan,
         "shards": str(shards.resolve()),
@@ -84,7 +88,7 @@ class _Inputs:
     """Windows and genome of the cells, opened once and only for cells that have work left."""
 
     def __init__(
-        self, model: cfg.ModelConfig, shards: Path, manifest: Manifest, resources: Resources
+        self, model: cfg.ModelConfig, shards: Location, manifest: Manifest, resources: Resources
     ) -> None:
         self.model, self.shards, self.manifest = model, shards, manifest
         self.use_gpu = resources.use_gpu
@@ -134,7 +138,7 @@ class _CellJob:
         wanted = self.what.trials + self.what.seeds - 1
         return len(ended) >= wanted and any("model" in run.tags for run in ended)
 
-    def run(self, state: Path) -> dict[str, Any]:
+    def run(self, state: Location) -> dict[str, Any]:
         """Run the cell's Tuner, or go on with one that was interrupted; return its best choice."""
         space = {k: tune.choice(list(v)) for k, v in self.cell.space(self.what).items()}
         guess = self.cell.first_guess(self.what)
@@ -142,7 +146,7 @@ class _CellJob:
         best = results.get_best_result(VAL_OBJECTIVE, "max", scope="all")
         return dict(best.config)
 
-    def repeat(self, state: Path, chosen: dict[str, Any]) -> None:
+    def repeat(self, state: Location, chosen: dict[str, Any]) -> None:
         """Train the cell's best configuration with further seeds, none of them stopped early."""
         best = cfg.override(self.cell.first_guess(self.what), chosen)
         seeds = [best.train.seed + i for i in range(1, self.what.seeds)]
@@ -156,7 +160,7 @@ class _CellJob:
 
     def _tune(
         self,
-        state: Path,
+        state: Location,
         suffix: str,
         first: cfg.TrialConfig,
         space: dict[str, Any],
@@ -172,9 +176,9 @@ class _CellJob:
         recorder = Recorder(self.store, self.parent, first, self.inputs.manifest, folder)
         count = self.what.seeds - 1 if suffix else self.what.trials
         bar = Bar(f"{arm(first)} {self._gap()}{suffix}", count * first.train.epochs)
-        where = state.resolve() / name
-        if tune.Tuner.can_restore(str(where)):
-            tuner = tune.Tuner.restore(str(where), trainable, resume_errored=True)
+        where = str(state.resolve() / name)
+        if tune.Tuner.can_restore(where):
+            tuner = tune.Tuner.restore(where, trainable, resume_errored=True)
         else:
             tuner = tune.Tuner(
                 trainable,

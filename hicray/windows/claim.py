@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 from hicray.config import DataConfig, UserError, digest
+from hicray.storage import Location
 from hicray.windows.manifest import PLAN, SCHEMA_VERSION, write_json
 from hicray.windows.sources import fingerprint, source_names
 
@@ -19,7 +19,7 @@ def plan_digest(config: DataConfig) -> str:
     return digest([digest(settings), groups, prints, SCHEMA_VERSION, ROWS_PER_SHARD])
 
 
-def refuse_other_plan(folder: Path, plan: str) -> None:
+def refuse_other_plan(folder: Location, plan: str) -> None:
     """Refuse a folder that belongs to another plan.
 
     Raises:
@@ -33,7 +33,7 @@ def refuse_other_plan(folder: Path, plan: str) -> None:
         )
 
 
-def claim(folder: Path, config: DataConfig) -> str:
+def claim(folder: Location, config: DataConfig) -> str:
     """Make a folder one's own, and return the plan's digest.
 
     Raises:

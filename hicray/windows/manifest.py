@@ -6,7 +6,6 @@ It is written last, so a folder without one is unfinished.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from jaxtyping import Float64
 
 from hicray.config import UserError
 from hicray.maps.bins import SplitName
+from hicray.storage import Location, replaced
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -89,11 +89,10 @@ def coarse_name(bin_size: int) -> str:
     return f"coarse_{bin_size}"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside and rename, so that a reader never sees half a file."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(value, indent=1, default=_plain))
-    unfinished.rename(path)
+def write_json(place: Location, value: Any) -> None:
+    """Write JSON so that a reader never sees half a file."""
+    with replaced(place) as path:
+        path.write_text(json.dumps(value, indent=1, default=_plain))
 
 
 def _plain(value: Any) -> Any:
@@ -102,12 +101,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Location, manifest: Manifest) -> None:
     """Finish a shard set."""
     write_json(folder / MANIFEST, asdict(manifest))
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Location) -> Manifest:
     """Open a shard set.
 
     Raises:

@@ -10,9 +10,7 @@ parts and shards are kept when an interrupted job runs again.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +26,7 @@ from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, parse_split
 from hicray.maps.check import genome_names
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
+from hicray.storage import Location, locate, matching, open_file, remove_tree, replaced, sweep
 from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
@@ -51,11 +50,11 @@ class _Job(NamedTuple):
     num_shards: dict[SplitName, int]
 
     @property
-    def parts(self) -> Path:
-        return Path(self.folder) / "parts"
+    def parts(self) -> Location:
+        return locate(self.folder) / "parts"
 
 
-def prepare(config: DataConfig, folder: Path) -> mf.Manifest:
+def prepare(config: DataConfig, folder: Location) -> mf.Manifest:
     """Make a shard set, or finish one that was interrupted, or return a finished one.
 
     Args:
@@ -69,11 +68,12 @@ def prepare(config: DataConfig, folder: Path) -> mf.Manifest:
     plan = claim(folder, config)
     if not (folder / mf.MANIFEST).exists():
         mf.write_manifest(folder, _make(config, folder, plan, how))
-    shutil.rmtree(folder / "parts", ignore_errors=True)
+        sweep(folder)
+    remove_tree(folder / "parts")
     return mf.read_manifest(folder)
 
 
-def _make(config: DataConfig, folder: Path, plan: str, how: Layout) -> mf.Manifest:
+def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Manifest:
     sources = open_sources(config, folder / "derived")
     job = _plan_job(config, folder, sources, how)
     _pack_genome(config, folder / mf.GENOME, job.splits)
@@ -84,7 +84,7 @@ def _make(config: DataConfig, folder: Path, plan: str, how: Layout) -> mf.Manife
     return _manifest(job, plan, sources, parts, files)
 
 
-def _plan_job(config: DataConfig, folder: Path, sources: list[Source], how: Layout) -> _Job:
+def _plan_job(config: DataConfig, folder: Location, sources: list[Source], how: Layout) -> _Job:
     splits = assign(parse_split(config.split), sources[0].fine.chromsizes)
     planned: dict[SplitName, int] = {}
     for source in sources:
@@ -98,15 +98,14 @@ def _plan_job(config: DataConfig, folder: Path, sources: list[Source], how: Layo
     return job
 
 
-def _pack_genome(config: DataConfig, out: Path, splits: dict[str, SplitName]) -> None:
+def _pack_genome(config: DataConfig, out: Location, splits: dict[str, SplitName]) -> None:
     if out.exists():
         return
     genome = Genome(config.genome)
     names = genome_names(splits, genome.chromsizes, match_chr=config.match_chr)
     chroms = tqdm(names.items(), desc="pack genome", unit="chrom")
-    unfinished = out.with_suffix(".unfinished")
-    write_packed(unfinished, {chrom: genome.packed(name) for chrom, name in chroms})
-    unfinished.rename(out)
+    with replaced(out) as path:
+        write_packed(path, {chrom: genome.packed(name) for chrom, name in chroms})
 
 
 def _run(
@@ -125,10 +124,10 @@ def _run(
 
 def _cut_part(job: _Job, unit: dict[str, Any]) -> dict[str, Any]:
     """Cut one chromosome; write its windows grouped by shard, and return what it sums to."""
-    source = open_sources(job.config, Path(job.folder) / "derived")[unit["source"]]
+    source = open_sources(job.config, locate(job.folder) / "derived")[unit["source"]]
     chrom, raw = unit["chrom"], job.config.raw
     part = job.parts / f"{source.name}.{chrom}.parquet"
-    done = part.with_suffix(".json")
+    done = job.parts / f"{source.name}.{chrom}.json"
     if done.exists():
         record: dict[str, Any] = json.loads(done.read_text())
         return record
@@ -141,7 +140,7 @@ def _cut_part(job: _Job, unit: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _write_part(job: _Job, source: Source, chrom: str, part: Path) -> dict[str, Any]:
+def _write_part(job: _Job, source: Source, chrom: str, part: Location) -> dict[str, Any]:
     split, how, fine_size = job.splits[chrom], job.how, source.fine.bin_size
     chromosome = read_chromosome(source, chrom, how, raw=job.config.raw)
     windows = chromosome_windows(source.fine.chromsizes[chrom], fine_size, split, how)
@@ -152,7 +151,7 @@ def _write_part(job: _Job, source: Source, chrom: str, part: Path) -> dict[str, 
     shard_of = (kept["key"] * job.num_shards[split]).astype(int)
     names = list(chromosome.levels)
     keyed = schema(names).append(pa.field("key", pa.float64()))
-    with pq.ParquetWriter(part, keyed, compression="zstd") as writer:
+    with replaced(part) as path, pq.ParquetWriter(path, keyed, compression="zstd") as writer:
         for _, group in kept.groupby(shard_of):
             rows = cut(source, chrom, chromosome, group, how)
             writer.write_table(rows.append_column("key", pa.array(group["key"])))
@@ -170,26 +169,26 @@ def _write_part(job: _Job, source: Source, chrom: str, part: Path) -> dict[str, 
 def _gather_shard(job: _Job, shard: dict[str, Any]) -> dict[str, Any]:
     """Collect one shard's row groups from all parts of its split, in the order of their keys."""
     split, index = shard["split"], shard["index"]
-    path = Path(job.folder) / f"{split}-{index:05d}.parquet"
-    if not path.exists():
+    place = locate(job.folder) / f"{split}-{index:05d}.parquet"
+    if not place.exists():
         rows = pa.concat_tables(_shard_rows(job, split, index))
         rows = rows.take(pc.sort_indices(rows, [("key", "ascending")])).drop_columns("key")
         rows = rows.replace_schema_metadata({"hicray.schema_version": str(mf.SCHEMA_VERSION)})
-        unfinished = path.with_suffix(".unfinished")
-        pq.write_table(rows, unfinished, compression="zstd", row_group_size=ROWS_PER_GROUP)
-        unfinished.rename(path)
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    rows_written = pq.read_metadata(path).num_rows
-    return {"file": path.name, "split": split, "rows": rows_written, "sha256": checksum}
+        with replaced(place) as path:
+            pq.write_table(rows, path, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    content = place.read_bytes()
+    rows_written = pq.read_metadata(pa.BufferReader(content)).num_rows
+    checksum = hashlib.sha256(content).hexdigest()
+    return {"file": place.name, "split": split, "rows": rows_written, "sha256": checksum}
 
 
 def _shard_rows(job: _Job, split: str, index: int) -> Iterator[pa.Table]:
     maps = ["fine", *map(mf.coarse_name, job.config.coarse_bin_sizes)]
     yield schema(maps).append(pa.field("key", pa.float64())).empty_table()
-    for note in sorted(job.parts.glob("*.json")):
+    for note in matching(job.parts, "*.json"):
         record = json.loads(note.read_text())
         if record["split"] == split and index in record["shards"]:
-            part = pq.ParquetFile(job.parts / record["part"])
+            part = pq.ParquetFile(open_file(job.parts / record["part"]))
             yield part.read_row_group(record["shards"].index(index))
 
 

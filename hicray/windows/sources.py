@@ -9,6 +9,7 @@ from pathlib import Path
 from hicray.config import DataConfig, UserError
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.thin import derive
+from hicray.storage import Location, local
 from hicray.windows.manifest import coarse_name
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def source_names(contacts: tuple[str, ...]) -> list[str]:
     return stems if unique else [f"{stem}_{i}" for i, stem in enumerate(stems)]
 
 
-def open_sources(config: DataConfig, derived: Path) -> list[Source]:
+def open_sources(config: DataConfig, derived: Location) -> list[Source]:
     """Open every map of a data set at every bin size, making those that are missing.
 
     Args:
@@ -61,7 +62,7 @@ def open_sources(config: DataConfig, derived: Path) -> list[Source]:
     ]
 
 
-def _open_source(config: DataConfig, name: str, uri: str, derived: Path) -> Source:
+def _open_source(config: DataConfig, name: str, uri: str, derived: Location) -> Source:
     fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
     if config.coarse_keep < 1:
         return _thinned(config, name, fine, derived)
@@ -81,7 +82,7 @@ def _open_source(config: DataConfig, name: str, uri: str, derived: Path) -> Sour
     return Source(name, fine, {b: coarse[b] for b in config.coarse_bin_sizes})
 
 
-def _thinned(config: DataConfig, name: str, fine: ContactMap, derived: Path) -> Source:
+def _thinned(config: DataConfig, name: str, fine: ContactMap, derived: Location) -> Source:
     sizes, keep, seed = config.coarse_bin_sizes, config.coarse_keep, config.data_seed
     kept = derive(fine, sizes, derived / f"{name}.kept.mcool", keep=keep, seed=seed, side="kept")
     if config.disjoint_reads:
@@ -93,7 +94,7 @@ def _thinned(config: DataConfig, name: str, fine: ContactMap, derived: Path) -> 
 
 def fingerprint(uri: str) -> str:
     """Return a SHA-256 of a file's size and of 64 MiB spread over it (the whole, if smaller)."""
-    path = Path(uri.partition("::")[0])
+    path = local(uri.partition("::")[0])
     size = path.stat().st_size
     state = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -11,36 +11,26 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import ray.data
 from jaxtyping import Int64
 
 from hicray.config import UserError
 from hicray.maps.bins import SplitName
-from hicray.windows.manifest import Manifest, coarse_name
+from hicray.storage import Location, locate, size_of
+from hicray.windows.manifest import Manifest
+from hicray.windows.reading import Shard, columns, read_rows, shard_at
 
 Item = TypeVar("Item")
 
-_KEYS = ["source", "chrom", "row_start", "col_start", "num_rows", "num_cols"]
 _STORE_SHARE = 0.4
 """Share of the object store that resident windows may take."""
-ROWS_AT_ONCE = 16
-"""Rows that are read, and written, at a time."""
 _MIXED_ROWS = 128
 """Streamed windows are shuffled among so many neighbours."""
-
-
-def columns(coarse_bin_size: int) -> list[str]:
-    """Return the columns that a trial of one gap reads; no other gap's are touched."""
-    maps = ("fine", coarse_name(coarse_bin_size))
-    parts = ("counts", "row_weights", "col_weights")
-    return _KEYS + [f"{name}_{part}" for name in maps for part in parts]
 
 
 class Blocks(NamedTuple):
@@ -51,24 +41,26 @@ class Blocks(NamedTuple):
 
 
 class Files(NamedTuple):
-    """Windows on disk: paths and rows of each shard, and of the file with its rows' tokens."""
+    """Windows in files."""
 
-    paths: list[str]
-    rows_of: list[int]
+    shards: list[Shard]
     columns: list[str]
-    tokens: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
         """Windows in all shards."""
-        return sum(self.rows_of)
+        return sum(shard.rows for shard in self.shards)
 
 
 Windows = Blocks | Files
 
 
 def open_windows(
-    folder: Path, manifest: Manifest, split: SplitName, coarse: int, tokens: Path | None = None
+    folder: Location,
+    manifest: Manifest,
+    split: SplitName,
+    coarse: int,
+    tokens: Location | None = None,
 ) -> Windows:
     """Read a set into the object store if it fits there, else name its files.
 
@@ -88,12 +80,7 @@ def open_windows(
             f"{folder} has no {split} window: every one was under the usable share "
             f"({manifest.dropped.get(split, 0)} left out); choose other {split} chromosomes"
         )
-    files = Files(
-        [str(folder / shard.file) for shard in shards],
-        [shard.rows for shard in shards],
-        columns(coarse),
-        tuple(str(tokens / shard.file) for shard in shards) if tokens else (),
-    )
+    files = Files([shard_at(folder, shard, tokens) for shard in shards], columns(coarse))
     if not _fits(manifest, files, coarse):
         return files
     data = _read(files, range(len(shards))).materialize()
@@ -105,38 +92,22 @@ def _read(files: Files, order: Iterable[int]) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
-    units = [
-        {"shard": files.paths[i], "tokens": files.tokens[i] if files.tokens else ""} for i in order
-    ]
+    units = [files.shards[i]._asdict() for i in order]
     # Not read_parquet: it cannot set two files side by side, and opens a sample of them first.
     named = ray.data.from_items(units, override_num_blocks=len(units))
     return named.map_batches(_rows, batch_size=1, fn_kwargs={"names": files.columns})
 
 
 def _rows(unit: dict[str, Any], names: list[str]) -> Iterator[pa.Table]:
-    shard, tokens = str(unit["shard"][0]), str(unit["tokens"][0])
-    return read_rows(Path(shard), names, Path(tokens) if tokens else None)
-
-
-def read_rows(
-    shard: Path, names: list[str], tokens: Path | None = None, at_once: int = ROWS_AT_ONCE
-) -> Iterator[pa.Table]:
-    """Yield a shard's rows a few at a time, and beside them their tokens if they are stored."""
-    stored = pq.ParquetFile(tokens).iter_batches(at_once) if tokens else None
-    for rows in pq.ParquetFile(shard).iter_batches(at_once, columns=names):
-        table = pa.Table.from_batches([rows])
-        if stored is not None:
-            beside = next(stored)
-            for name in beside.schema.names:
-                table = table.append_column(name, beside[name])
-        yield table
+    shard = Shard(*(unit[field].tolist()[0] for field in Shard._fields))
+    return read_rows(shard, names)
 
 
 def _fits(manifest: Manifest, files: Files, coarse: int) -> bool:
     pixels = manifest.window_bins**2 * (1 if not manifest.diagonal_only else 0.5)
     gap = coarse // manifest.fine_bin_size
     row_bytes = 4 * pixels * (1 + 1 / gap**2) + 16 * manifest.window_bins
-    tokens = sum(Path(path).stat().st_size for path in files.tokens)
+    tokens = sum(size_of(locate(shard.tokens)) for shard in files.shards if shard.tokens)
     store = ray.cluster_resources().get("object_store_memory", 0)
     return bool(files.rows * row_bytes + tokens < _STORE_SHARE * store)
 
@@ -181,7 +152,7 @@ class Reader:
         if isinstance(self.windows, Blocks):
             yield from _from_blocks(self.windows, np.arange(part.start, part.end), self.batch)
         else:
-            files = np.arange(len(self.windows.paths))
+            files = np.arange(len(self.windows.shards))
             yield from _rebatched(_from_files(self.windows, files, part), self.batch)
 
     def shuffled(self, part: Slice, seed: int, epoch: int) -> Iterator[pa.Table]:
@@ -195,7 +166,7 @@ class Reader:
             yield from _from_blocks(self.windows, rows, self.batch)
         else:
             rng = np.random.default_rng([seed, epoch])
-            tables = _from_files(self.windows, rng.permutation(len(self.windows.paths)), part)
+            tables = _from_files(self.windows, rng.permutation(len(self.windows.shards)), part)
             mixed = (table.take(rng.permutation(table.num_rows)) for table in tables)
             yield from _rebatched(mixed, self.batch)
 
@@ -217,7 +188,7 @@ def _from_files(
     files: Files, order: Int64[np.ndarray, " files"], part: Slice
 ) -> Iterator[pa.Table]:
     """Read only the shards that a slice touches, and trim the rows before and after it."""
-    rows = np.asarray(files.rows_of)[order]
+    rows = np.array([files.shards[i].rows for i in order.tolist()])
     ends = np.cumsum(rows)
     touched = np.flatnonzero((ends > part.start) & (ends - rows < part.end))
     if not len(touched):

@@ -25,7 +25,7 @@ from hicray.training import checkpoint, logged
 from hicray.windows.batches import Collate
 from hicray.windows.locus import Dna, Loci, MapFacts, measure
 from hicray.windows.manifest import GENOME
-from hicray.windows.stream import columns, read_rows
+from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.trained import Trained, trained_on
 from tests import oracles
 from tests.published import published_file
@@ -300,8 +300,8 @@ def test_rays_actors_write_what_one_process_writes(seq, local_ray, tmp_path):
 def test_a_window_of_any_map_is_decoded_as_training_decodes_it(tiny_shards, seq):
     folder, manifest = tiny_shards
     collate = Collate(manifest, 512, read_packed(folder / GENOME), flank_bins=1)
-    shard = manifest.files("train")[0].file
-    rows = next(read_rows(folder / shard, columns(512), None, 6))
+    shard = shard_at(folder, manifest.files("train")[0])
+    rows = next(read_rows(shard, columns(512), 6))
     batch = collate.decode(collate.compact(rows))
     (info,) = manifest.sources.values()
     curve = tuple(info.expected["coarse_512"])

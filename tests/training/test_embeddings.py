@@ -23,7 +23,8 @@ from hicray.training.train import Loop, Place, network
 from hicray.training.trial import trial_name
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import GENOME
-from hicray.windows.stream import Files, Reader, columns, open_windows, whole_slice
+from hicray.windows.reading import columns, shard_at
+from hicray.windows.stream import Files, Reader, open_windows, whole_slice
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 from tests.published import published_file
 
@@ -62,10 +63,8 @@ def data_of(shards, *, tokens=None, form=None, streamed=False):
     folder, manifest = shards
     train, val = (open_windows(folder, manifest, s, COARSE, tokens) for s in ("train", "val"))
     if streamed:
-        files = [s.file for s in manifest.files("train")]
-        rows = [s.rows for s in manifest.files("train")]
-        beside = tuple(str(tokens / f) for f in files) if tokens else ()
-        train = Files([str(folder / f) for f in files], rows, columns(COARSE), beside)
+        files = [shard_at(folder, shard, tokens) for shard in manifest.files("train")]
+        train = Files(files, columns(COARSE))
     genome = ray.put(read_packed(folder / GENOME))
     return Data(manifest, train, val, genome, form)
 

@@ -16,13 +16,13 @@ from hicray.config import DataConfig, UserError
 from hicray.windows import shards as shards_module
 from hicray.windows.manifest import read_manifest
 from hicray.windows.shards import prepare
+from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.stream import (
     Blocks,
     Files,
     Reader,
     Slice,
     ahead,
-    columns,
     epoch_order,
     open_windows,
     train_slice,
@@ -70,7 +70,7 @@ def resident(folder, manifest):
 def streamed(folder, manifest):
     """The same windows as on a machine whose object store cannot hold them."""
     shards = manifest.files("train")
-    return Files([str(folder / s.file) for s in shards], [s.rows for s in shards], columns(512))
+    return Files([shard_at(folder, shard) for shard in shards], columns(512))
 
 
 def loci(tables):
