@@ -124,7 +124,8 @@ def guarded(work: Callable[[], Any]) -> None:
     try:
         work()
     except UserError as error:
-        sys.stderr.write(f"hicray: {error}\n")
+        # What a Ray task raised says its traceback too.
+        sys.stderr.write(f"hicray: {getattr(error, 'cause', error)}\n")
         sys.exit(2)
 
 

@@ -38,6 +38,7 @@ def connect(num_cpus: int | None = None) -> None:
     address = os.environ.get("RAY_ADDRESS", "local")
     if address != "local":
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        _quiet_data()
         return
     # A token file in the home folder would make Ray's own workers ask for it.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -49,9 +50,15 @@ def connect(num_cpus: int | None = None) -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
+    _quiet_data()
+
+
+def _quiet_data() -> None:
     # Imported here because it sets its own level when it is.
-    importlib.import_module("ray.data")
+    data = importlib.import_module("ray.data")
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # So that a UserError of a task is one here, with its sentence.
+    data.DataContext.get_current().raise_original_map_exception = True
 
 
 def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
