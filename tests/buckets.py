@@ -37,8 +37,8 @@ class Bucket(NamedTuple):
 
     def names(self, prefix: str) -> list[str]:
         """Return the keys under a prefix, as another library lists them."""
-        pages = self.client().get_paginator("list_objects_v2").paginate(
-            Bucket=BUCKET, Prefix=prefix
+        pages = (
+            self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         )
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 

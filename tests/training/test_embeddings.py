@@ -23,7 +23,7 @@ from hicray.training.train import Loop, Place, network
 from hicray.training.trial import trial_name
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import GENOME
-from hicray.windows.reading import columns, shard_at
+from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.stream import Files, Reader, open_windows, whole_slice
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 from tests.published import published_file
@@ -225,3 +225,13 @@ def test_tokens_come_back_as_they_were_packed(precision):
     column = pa.chunked_array([form.pack(tokens[:2].float()), form.pack(tokens[2:].float())])
     assert torch.equal(form.unpack(column), tokens)
     assert torch.equal(form.unpack(column.slice(1, 3)), tokens[1:4])
+
+
+def test_a_flipped_byte_of_stored_tokens_is_refused(embedded, shards, tmp_path):
+    _, out, _ = embedded
+    shard = shards[1].files("train")[0]
+    content = bytearray((out / shard.file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / shard.file).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{tmp_path / shard.file} is damaged or gone .* again"):
+        list(read_rows(shard_at(shards[0], shard, tmp_path), columns(COARSE)))
