@@ -24,6 +24,7 @@ embedding of a whole window, joined as a token, cannot say where a motif lies
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def main(options: Table1) -> None:
     # Ray, torch and matplotlib take seconds to import: after what can be refused at once.
     from hicray.figures import loss_curves
     from hicray.training import track
+    from hicray.training.outbox import Outbox
 
     options = replace(options, model=checked(options.model, options.data))
     storage = Path(options.run.storage or "runs/table1").resolve()
@@ -82,13 +84,20 @@ def main(options: Table1) -> None:
     (storage / "table1.md").write_text(statement + "\n")
     figure = loss_curves(curves, "training and validation loss")
     figure.savefig(storage / "loss_curves.png", dpi=110)
+    with Outbox(store) as outbox:
+        outbox.put(partial(_record, store, options, statement, figure))
+    say("", statement, "", f"table and curves: {storage}", track.ui_command(store.uri))
+
+
+def _record(store: Any, options: Table1, statement: str, figure: Any) -> None:
+    from hicray.training import track
+
     run = store.find_or_start(
         track.EXPERIMENT_RUN, f"table1-{digest(options)}", flatten(options), {}
     )
     store.text(run, statement, "table1.md")
     store.figure(run, figure, "loss_curves.png")
     store.finish(run)
-    say("", statement, "", f"table and curves: {storage}", track.ui_command(store.uri))
 
 
 def _two_maps(data: DataConfig, storage: Path) -> DataConfig:

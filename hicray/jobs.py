@@ -4,12 +4,19 @@ What can be refused is refused first, before Ray starts and before heavy librari
 """
 
 import os
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+from hicray.config import (
+    DataConfig,
+    ModelConfig,
+    Sequence,
+    TrainConfig,
+    UserError,
+)
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
 from hicray.storage import Location, locate, publish, require_writable
@@ -23,7 +30,8 @@ class Run:
     """Folder, or s3://bucket/folder, of shards, checkpoints, search state and reports; if not
     given, NAME in $HICRAY_STORAGE or runs."""
     tracking_uri: str = ""
-    """MLflow store or server; a SQLite file in the storage folder if not given."""
+    """MLflow store or server; $MLFLOW_TRACKING_URI, or a SQLite file in the storage folder, if not
+    given."""
     use_gpu: bool = False
     """One GPU per worker."""
     cpus_per_worker: float = 1.0
@@ -131,7 +139,7 @@ def compare(storage: Location, tracking_uri: str = "", search: str | None = None
 
     Args:
         storage: Folder of the search.
-        tracking_uri: MLflow store or server; the SQLite file in the storage if not given.
+        tracking_uri: MLflow store or server; as ``open_store`` says if not given.
         search: Run id of the search; the newest if not given.
     """
     from hicray.evaluation.report import compare as run
@@ -270,9 +278,10 @@ def _shards(data: DataConfig, storage: Location) -> tuple[Location, Any]:
 
 
 def open_store(storage: Location, tracking_uri: str) -> Any:
-    """Open MLflow: a SQLite file in the storage folder if no store is named."""
+    """Open MLflow: $MLFLOW_TRACKING_URI, or a SQLite file in the storage, if no store is named."""
     from hicray.training import track
 
+    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not tracking_uri and not storage.exists():
         storage.mkdir(parents=True)
     return track.Store(tracking_uri or track.default_uri(storage), storage / "artifacts")

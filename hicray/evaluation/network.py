@@ -5,6 +5,7 @@ Of three kinds: hicray's checkpoints, models that MLflow keeps, and HiCFoundatio
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -188,6 +189,7 @@ def _find_checkpoint(folder: Location) -> NetworkFile:
 
 
 def _find_logged(uri: str, tracking_uri: str) -> NetworkFile:
+    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not tracking_uri:
         raise UserError(
             f"--checkpoint {uri} is kept by MLflow; give --tracking-uri, the store that knows it"

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from hicray.figures import (
 )
 from hicray.storage import Location, locate
 from hicray.training.metrics import OBJECTIVE
+from hicray.training.outbox import Outbox
 from hicray.training.record import BEST_OBJECTIVE, gap_tag
 from hicray.training.track import Store, TrialRun
 from hicray.windows.manifest import Manifest, read_manifest, write_json
@@ -55,11 +57,11 @@ def compare(store: Store, out: Location, search: str | None = None) -> str:
         curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
         results.append(replace(judge(arms, shards, manifest, size), curves=curves))
     text, pictures = write(results, manifest, out)
-    with store.forgiving():
+    with Outbox(store) as outbox:
         for name, picture in pictures.items():
-            store.figure(parent.run_id, picture, f"{file_name(name)}.png")
+            outbox.put(partial(store.figure, parent.run_id, picture, f"{file_name(name)}.png"))
         for name in ("compare.md", "compare.html"):
-            store.text(parent.run_id, (out / name).read_text(), name)
+            outbox.put(partial(store.text, parent.run_id, (out / name).read_text(), name))
     return text
 
 

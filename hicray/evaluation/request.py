@@ -25,7 +25,7 @@ class Request:
     weights: str = "weight"
     """Column of balancing weights; Juicer's divisive ones (KR, VC, ...) are inverted."""
     tracking_uri: str = ""
-    """MLflow store that knows the URI."""
+    """MLflow store that knows the URI; $MLFLOW_TRACKING_URI if not given."""
 
 
 @dataclass(frozen=True, kw_only=True)

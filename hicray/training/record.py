@@ -1,7 +1,9 @@
 """What a search leaves in MLflow: a Tune callback that records trials, and best models."""
 
 import sys
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,18 +12,22 @@ from ray.tune.experiment import Trial
 from tqdm import tqdm
 
 from hicray import config as cfg
-from hicray.figures import loss_curves, map_panels
+from hicray.figures import Picture, loss_curves, map_panels
 from hicray.model.build import build
 from hicray.storage import Location
 from hicray.training import checkpoint, track
 from hicray.training.data import Data
+from hicray.training.logged import log_model
 from hicray.training.metrics import OBJECTIVE
-from hicray.training.trial import arm, best_checkpoint, trial_name
+from hicray.training.outbox import Outbox
+from hicray.training.trial import arm, best_checkpoint, past, trial_name
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice
 
 VAL_OBJECTIVE = f"val_{OBJECTIVE}"
 BEST_OBJECTIVE = f"best_{VAL_OBJECTIVE}"
+Epoch = dict[str, Any]
+"""Metrics of an epoch, by name."""
 
 
 def gap_tag(coarse_bin_size: int, manifest: Manifest) -> str:
@@ -29,8 +35,27 @@ def gap_tag(coarse_bin_size: int, manifest: Manifest) -> str:
     return f"{coarse_bin_size}->{manifest.fine_bin_size}"
 
 
-def log_model(store: track.Store, run_id: str, place: Location, data: Data) -> None:
-    """Log a checkpoint as a model, with its maps of a few validation windows."""
+@dataclass(frozen=True)
+class Best:
+    """A checkpoint as it is logged: the network, what it says of itself, what it does.
+
+    Attributes:
+        place: The checkpoint.
+        progress: Its own words.
+        model: On the host.
+        inputs: Arguments of the network, of two windows.
+        maps: Coarse, enhanced and fine maps of a few validation windows.
+    """
+
+    place: Location
+    progress: checkpoint.Progress
+    model: torch.nn.Module
+    inputs: dict[str, torch.Tensor]
+    maps: Picture
+
+
+def open_best(place: Location, data: Data) -> Best:
+    """Open a checkpoint, and enhance a few validation windows with it."""
     progress = checkpoint.read_progress(place)
     trial, manifest = progress.trial, data.manifest
     model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
@@ -48,96 +73,150 @@ def log_model(store: track.Store, run_id: str, place: Location, data: Data) -> N
         maps = {"coarse": batch.coarse[i], "enhanced": enhanced[i], "fine": batch.target[i]}
         maps["difference (enhanced - fine)"] = enhanced[i] - batch.target[i]
         rows[f"{chrom}:{int(batch.row_start[i]):,}"] = {k: v.numpy() for k, v in maps.items()}
-    store.figure(run_id, map_panels(rows, "validation windows, log10(x + 1) / 3"), "maps.png")
+    panels = map_panels(rows, "validation windows, log10(x + 1) / 3")
     twice = {name: torch.cat([value, value])[:2] for name, value in batch.inputs().items()}
-    uri = store.model(run_id, model, twice, asdict(progress))
-    store.tag(run_id, {"model": uri, "checkpoint": str(place)})
+    return Best(place, progress, model, twice, panels)
 
 
-class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
-    """Writes every trial of a cell to MLflow, from the driver.
+class Trials:
+    """The child runs of a search; the outbox's thread alone writes to them.
+
+    Every method may be called again, in this process or another, and leaves nothing twice.
 
     Args:
         store: Where to.
-        parent: Run of the search.
-        first: The cell's first guess, which a trial's choices override.
+        parent: Returns the run of the search.
         manifest: Of the shard set.
         folder: Where trials keep their checkpoints.
     """
 
     def __init__(
-        self,
-        store: track.Store,
-        parent: str,
-        first: cfg.TrialConfig,
-        manifest: Manifest,
-        folder: Location,
+        self, store: track.Store, parent: Callable[[], str], manifest: Manifest, folder: Location
     ) -> None:
-        self.store, self.parent, self.first = store, parent, first
-        self.plan, self.folder = manifest.plan, folder
-        self.gap = gap_tag(first.coarse_bin_size, manifest)
+        self.store, self.parent, self.manifest, self.folder = store, parent, manifest, folder
         self._runs: dict[str, str] = {}
         self._logged: dict[str, int] = {}
 
-    def _config(self, trial: Trial) -> cfg.TrialConfig:
-        return cfg.override(self.first, trial.config)
+    def name(self, config: cfg.TrialConfig) -> str:
+        """Return a trial's identity."""
+        return trial_name(config, self.manifest.plan)
 
-    def _run(self, trial: Trial) -> str:
-        if trial.trial_id not in self._runs:
-            config = self._config(trial)
+    def run(self, config: cfg.TrialConfig) -> str:
+        """Find or start a trial's run."""
+        name = self.name(config)
+        if name not in self._runs:
             tags = {
-                "mlflow.parentRunId": self.parent,
+                "mlflow.parentRunId": self.parent(),
                 "sequence": arm(config),
-                "gap": self.gap,
-                "dataset": self.plan,
+                "gap": gap_tag(config.coarse_bin_size, self.manifest),
+                "dataset": self.manifest.plan,
                 "mlflow.source.git.commit": track.git_commit(),
             }
-            name = trial_name(config, self.plan)
             run = self.store.find_or_start(track.TRIAL, name, cfg.flatten(config), tags)
-            self._runs[trial.trial_id] = run
-            self._logged[trial.trial_id] = self.store.last_step(run, VAL_OBJECTIVE)
-        return self._runs[trial.trial_id]
+            self._logged[run] = self.store.last_step(run, VAL_OBJECTIVE)
+            self._runs[name] = run
+        return self._runs[name]
+
+    def start(self, config: cfg.TrialConfig) -> None:
+        """Say that a trial runs."""
+        self.store.resume(self.run(config))
+
+    def log(self, config: cfg.TrialConfig, metrics: Epoch, at: int) -> None:
+        """Log an epoch once; a restarted trial reports its past again."""
+        run, epoch = self.run(config), int(metrics["epoch"])
+        if epoch > self._logged[run]:
+            self.store.log(run, _ours(metrics), epoch, at)
+            self._logged[run] = epoch
+
+    def end(self, config: cfg.TrialConfig, status: str, history: Sequence[Epoch]) -> None:
+        """End a run with all its epochs, the best one, and its loss curves.
+
+        Args:
+            config: Of the trial.
+            status: FINISHED or FAILED.
+            history: Metrics of its epochs, oldest first.
+        """
+        run = self.run(config)
+        for metrics in history:
+            self.log(config, metrics, track.now())
+        # Logged last of all, so that a run that has it has everything.
+        if history and not self.store.last_step(run, BEST_OBJECTIVE):
+            names = ("train", "val")
+            lines = {name: [epoch[f"{name}_loss"] for epoch in history] for name in names}
+            place = best_checkpoint(self.folder / self.name(config))
+            stopped = len(history) < config.train.epochs
+            self.store.figure(run, loss_curves({self.name(config): lines}), "loss_curves.png")
+            self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
+            best = max(epoch[VAL_OBJECTIVE] for epoch in history)
+            self.store.log(run, {BEST_OBJECTIVE: best}, len(history))
+        self.store.finish(run, status)
+
+    def model(self, best: Best) -> None:
+        """Log a checkpoint as its run's model, with its maps."""
+        run = self.run(best.progress.trial)
+        self.store.figure(run, best.maps, "maps.png")
+        uri = log_model(self.store, run, best.model, best.inputs, asdict(best.progress))
+        self.store.tag(run, {"model": uri, "checkpoint": str(best.place)})
+
+
+class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
+    """Writes down every trial of a Tuner, on the driver; Tune never waits for MLflow.
+
+    Args:
+        outbox: Takes the records.
+        trials: Their runs.
+        first: The cell's first guess, which a trial's choices override.
+    """
+
+    def __init__(self, outbox: Outbox, trials: Trials, first: cfg.TrialConfig) -> None:
+        self.outbox, self.trials, self.first = outbox, trials, first
+        self._reported: dict[str, dict[int, Epoch]] = {}
+        self._ended: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks; who restores a Tuner gives it new ones
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Find or start the trial's run."""
-        with self.store.forgiving():
-            self._run(trial)
+        self.outbox.put(partial(self.trials.start, cfg.override(self.first, trial.config)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        """Log an epoch once; a restarted trial reports its past again."""
-        with self.store.forgiving():
-            run, epoch = self._run(trial), int(result["epoch"])
-            if epoch > self._logged[trial.trial_id]:
-                self.store.log(run, _ours(result), epoch)
-                self._logged[trial.trial_id] = epoch
+        """Log an epoch."""
+        config = cfg.override(self.first, trial.config)
+        metrics = _ours(result) | {"epoch": int(result["epoch"])}
+        self._reported.setdefault(self.trials.name(config), {})[metrics["epoch"]] = metrics
+        self.outbox.put(partial(self.trials.log, config, metrics, track.now()))
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
-        """End the run with its best epoch and its loss curves."""
-        with self.store.forgiving():
-            self._finish(trial, "FINISHED")
+        """End the run."""
+        self._end(trial.config, "FINISHED")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """End the run as failed."""
-        with self.store.forgiving():
-            self._finish(trial, "FAILED")
+        self._end(trial.config, "FAILED")
 
-    def _finish(self, trial: Trial, status: str) -> None:
-        run = self._run(trial)
-        lines = {name: self.store.curve(run, f"{name}_loss") for name in ("train", "val")}
-        scores = self.store.curve(run, VAL_OBJECTIVE)
-        config = self._config(trial)
-        name = trial_name(config, self.plan)
-        place = best_checkpoint(self.folder / name)
-        stopped = len(scores) < config.train.epochs
-        self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
-        if scores:
-            self.store.log(run, {BEST_OBJECTIVE: max(scores)}, len(scores))
-            self.store.figure(run, loss_curves({name: lines}), "loss_curves.png")
-        self.store.finish(run, status)
+    def catch_up(self, results: tune.ResultGrid) -> None:
+        """Record trials that ended in an earlier process, whose records may not have arrived."""
+        for result in results:
+            if self._name(result.config) not in self._ended:
+                epochs = int((result.metrics or {}).get("epoch", 0))
+                self._end(result.config, "FAILED" if result.error else "FINISHED", epochs)
+
+    def _name(self, chosen: dict[str, Any]) -> str:
+        return self.trials.name(cfg.override(self.first, chosen))
+
+    def _end(self, chosen: dict[str, Any], status: str, epochs: int = 0) -> None:
+        name = self._name(chosen)
+        if reported := self._reported.get(name):
+            history = [reported[epoch] for epoch in sorted(reported)]
+        else:
+            history = past(self.trials.folder / name)[:epochs]
+        self._ended.add(name)
+        self.outbox.put(partial(self.trials.end, cfg.override(self.first, chosen), status, history))
 
 
 def _ours(result: dict[str, Any]) -> dict[str, Any]:

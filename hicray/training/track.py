@@ -1,45 +1,37 @@
-"""Runs, metrics, figures and models in MLflow, written from the driver alone.
+"""Runs, metrics and figures in MLflow, written from the driver alone.
 
 A search is one parent run, each trial one child, found again by its name (configuration and
-shard set), so that a restarted search goes on in the same runs. Records may fail; training does
-not stop for them.
+shard set), so that a restarted search goes on in the same runs. Whatever is written may be
+written again: a store that fell silent halfway is left with nothing twice.
 """
 
 import contextlib
-import json
 import logging
 import os
 import subprocess
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+# A request that is repeated below could start a run twice: the outbox repeats whole records.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import mlflow
-import mlflow.pytorch
-import torch
 from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import Schema, TensorSpec
 from mlflow.utils.time import get_current_time_millis
 
 from hicray.config import UserError
 from hicray.storage import Location, S3Path, uri_of
 
-logger = logging.getLogger(__name__)
 EXPERIMENT = "hicray"
 SEARCH, TRIAL, EXPERIMENT_RUN = "hicray.search", "hicray.trial", "hicray.experiment"
 _PARENT = "mlflow.parentRunId"
-PROGRESS = "hicray"
-"""Key of a model's metadata under which its checkpoint's own words are kept."""
-_REQUIREMENTS = ["torch", "timm", "jaxtyping", "numpy"]
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
@@ -95,17 +87,14 @@ class Store:
     """
 
     def __init__(self, uri: str, artifacts: Location) -> None:
-        self.uri, self.artifacts, self.lost = uri, artifacts, 0
+        self.uri, self.artifacts = uri, artifacts
         self._client: MlflowClient | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_client": None}
 
     @property
     def client(self) -> MlflowClient:
         """The client, opened when first used."""
         if self._client is None:
-            mlflow.set_tracking_uri(self.uri)
+            use(self.uri)
             self._client = MlflowClient(self.uri)
         return self._client
 
@@ -126,6 +115,13 @@ class Store:
                 "check --tracking-uri"
             ) from error
 
+    def answers(self) -> bool:
+        """Return whether the store answers at all."""
+        with contextlib.suppress(MlflowException, OSError):
+            self.client.search_experiments(max_results=1)
+            return True
+        return False
+
     def find_or_start(
         self, kind: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> str:
@@ -134,32 +130,42 @@ class Store:
         Args:
             kind: ``SEARCH``, ``TRIAL`` or ``EXPERIMENT_RUN``.
             name: Its identity.
-            params: Logged when the run is new.
+            params: Logged once.
             tags: Set each time.
         """
         experiment = self.experiment()
         parent = f" and tags.`{_PARENT}` = '{tags[_PARENT]}'" if _PARENT in tags else ""
-        found = self.client.search_runs([experiment], f"tags.`{kind}` = '{name}'{parent}")
-        if found:
-            run_id = str(found[0].info.run_id)
-            self.client.update_run(run_id, status="RUNNING")
-        else:
-            run = self.client.create_run(experiment, run_name=name, tags={kind: name})
-            run_id = str(run.info.run_id)
-            values = [Param(key, str(value)[:500]) for key, value in params.items()]
-            self.client.log_batch(run_id, params=values)
-        self.tag(run_id, tags)
+        wanted = f"tags.`{kind}` = '{name}'{parent}"
+        found = self.client.search_runs([experiment], wanted, order_by=["start_time ASC"])
+        # A start whose answer was lost may come through after the second.
+        for again in found[1:]:
+            self.client.delete_run(again.info.run_id)
+        # With all tags, or a start that was cut short here would not be found again.
+        tags = {kind: name, **tags}
+        run = found[0] if found else self.client.create_run(experiment, run_name=name, tags=tags)
+        run_id, known = str(run.info.run_id), run.data.params
+        values = [Param(k, str(v)[:500]) for k, v in params.items() if k not in known]
+        self.client.log_batch(run_id, params=values, tags=_tags(tags))
         return run_id
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        self.client.log_batch(run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
+        self.client.log_batch(run_id, tags=_tags(tags))
 
-    def log(self, run_id: str, metrics: Mapping[str, Any], step: int) -> None:
-        """Log the numbers among ``metrics`` at a step."""
-        now = get_current_time_millis()
+    def log(
+        self, run_id: str, metrics: Mapping[str, Any], step: int, at: int | None = None
+    ) -> None:
+        """Log the numbers among ``metrics`` at a step.
+
+        Args:
+            run_id: Of the run.
+            metrics: By name.
+            step: Epoch.
+            at: When, as ``now`` says; the same step of the same time is kept once.
+        """
+        at = now() if at is None else at
         numbers = [
-            Metric(name, float(value), now, step)
+            Metric(name, float(value), at, step)
             for name, value in metrics.items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         ]
@@ -182,50 +188,29 @@ class Store:
         """Log a text file."""
         self.client.log_text(run_id, text, name)
 
+    def resume(self, run_id: str) -> None:
+        """Say that a run goes on."""
+        self.client.update_run(run_id, status="RUNNING")
+
     def finish(self, run_id: str, status: str = "FINISHED") -> None:
-        """End a run."""
-        self.client.set_terminated(run_id, status)
-
-    def model(
-        self,
-        run_id: str,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        progress: Mapping[str, Any],
-    ) -> str:
-        """Log a model as a graph (pt2), never a pickle; return its URI.
-
-        Args:
-            run_id: Run that it belongs to.
-            model: On the host, in eval mode.
-            inputs: Arguments of ``forward`` in their order, of at least two windows.
-            progress: What its checkpoint says of it; kept with it as metadata.
-        """
-        self.experiment()
-        with torch.no_grad():
-            output = model(**inputs)
-        signature = ModelSignature(
-            inputs=Schema([_spec(tensor, name) for name, tensor in inputs.items()]),
-            outputs=Schema([_spec(output, "enhanced")]),
-        )
-        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-            # Said of tensors on the host, where it is of no consequence.
-            warnings.filterwarnings("ignore", message="No complete tensor found")
-            info = mlflow.pytorch.log_model(
-                model,
-                name="model",
-                signature=signature,
-                input_example=[tensor.numpy() for tensor in inputs.values()],
-                serialization_format="pt2",
-                pip_requirements=_REQUIREMENTS,
-                metadata={PROGRESS: json.dumps(progress)},
-            )
-        return str(info.model_uri)
+        """End a run, unless it has ended so."""
+        if self.client.get_run(run_id).info.status != status:
+            self.client.set_terminated(run_id, status)
 
     def trials(self, search_run: str) -> list[TrialRun]:
         """Return the child runs of a search."""
         wanted = f"tags.`{_PARENT}` = '{search_run}'"
         return [_trial(run) for run in self.client.search_runs([self.experiment()], wanted)]
+
+    def known_trials(self, search: Callable[[], str]) -> list[TrialRun]:
+        """Return the child runs of a search, or none where the store is away just now.
+
+        Args:
+            search: Returns the run of the search.
+        """
+        with contextlib.suppress(MlflowException, OSError, UserError):
+            return self.trials(search())
+        return []
 
     def run(self, run_id: str) -> TrialRun:
         """Return a run by its id.
@@ -249,22 +234,28 @@ class Store:
             raise UserError(f"{self.uri} holds no search yet; run experiments/tune_encoder.py")
         return _trial(runs[0])
 
-    @contextlib.contextmanager
-    def forgiving(self) -> Iterator[None]:
-        """Count and say what could not be recorded, instead of stopping the training."""
-        try:
-            yield
-        except (MlflowException, OSError) as error:
-            self.lost += 1
-            logger.warning("MLflow did not take a record (%d lost so far): %s", self.lost, error)
+
+def use(uri: str) -> None:
+    """Make a store the one that MLflow's own functions mean."""
+    name = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(name)
+    mlflow.set_tracking_uri(uri)
+    # It names the store in the environment too, for whatever this process starts later on.
+    os.environ.pop(name, None)
+    if before is not None:
+        os.environ[name] = before
+
+
+def now() -> int:
+    """Return the time as MLflow keeps it, in ms."""
+    return int(get_current_time_millis())
+
+
+def _tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, str(value)) for name, value in tags.items()]
 
 
 def _trial(run: Run) -> TrialRun:
     data = run.data
     tags, params, metrics = dict(data.tags), dict(data.params), dict(data.metrics)
     return TrialRun(run.info.run_id, run.info.run_name, tags, params, metrics)
-
-
-def _spec(tensor: torch.Tensor, name: str) -> TensorSpec:
-    kind = tensor.detach().cpu().numpy().dtype
-    return TensorSpec(kind, (-1, *tensor.shape[1:]), name)

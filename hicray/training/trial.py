@@ -64,10 +64,10 @@ def drive_trial(
     trial = override(first, chosen)
     name = trial_name(trial, data.manifest.plan)
     own = folder / name
-    past = _past(own)
-    for metrics in past:
+    history = past(own)
+    for metrics in history:
         tune.report(metrics)
-    if len(past) == trial.train.epochs:
+    if len(history) == trial.train.epochs:
         return
     trainer = ray.train.torch.TorchTrainer(
         worker_loop,
@@ -107,7 +107,7 @@ def _per_worker(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus_per_worker, **gpus}
 
 
-def _past(folder: Location) -> list[dict[str, Any]]:
+def past(folder: Location) -> list[dict[str, Any]]:
     """Return the metrics of epochs that an earlier process finished."""
     histories = [checkpoint.read_progress(place).history for place in checkpoints(folder)]
     return max(histories, key=len, default=[])
@@ -119,11 +119,12 @@ def checkpoints(folder: Location) -> list[Location]:
     return [place for place in found if not checkpoint.damage(place)]
 
 
-def best_checkpoint(folder: Location) -> Location | None:
-    """Return the checkpoint whose last epoch scored best, or None where there is none yet."""
+def best_checkpoint(*folders: Location) -> Location | None:
+    """Return the checkpoint of trials whose last epoch scored best, None where there is none."""
 
     def score(path: Location) -> float:
         value = float(checkpoint.read_progress(path).history[-1][_BEST])
         return value if math.isfinite(value) else -math.inf
 
-    return max(checkpoints(folder), key=score, default=None)
+    there = [path for folder in folders for path in checkpoints(folder)]
+    return max(there, key=score, default=None)

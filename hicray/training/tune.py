@@ -3,7 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from typing import Any
 
 import optuna
@@ -21,13 +21,15 @@ from hicray.storage import Location
 from hicray.training import track
 from hicray.training.data import Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
+from hicray.training.outbox import Outbox
 from hicray.training.record import (
     BEST_OBJECTIVE,
     VAL_OBJECTIVE,
     Bar,
     Recorder,
+    Trials,
     gap_tag,
-    log_model,
+    open_best,
 )
 from hicray.training.space import Cell, SearchConfig, search_name
 from hicray.training.trial import Resources, arm, best_checkpoint, drive_trial
@@ -58,21 +60,21 @@ def search(
         store: Where runs are recorded.
     """
     cluster.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)
-    name = search_name(what, manifest)
-    parent = store.find_or_start(
-        track.SEARCH, name, cfg.flatten(what), _search_tags(shards, manifest)
-    )
+    name, tags = search_name(what, manifest), _search_tags(shards, manifest)
+    parent = cache(partial(store.find_or_start, track.SEARCH, name, cfg.flatten(what), tags))
     inputs = _Inputs(what.model, shards, manifest, resources)
-    for size in manifest.coarse_bin_sizes:
-        for sequence in what.sequences:
-            job = _CellJob(what, Cell(size, sequence), inputs, resources, store, parent)
-            if not job.is_done():
-                chosen = job.run(shards.parent / "search" / name)
-                if what.seeds > 1:
-                    job.repeat(shards.parent / "search" / name, chosen)
-                job.record_best()
-    store.finish(parent)
-    return parent
+    with Outbox(store) as outbox:
+        outbox.put(lambda: store.resume(parent()))
+        trials = Trials(store, parent, manifest, inputs.trials)
+        recorded = store.known_trials(parent)
+        for size in manifest.coarse_bin_sizes:
+            for sequence in what.sequences:
+                cell = Cell(size, sequence)
+                job = _CellJob(what, cell, inputs, resources, outbox, trials)
+                if not job.is_done(recorded):
+                    job.run(shards.parent / "search" / name)
+        outbox.put(lambda: store.finish(parent()))
+    return parent()
 
 
 def _search_tags(shards: Location, manifest: Manifest) -> dict[str, str]:
@@ -127,28 +129,36 @@ class _CellJob:
     cell: Cell
     inputs: _Inputs
     resources: Resources
-    store: track.Store
-    parent: str
+    outbox: Outbox
+    trials: Trials
 
-    def is_done(self) -> bool:
+    def is_done(self, recorded: list[track.TrialRun]) -> bool:
         """Return whether all trials have ended and the best is recorded as a model."""
-        ended: list[track.TrialRun] = []
-        with self.store.forgiving():
-            ended = [run for run in self._runs() if BEST_OBJECTIVE in run.metrics]
+        own = {"sequence": arm(self.cell.first_guess(self.what)), "gap": self._gap()}
+        ended = [
+            run
+            for run in recorded
+            if own.items() <= run.tags.items() and BEST_OBJECTIVE in run.metrics
+        ]
         wanted = self.what.trials + self.what.seeds - 1
         return len(ended) >= wanted and any("model" in run.tags for run in ended)
 
-    def run(self, state: Location) -> dict[str, Any]:
-        """Run the cell's Tuner, or go on with one that was interrupted; return its best choice."""
+    def run(self, state: Location) -> None:
+        """Run the cell's Tuner, or go on with one that was interrupted; record its best trial."""
         space = {k: tune.choice(list(v)) for k, v in self.cell.space(self.what).items()}
         guess = self.cell.first_guess(self.what)
         results = self._tune(state, "", guess, space, self._tune_config())
-        best = results.get_best_result(VAL_OBJECTIVE, "max", scope="all")
-        return dict(best.config)
+        tried = [cfg.override(guess, result.config) for result in results]
+        if self.what.seeds > 1:
+            best = results.get_best_result(VAL_OBJECTIVE, "max", scope="all")
+            tried += self._repeat(state, cfg.override(guess, best.config))
+        folders = (self.inputs.trials / self.trials.name(config) for config in tried)
+        if (place := best_checkpoint(*folders)) is not None:
+            best_model = open_best(place, self.inputs.data(self.cell))
+            self.outbox.put(partial(self.trials.model, best_model))
 
-    def repeat(self, state: Location, chosen: dict[str, Any]) -> None:
-        """Train the cell's best configuration with further seeds, none of them stopped early."""
-        best = cfg.override(self.cell.first_guess(self.what), chosen)
+    def _repeat(self, state: Location, best: cfg.TrialConfig) -> list[cfg.TrialConfig]:
+        """Train a configuration with further seeds, none of them stopped early."""
         seeds = [best.train.seed + i for i in range(1, self.what.seeds)]
         config = tune.TuneConfig(
             metric=VAL_OBJECTIVE,
@@ -156,7 +166,8 @@ class _CellJob:
             max_concurrent_trials=self._concurrent(),
             trial_dirname_creator=_directory,
         )
-        self._tune(state, "-seeds", best, {"train.seed": tune.grid_search(seeds)}, config)
+        results = self._tune(state, "-seeds", best, {"train.seed": tune.grid_search(seeds)}, config)
+        return [cfg.override(best, result.config) for result in results]
 
     def _tune(
         self,
@@ -173,12 +184,14 @@ class _CellJob:
             drive_trial, first=first, data=data, folder=folder, resources=resources
         )
         trainable = tune.with_resources(drive, {"CPU": 0, cluster.DRIVER: 1})
-        recorder = Recorder(self.store, self.parent, first, self.inputs.manifest, folder)
+        recorder = Recorder(self.outbox, self.trials, first)
         count = self.what.seeds - 1 if suffix else self.what.trials
         bar = Bar(f"{arm(first)} {self._gap()}{suffix}", count * first.train.epochs)
         where = str(state.resolve() / name)
         if tune.Tuner.can_restore(where):
             tuner = tune.Tuner.restore(where, trainable, resume_errored=True)
+            # Tune would call those that it pickled, of a process that is no more.
+            tuner._local_tuner.get_run_config().callbacks = [recorder, bar]
         else:
             tuner = tune.Tuner(
                 trainable,
@@ -193,6 +206,7 @@ class _CellJob:
                 ),
             )
         results = tuner.fit()
+        recorder.catch_up(results)
         if results.num_errors == len(results):
             raise RuntimeError(f"every trial of {name} failed: {results.errors[0]}")
         return results
@@ -225,22 +239,6 @@ class _CellJob:
         # One CPU is left to Ray Data, or its reads would starve behind the workers.
         each = self.what.train.workers * self.resources.cpus_per_worker
         return max(1, int((there["CPU"] - 1) // each))
-
-    def record_best(self) -> None:
-        """Log the cell's best checkpoint as a model, with maps of validation windows."""
-        with self.store.forgiving():
-            ranked = sorted(
-                self._runs(), key=lambda run: run.metrics.get(BEST_OBJECTIVE, -math.inf)
-            )
-            place = best_checkpoint(self.inputs.trials / ranked[-1].name) if ranked else None
-            if place is not None:
-                log_model(self.store, ranked[-1].run_id, place, self.inputs.data(self.cell))
-
-    def _runs(self) -> list[track.TrialRun]:
-        """Return the cell's trials as MLflow has them."""
-        wanted = {"sequence": arm(self.cell.first_guess(self.what)), "gap": self._gap()}
-        runs = self.store.trials(self.parent)
-        return [run for run in runs if wanted.items() <= run.tags.items()]
 
     def _gap(self) -> str:
         return gap_tag(self.cell.coarse_bin_size, self.inputs.manifest)

@@ -1,0 +1,120 @@
+"""Records on their way to MLflow: kept in order, sent by a thread, sent again until taken."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from tqdm import tqdm
+
+from hicray.config import UserError
+from hicray.training.track import Store
+
+logger = logging.getLogger(__name__)
+PATIENCE = 120.0
+"""Seconds after the last record that was taken until a flush gives up."""
+ATTEMPTS = 5
+"""A record that fails so often, although the store answers, is refused for good."""
+LONGEST_PAUSE = 15.0
+"""Seconds between attempts; they begin with one and double."""
+
+Record = Callable[[], object]
+
+
+class Outbox:
+    """Sends records from a thread of its own, so that nobody waits for the store.
+
+    A record is a function that writes to the store, and may be called again after it failed
+    halfway. While the store is away, records wait; leaving the context sends what is left.
+
+    Args:
+        store: Where records go.
+
+    Attributes:
+        refused: Records that the store did not take although it answered.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.refused = store, 0
+        self._records: deque[Record] = deque()
+        self._changed = threading.Condition()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def __enter__(self) -> "Outbox":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Who interrupts does not want to wait; the same command sends it all again.
+        left = self.flush(PATIENCE if kind is None or issubclass(kind, Exception) else 1.0)
+        self._closed.set()
+        with self._changed:
+            self._changed.notify_all()
+        if kind is None and left:
+            raise UserError(
+                f"{left} records did not reach {self.store.uri}, all else is done; run the same "
+                "command again once it answers"
+            )
+
+    def put(self, record: Record) -> None:
+        """Leave a record to be sent after those before it."""
+        with self._changed:
+            self._records.append(record)
+            self._changed.notify_all()
+
+    def flush(self, patience: float = PATIENCE) -> int:
+        """Wait until all is sent; return how many records are not.
+
+        Args:
+            patience: Seconds after the last record that was taken until this gives up.
+        """
+        with self._changed:
+            said = f"records to MLflow, giving up {patience:.0f} s after the last one"
+            with tqdm(total=len(self._records), desc=said, unit="record", delay=1) as bar:
+                while left := len(self._records):
+                    if not self._changed.wait_for(lambda: len(self._records) < left, patience):
+                        break
+                    bar.update(left - len(self._records))
+            return len(self._records)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._records or self._closed.is_set())
+                record = self._records[0] if self._records else None
+            if record is not None and self._send(record):
+                with self._changed:
+                    self._records.popleft()
+                    self._changed.notify_all()
+
+    def _send(self, record: Record) -> bool:
+        """Return whether a record is dealt with; it is not when the outbox was closed before."""
+        failures, pause, away = 0, 1.0, False
+        while not self._closed.is_set():
+            try:
+                record()
+            except Exception as error:  # noqa: BLE001 - those behind it must not wait for ever
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+            else:
+                if away:
+                    logger.warning("MLflow answers again")
+                return True
+            if self.store.answers():
+                failures += 1
+            elif not away:
+                away = True
+                logger.warning("MLflow is away, records are kept until it answers (%s)", reason)
+            if failures == ATTEMPTS:
+                self.refused += 1
+                logger.warning("MLflow refused a record (%d so far): %s", self.refused, reason)
+                return True
+            self._closed.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return False
