@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from hicray.maps.simulate import Simulation
-from hicray.training.track import Store, TrialRun
+from hicray.training.track import Store, TrialRun, use
 from tests.faults.processes import (
     TRAIN,
     Command,
@@ -146,7 +146,7 @@ def check_complete(uri: str, storage: Path, watched: Watched) -> None:
     assert best.value == max(epoch["val_oe_pearson"] for epoch in history)
     names = {item.path for item in store.client.list_artifacts(trial.run_id)}
     assert {"loss_curves.png", "maps.png"} <= names
-    mlflow.set_tracking_uri(uri)
+    use(uri)
     assert callable(mlflow.pytorch.load_model(trial.tags["model"]))
     (model,) = store.client.search_logged_models(
         [store.experiment()], f"source_run_id = '{trial.run_id}'"
