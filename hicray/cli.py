@@ -3,6 +3,7 @@
 Heavy libraries are imported by the verb that needs them, so that ``--help`` answers at once.
 """
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from hicray.jobs import (
 )
 from hicray.storage import locate
 
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO})
+"""What a disk may have against being written."""
 Flat: Any = tyro.conf.OmitArgPrefixes
 PUBLISHED = TrainConfig().base_learning_rate
 FROM_SCRATCH = 0.064
@@ -119,13 +122,17 @@ def _defaults(words: list[str]) -> Tune:
 
 
 def guarded(work: Callable[[], Any]) -> None:
-    """Run; what a user got wrong is one sentence and exit code 2, without a traceback."""
+    """Run; what a user can mend is one sentence and exit code 2, without a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         work()
-    except UserError as error:
+    except (UserError, OSError) as error:
         # What a Ray task raised says its traceback too.
-        sys.stderr.write(f"hicray: {getattr(error, 'cause', error)}\n")
+        own = getattr(error, "cause", error)
+        if isinstance(own, OSError) and own.errno not in _DISK:
+            raise
+        more = "; mend that and run the same command, which goes on from what is there"
+        sys.stderr.write(f"hicray: {own}{more if isinstance(own, OSError) else ''}\n")
         sys.exit(2)
 
 

@@ -28,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "local_ray" in fixtures and "searched" not in fixtures:
             item.add_marker(pytest.mark.ray)
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(1500))
 
 
 @pytest.fixture
