@@ -30,6 +30,7 @@ def trained(tiny_shards, folder, workers: int) -> TrialRun:
     return run
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_score_the_same_weights_the_same(tiny_shards, tmp_path):
     """An odd number of windows, so that the workers' shares differ."""
     manifest = tiny_shards[1]
