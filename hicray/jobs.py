@@ -3,9 +3,11 @@
 What can be refused is refused first, before Ray starts and before heavy libraries are imported.
 """
 
+import contextlib
 import os
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,9 +102,9 @@ def prepare_shards(data: DataConfig, run: Run) -> tuple[Location, Any]:
     """Check the data set, cut it into shards, and return their folder and manifest."""
     from hicray import cluster
 
-    data, storage = _resolve(data, run)
-    cluster.connect()
-    return _shards(data, storage)
+    with _resolved(data, run) as (data, storage):
+        cluster.connect()
+        return _shards(data, storage)
 
 
 def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
@@ -113,14 +115,14 @@ def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
             "give --encoder frozen with --encoder-weights FILE, and --embeddings bf16 or fp32"
         )
     model = checked(model, data)
-    data, storage = _resolve(data, run)
-    connect(run)
-    folder, manifest = _shards(data, storage)
-    from hicray.training.embeddings import embed
+    with _resolved(data, run) as (data, storage):
+        connect(run)
+        folder, manifest = _shards(data, storage)
+        from hicray.training.embeddings import embed
 
-    for size in manifest.coarse_bin_sizes:
-        where, form = embed(model, folder, manifest, size, use_gpu=run.use_gpu)
-        say(f"{where}: {form.precision} tokens of {size:,} bp maps")
+        for size in manifest.coarse_bin_sizes:
+            where, form = embed(model, folder, manifest, size, use_gpu=run.use_gpu)
+            say(f"{where}: {form.precision} tokens of {size:,} bp maps")
 
 
 def tune(options: Tune) -> None:
@@ -204,7 +206,12 @@ def baselines(options: Baselines) -> None:
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Location:
     """Prepare and search the given arms at every gap; return the storage folder."""
     model = checked(options.model, options.data)
-    data, storage = _resolve(options.data, options.run)
+    with _resolved(options.data, options.run) as (data, storage):
+        _search(replace(options, model=model), arms, data, storage)
+        return storage
+
+
+def _search(options: Tune, arms: tuple[Sequence, ...], data: DataConfig, storage: Location) -> None:
     connect(options.run, options.train.workers)
     # What takes seconds to import comes after what can be refused at once.
     from hicray.training.space import SearchConfig
@@ -216,7 +223,7 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Location:
     store.experiment()
     folder, manifest = _shards(data, storage)
     what = SearchConfig(
-        model=model,
+        model=options.model,
         train=options.train,
         sequences=arms,
         trials=options.trials,
@@ -224,25 +231,30 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Location:
         seeds=options.seeds,
     )
     search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
-    return storage
 
 
-def _resolve(data: DataConfig, run: Run) -> tuple[DataConfig, Location]:
-    """Check the data set, simulating one where no map is given, and name its storage."""
+@contextlib.contextmanager
+def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]]:
+    """Check the data set, simulating one where no map is given, and hold its storage."""
     from hicray.maps.check import check_data
-    from hicray.windows.claim import plan_digest, refuse_other_plan
+    from hicray.windows.claim import exclusive, plan_digest, refuse_other_plan
     from hicray.windows.plan import layout
 
     layout(data)
     simulated = not data.contacts and not data.genome
     stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
     storage = _storage(run, "simulated" if simulated else stem)
-    if simulated:
-        data = _simulated(data, storage / "simulation")
-    say(*check_data(data))
-    refuse_other_plan(storage / "shards", plan_digest(data))
-    require_writable(storage)
-    return data, storage
+    with contextlib.ExitStack() as held:
+        if simulated:
+            require_writable(storage)
+            held.enter_context(exclusive(storage))
+            data = _simulated(data, storage / "simulation")
+        say(*check_data(data))
+        refuse_other_plan(storage / "shards", plan_digest(data))
+        if not simulated:  # what is refused above leaves nothing behind
+            require_writable(storage)
+            held.enter_context(exclusive(storage))
+        yield data, storage
 
 
 def _storage(run: Run, name: str) -> Location:
