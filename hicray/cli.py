@@ -5,6 +5,7 @@ Heavy libraries are imported by the verb that needs them, so that ``--help`` ans
 
 import errno
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -122,7 +123,10 @@ def _defaults(words: list[str]) -> Tune:
 
 
 def guarded(work: Callable[[], Any]) -> None:
-    """Run; what a user can mend is one sentence and exit code 2, without a traceback."""
+    """Run; what a user can mend is one sentence and exit code 2, without a traceback.
+
+    So is an interruption, with the shell's code for it.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         work()
@@ -134,6 +138,12 @@ def guarded(work: Callable[[], Any]) -> None:
         more = "; mend that and run the same command, which goes on from what is there"
         sys.stderr.write(f"hicray: {own}{more if isinstance(own, OSError) else ''}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would leave Ray behind
+        if "hicray.cluster" in sys.modules:
+            sys.modules["hicray.cluster"].leave()
+        sys.stderr.write("\nhicray: interrupted; the same command goes on from what is finished\n")
+        sys.exit(130)
 
 
 def tune_from_command_line(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,8 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune would end a search that is interrupted as if it were done.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Local runs are short: the default of 2 s would add seconds to every epoch.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -59,6 +61,11 @@ def _quiet_data() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     # So that a UserError of a task is one here, with its sentence.
     data.DataContext.get_current().raise_original_map_exception = True
+
+
+def leave() -> None:
+    """Leave the cluster; a Ray that this process started ends."""
+    ray.shutdown()
 
 
 def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:

@@ -63,10 +63,11 @@ def search(
     name, tags = search_name(what, manifest), _search_tags(shards, manifest)
     parent = cache(partial(store.find_or_start, track.SEARCH, name, cfg.flatten(what), tags))
     inputs = _Inputs(what.model, shards, manifest, resources)
+    # Before the outbox: two threads that look for the parent might both start it.
+    recorded = store.known_trials(parent)
     with Outbox(store) as outbox:
         outbox.put(lambda: store.resume(parent()))
         trials = Trials(store, parent, manifest, inputs.trials)
-        recorded = store.known_trials(parent)
         for size in manifest.coarse_bin_sizes:
             for sequence in what.sequences:
                 cell = Cell(size, sequence)
