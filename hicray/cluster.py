@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import socket
 from typing import NamedTuple
 
 _QUIET = {
@@ -26,7 +27,11 @@ import ray  # noqa: E402 - after the settings above
 from hicray.config import UserError  # noqa: E402 - likewise
 
 DRIVER = "driver"
-"""Custom resource of the node that runs trial drivers; a cluster's head declares it."""
+"""Custom resource of nodes that may run trial drivers, where a cluster declares it."""
+_HEAD = "node:__internal_head__"
+"""Ray's own name for the head, which runs the drivers of a cluster without that resource."""
+ANSWER_SECONDS = 10.0
+"""How long the cluster that RAY_ADDRESS names may take to answer."""
 
 
 def connect(num_cpus: int | None = None) -> None:
@@ -34,12 +39,15 @@ def connect(num_cpus: int | None = None) -> None:
 
     Args:
         num_cpus: Logical CPUs of a local Ray; workers take some, Ray Data needs one beyond them.
+
+    Raises:
+        UserError: No cluster answers at RAY_ADDRESS.
     """
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS", "local")
     if address != "local":
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        _join(address)
         _quiet_data()
         return
     # A token file in the home folder would make Ray's own workers ask for it.
@@ -63,6 +71,40 @@ def _quiet_data() -> None:
     data.DataContext.get_current().raise_original_map_exception = True
 
 
+def _join(address: str) -> None:
+    """Join a cluster; Ray alone would try for a minute, and end in pages."""
+    host, _, port = address.rpartition(":")
+    try:
+        if port.isdigit() and os.environ.get("RAY_USE_TLS", "0") == "0":
+            _greet(host.strip("[]"), int(port))
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"no Ray cluster can be joined at RAY_ADDRESS={address} ({reason}); give HOST:PORT of "
+            "its head and the cluster's token, or unset it to start Ray on this machine"
+        ) from error
+
+
+def _greet(host: str, port: int) -> None:
+    """Shake hands as gRPC does, which Ray speaks; of a service that is silent Ray never despairs.
+
+    Raises:
+        OSError: Nobody answers in time.
+    """
+    with socket.create_connection((host, port), ANSWER_SECONDS) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        if len(connection.recv(9)) < 9:
+            raise ConnectionError("what listens there is not Ray")
+
+
+def driver() -> dict[str, float]:
+    """Return what a trial's driver asks of the cluster: a place on the head, and no CPU."""
+    if DRIVER in ray.cluster_resources():
+        return {"CPU": 0, DRIVER: 1}
+    return {"CPU": 0, _HEAD: 0.001}
+
+
 def leave() -> None:
     """Leave the cluster; a Ray that this process started ends."""
     ray.shutdown()
@@ -72,10 +114,10 @@ def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     """Refuse at once what Ray would wait for for ever.
 
     Raises:
-        UserError: The cluster lacks the CPUs, the GPUs or a driver node.
+        UserError: The cluster lacks the CPUs or the GPUs.
     """
     there = ray.cluster_resources()
-    need = {"CPU": workers * cpus_per_worker + 1, DRIVER: 1.0}
+    need = {"CPU": workers * cpus_per_worker + 1}
     if use_gpu:
         need["GPU"] = float(workers)
     for name, amount in need.items():

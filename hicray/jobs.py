@@ -90,7 +90,7 @@ def connect(run: Run, workers: int = 1) -> None:
     """Start or join Ray, with room for one trial of so many workers.
 
     Raises:
-        UserError: The cluster lacks CPUs, GPUs or a driver node.
+        UserError: No cluster answers at RAY_ADDRESS, or it lacks CPUs or GPUs.
     """
     from hicray import cluster
 

@@ -9,6 +9,7 @@ trial.json            configuration, plan of the shard set, history of metrics, 
 
 import hashlib
 import json
+import pickle
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -209,6 +210,16 @@ def _digest(path: Path, _changed: int) -> str:
 
 
 def load_optimizer(folder: Location, optimizer: torch.optim.Optimizer) -> None:
-    """Load the optimizer's state."""
-    state = torch.load(local(folder / OPTIMIZER), map_location="cpu", weights_only=True)
+    """Load the optimizer's state.
+
+    Raises:
+        UserError: The file holds more than tensors and plain values, which is not opened.
+    """
+    try:
+        state = torch.load(local(folder / OPTIMIZER), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{folder / OPTIMIZER} holds code, which hicray never runs; remove {folder} unless you "
+            "know where it comes from"
+        ) from error
     optimizer.load_state_dict(state)

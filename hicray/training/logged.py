@@ -1,19 +1,24 @@
-"""Models in MLflow: logged as graphs, opened again by their URI alone, never a pickle."""
+"""Models in MLflow: logged as graphs, opened again by their URI alone.
+
+A graph is for other programs. Opening one runs what it says, so hicray itself reads the table of
+weights that lies beside it, and runs nothing.
+"""
 
 import json
-import os
+import tempfile
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
-import mlflow.models
 import mlflow.pytorch
 import torch
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
+from safetensors.torch import load_file, save_file
 
 from hicray.config import UserError
 from hicray.training.track import Store, use
@@ -21,8 +26,7 @@ from hicray.training.track import Store, use
 PROGRESS = "hicray"
 """Key of a model's metadata under which its checkpoint's own words are kept."""
 _REQUIREMENTS = ["torch", "timm", "jaxtyping", "numpy"]
-# Read when a model is loaded: what would have to be unpickled is then refused.
-os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+_WEIGHTS = "weights.safetensors"
 
 
 class LoggedModel(NamedTuple):
@@ -79,7 +83,9 @@ def _upload(
         inputs=Schema([_spec(tensor, name) for name, tensor in inputs.items()]),
         outputs=Schema([_spec(output, "enhanced")]),
     )
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        weights = Path(folder) / _WEIGHTS
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, weights)
         # Said of tensors on the host, where it is of no consequence.
         warnings.filterwarnings("ignore", message="No complete tensor found")
         # Outside an active run: there, each of its metrics is asked for its whole history.
@@ -92,6 +98,7 @@ def _upload(
             serialization_format="pt2",
             pip_requirements=_REQUIREMENTS,
             metadata={PROGRESS: json.dumps(progress)},
+            extra_files=[str(weights)],
         )
 
 
@@ -101,7 +108,7 @@ def _spec(tensor: torch.Tensor, name: str) -> TensorSpec:
 
 
 def read_model(uri: str, tracking_uri: str) -> LoggedModel:
-    """Open a logged model; nothing in it is unpickled.
+    """Read a logged model's weights; no code of it is run, whatever it holds.
 
     Args:
         uri: ``models:/...`` or ``runs:/...``.
@@ -112,16 +119,17 @@ def read_model(uri: str, tracking_uri: str) -> LoggedModel:
     """
     try:
         use(tracking_uri)
-        metadata = mlflow.models.get_model_info(uri).metadata or {}
-        if PROGRESS not in metadata:
-            raise UserError(
-                f"{uri} does not say what it was trained on: it was logged by an older hicray or "
-                "another program; give its checkpoint folder, or train anew"
-            )
-        graph = mlflow.pytorch.load_model(uri)
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        metadata = Model.load(str(folder)).metadata or {}
     except (MlflowException, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
             f"{tracking_uri} gives no model {uri} ({reason}); check --checkpoint and --tracking-uri"
         ) from error
-    return LoggedModel(json.loads(metadata[PROGRESS]), dict(graph.state_dict()))
+    weights = folder / "extra_files" / _WEIGHTS
+    if PROGRESS not in metadata or not weights.is_file():
+        raise UserError(
+            f"{uri} does not say what it was trained on: it was logged by an older hicray or "
+            "another program; give its checkpoint folder, or train anew"
+        )
+    return LoggedModel(json.loads(metadata[PROGRESS]), load_file(weights))

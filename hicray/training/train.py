@@ -191,6 +191,8 @@ class Loop:
             last = time.monotonic()
         finite = [value for value in losses if math.isfinite(value)]
         mean = self.place.sum(torch.tensor([sum(finite), len(finite)], dtype=torch.float64))
+        if not mean[1]:
+            raise FloatingPointError(f"no loss of epoch {epoch + 1} was finite; {self._advice()}")
         scores, _ = self._scores(scored)
         return {
             "train_loss": float(mean[0] / mean[1]),
@@ -254,9 +256,15 @@ class Loop:
         if self.in_a_row >= MAX_SKIPPED:
             raise FloatingPointError(
                 f"the gradient was not finite in {MAX_SKIPPED} steps in a row, up to step "
-                f"{step + 1} of epoch {epoch + 1}; lower --base-learning-rate (it is "
-                f"{self.trial.train.base_learning_rate:g})"
+                f"{step + 1} of epoch {epoch + 1}; {self._advice()}"
             )
+
+    def _advice(self) -> str:
+        rate = self.trial.train.base_learning_rate
+        return (
+            f"lower --base-learning-rate (it is {rate:g}), or, if that does not help, look in the "
+            "maps for values that are not finite"
+        )
 
     @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], float]:

@@ -20,6 +20,7 @@ from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
 
 _BEST = f"val_{OBJECTIVE}"
+DIVERGED = "diverged.txt"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def drive_trial(
         tune.report(metrics)
     if len(history) == trial.train.epochs:
         return
+    if fault := diverged(own):
+        raise FloatingPointError(fault)
     trainer = ray.train.torch.TorchTrainer(
         worker_loop,
         train_loop_config={"trial": trial, "data": data},
@@ -90,16 +93,31 @@ def drive_trial(
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
-    trainer.fit()
+    if fault := trainer.fit().return_value:
+        (own / DIVERGED).write_text(fault)
+        raise FloatingPointError(fault)
 
 
-def worker_loop(config: dict[str, Any]) -> None:
-    """Train on one worker."""
+def diverged(folder: Location) -> str:
+    """Return why a trial stopped for good; it would diverge again. Empty if it did not."""
+    note = folder / DIVERGED
+    return note.read_text() if note.is_file() else ""
+
+
+def worker_loop(config: dict[str, Any]) -> str:
+    """Train on one worker; return why it diverged, if it did.
+
+    Ray Train starts a run that raises again from its last checkpoint, which does not help here.
+    """
     # timm brings torchvision: seconds of importing that a trial's driver and Ray Train's
     # controller, which load this module too, need not pay.
     from hicray.training.train import train_worker
 
-    train_worker(config)
+    try:
+        train_worker(config)
+    except FloatingPointError as error:
+        return str(error)
+    return ""
 
 
 def _per_worker(resources: Resources) -> dict[str, float]:

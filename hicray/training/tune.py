@@ -15,6 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from hicray import cluster
 from hicray import config as cfg
+from hicray.config import UserError
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.storage import Location
@@ -32,7 +33,7 @@ from hicray.training.record import (
     open_best,
 )
 from hicray.training.space import Cell, SearchConfig, search_name
-from hicray.training.trial import Resources, arm, best_checkpoint, drive_trial
+from hicray.training.trial import Resources, arm, best_checkpoint, diverged, drive_trial
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
 
@@ -184,7 +185,7 @@ class _CellJob:
         drive = tune.with_parameters(
             drive_trial, first=first, data=data, folder=folder, resources=resources
         )
-        trainable = tune.with_resources(drive, {"CPU": 0, cluster.DRIVER: 1})
+        trainable = tune.with_resources(drive, cluster.driver())
         recorder = Recorder(self.outbox, self.trials, first)
         count = self.what.seeds - 1 if suffix else self.what.trials
         bar = Bar(f"{arm(first)} {self._gap()}{suffix}", count * first.train.epochs)
@@ -209,8 +210,15 @@ class _CellJob:
         results = tuner.fit()
         recorder.catch_up(results)
         if results.num_errors == len(results):
+            self._give_up(name, [cfg.override(first, result.config) for result in results])
             raise RuntimeError(f"every trial of {name} failed: {results.errors[0]}")
         return results
+
+    def _give_up(self, name: str, tried: list[cfg.TrialConfig]) -> None:
+        """Say in a sentence that all trials diverged, if they did."""
+        faults = [diverged(self.inputs.trials / self.trials.name(config)) for config in tried]
+        if all(faults):
+            raise UserError(f"every trial of {name} diverged: {faults[0]}")
 
     def _tune_config(self) -> tune.TuneConfig:
         guess = cfg.flatten(self.cell.first_guess(self.what))

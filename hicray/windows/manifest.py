@@ -6,6 +6,7 @@ It is written last, so a folder without one is unfinished.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def read_manifest(folder: Location) -> Manifest:
     """Open a shard set.
 
     Raises:
-        UserError: The folder is unfinished, or of another version of hicray.
+        UserError: The folder is unfinished, of another version of hicray, or names other folders.
     """
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} holds no finished shard set; run `hicray prepare` to make it")
@@ -123,4 +124,10 @@ def read_manifest(folder: Location) -> Manifest:
     fields["coarse_bin_sizes"] = tuple(fields["coarse_bin_sizes"])
     fields["sources"] = {name: SourceInfo(**info) for name, info in fields["sources"].items()}
     fields["shards"] = tuple(ShardFile(**shard) for shard in fields["shards"])
+    for shard in fields["shards"]:
+        if PurePosixPath(shard.file).name != shard.file:
+            raise UserError(
+                f"{folder / MANIFEST} names a shard {shard.file!r}, which is no file of its "
+                "folder; use a shard set that `hicray prepare` wrote"
+            )
     return Manifest(**fields)

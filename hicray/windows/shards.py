@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -126,8 +127,9 @@ def _cut_part(job: _Job, unit: dict[str, Any]) -> dict[str, Any]:
     """Cut one chromosome; write its windows grouped by shard, and return what it sums to."""
     source = open_sources(job.config, locate(job.folder) / "derived")[unit["source"]]
     chrom, raw = unit["chrom"], job.config.raw
-    part = job.parts / f"{source.name}.{chrom}.parquet"
-    done = job.parts / f"{source.name}.{chrom}.json"
+    # Names of chromosomes may hold what a file's cannot, and lead out of the folder.
+    name = f"{source.name}.{quote(chrom, safe='')}"
+    part, done = job.parts / f"{name}.parquet", job.parts / f"{name}.json"
     if done.exists():
         record: dict[str, Any] = json.loads(done.read_text())
         return record

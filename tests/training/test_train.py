@@ -18,6 +18,7 @@ from hicray.training.data import Data
 from hicray.training.metrics import SCORES, Scored, Sums
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Place
+from hicray.training.trial import worker_loop
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import Blocks, Reader, columns, open_windows, train_slice, whole_slice
 
@@ -164,6 +165,24 @@ def test_steps_that_are_never_finite_stop_the_run(data, monkeypatch):
     loop = poisoned(make_loop(data), bad=set(range(100)))
     with pytest.raises(FloatingPointError, match=r"2 steps in a row.*--base-learning-rate"):
         loop.epoch(0)
+
+
+def test_an_epoch_without_a_finite_loss_stops_the_run(data):
+    """It may have fewer steps than are needed in a row."""
+    loop = poisoned(make_loop(data), bad=set(range(100)))
+    assert loop.steps < train.MAX_SKIPPED
+    with pytest.raises(FloatingPointError, match=r"no loss of epoch 1 was finite; lower --base"):
+        loop.epoch(0)
+
+
+def test_a_run_that_diverges_is_not_started_again(monkeypatch):
+    """Ray Train starts again what raises: the worker hands its reason back instead."""
+
+    def diverge(_config):
+        raise FloatingPointError("it is of no use")
+
+    monkeypatch.setattr(train, "train_worker", diverge)
+    assert worker_loop({}) == "it is of no use"
 
 
 def gradient(loop):
