@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import socket
 from typing import NamedTuple
 
@@ -155,3 +156,12 @@ def pool(at_most: int, *, use_gpu: bool) -> Pool:
     cpus = min(CPUS_PER_ACTOR, max(1, int(max(nodes)) - 1))
     size = max(1, (int(there.get("CPU", 0)) - 1) // cpus)
     return Pool(min(size, at_most), cpus)
+
+
+def disk_failure(traceback: str) -> OSError | None:
+    """Return what a disk had against being written, where that is what a worker's traceback says.
+
+    Ray Train and Tune hand on the text of an error alone.
+    """
+    found = re.findall(r"OSError: \[Errno (\d+)\] (.+)", traceback)
+    return OSError(int(found[-1][0]), found[-1][1]) if found else None

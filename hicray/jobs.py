@@ -5,20 +5,13 @@ What can be refused is refused first, before Ray starts and before heavy librari
 
 import contextlib
 import os
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hicray.config import (
-    DataConfig,
-    ModelConfig,
-    Sequence,
-    TrainConfig,
-    UserError,
-)
+from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
 from hicray.storage import Location, locate, publish, require_writable

@@ -211,7 +211,8 @@ class _CellJob:
         recorder.catch_up(results)
         if results.num_errors == len(results):
             self._give_up(name, [cfg.override(first, result.config) for result in results])
-            raise RuntimeError(f"every trial of {name} failed: {results.errors[0]}")
+            failed = f"every trial of {name} failed: {results.errors[0]}"
+            raise cluster.disk_failure(failed) or RuntimeError(failed)
         return results
 
     def _give_up(self, name: str, tried: list[cfg.TrialConfig]) -> None:
