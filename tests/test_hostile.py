@@ -16,6 +16,7 @@ import torch
 from mlflow.models import Model
 
 from hicray.config import DataConfig, ModelConfig, UserError
+from hicray.evaluation.network import find
 from hicray.model import hicfoundation
 from hicray.training import checkpoint
 from hicray.training.logged import PROGRESS, log_model, read_model
@@ -96,7 +97,7 @@ def test_an_optimizer_that_holds_code_is_refused(trained, crater):
 
 
 @pytest.mark.parametrize("name", ["weights.pth.tar", "weights.pth", "weights.safetensors"])
-def test_published_weights_that_hold_code_are_refused(refused, trained, crater, tmp_path, name):
+def test_published_weights_that_hold_code_are_refused(hicray, trained, crater, tmp_path, name):
     _, uri = trained
     path = tmp_path / name
     path.write_bytes(packed({"model": {"cls_token": Bomb(crater)}}))
@@ -104,14 +105,16 @@ def test_published_weights_that_hold_code_are_refused(refused, trained, crater, 
         hicfoundation.load(path)
     sizes = ["--bin-size", "1000", "--fine-bin-size", "1000"]
     given = ["--checkpoint", path, "--contacts", uri, "--out", "new.mcool", *sizes]
-    assert "is not a readable checkpoint" in refused("enhance", *given)
+    code, _, said = hicray("enhance", *given)
+    assert code == 2
+    assert "is not a readable checkpoint" in said.splitlines()[-1]
 
 
-def test_a_checkpoint_whose_weights_are_a_pickle_is_refused(refused, trained, crater):
-    place, uri = trained
+def test_a_checkpoint_whose_weights_are_a_pickle_is_refused(trained, crater):
+    place, _ = trained
     disguise(place, checkpoint.WEIGHTS, packed({"cls_token": Bomb(crater)}))
-    given = ["--checkpoint", place, "--contacts", uri, "--out", "new.mcool"]
-    assert "is not a readable checkpoint" in refused("enhance", *given)
+    with pytest.raises(UserError, match="is not a readable checkpoint"):
+        find(str(place)).open()
 
 
 class Plain(torch.nn.Module):
@@ -177,7 +180,7 @@ def test_of_a_logged_model_nothing_but_weights_is_read(store, trained):
     assert Model.load(str(folder)).flavors["pytorch"]["model_data"] == "data"
 
 
-@pytest.mark.parametrize("name", ["../stolen.parquet", "/etc/passwd", "a/b.parquet", "..", ""])
+@pytest.mark.parametrize("name", ["../stolen.parquet", "/etc/passwd", "a/b.parquet"])
 def test_a_manifest_cannot_name_files_elsewhere(tiny_shards, tmp_path, name):
     folder, _ = tiny_shards
     fields = json.loads((folder / MANIFEST).read_text())

@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hicray.config import UserError
@@ -276,7 +275,7 @@ def _open_checkpoint(folder: Path) -> Enhancer:
     checkpoint.require_whole(folder)
     if not progress.frozen:
         enhancer = _empty(progress)
-        enhancer.load_state_dict(load_file(folder / checkpoint.WEIGHTS), assign=True)
+        enhancer.load_state_dict(checkpoint.read_weights(folder / checkpoint.WEIGHTS), assign=True)
         return enhancer
     trained = progress.trained
     assert trained is not None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -161,11 +162,24 @@ def load_weights(folder: Location, model: nn.Module) -> None:
     require_whole(folder)
     require_frozen(folder, read_progress(folder))
     own = _own(model)
-    tensors = load_file(local(folder / WEIGHTS))
+    tensors = read_weights(local(folder / WEIGHTS))
     stored = {name.removeprefix(own): tensor for name, tensor in tensors.items()}
     if wrong := stored.keys() ^ {name.removeprefix(own) for name in learnt(model)}:
         raise UserError(f"{folder} does not fit its own configuration: {', '.join(sorted(wrong))}")
     model.load_state_dict(stored, strict=False)  # checked above, but for the frozen encoder
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a table of weights.
+
+    Raises:
+        UserError: The file is something else.
+    """
+    try:
+        weights: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a readable checkpoint of tensors: {error}") from error
+    return weights
 
 
 def require_frozen(folder: Location, progress: Progress) -> None:

@@ -18,9 +18,10 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from hicray.config import UserError
+from hicray.training.checkpoint import read_weights
 from hicray.training.track import Store, use
 
 PROGRESS = "hicray"
@@ -132,4 +133,4 @@ def read_model(uri: str, tracking_uri: str) -> LoggedModel:
             f"{uri} does not say what it was trained on: it was logged by an older hicray or "
             "another program; give its checkpoint folder, or train anew"
         )
-    return LoggedModel(json.loads(metadata[PROGRESS]), load_file(weights))
+    return LoggedModel(json.loads(metadata[PROGRESS]), read_weights(weights))

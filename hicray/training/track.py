@@ -17,6 +17,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A request that is repeated below could start a run twice: the outbox repeats whole records.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import mlflow
@@ -89,6 +91,7 @@ class Store:
     def __init__(self, uri: str, artifacts: Location) -> None:
         self.uri, self.artifacts = uri, artifacts
         self._client: MlflowClient | None = None
+        self._experiment = ""
 
     @property
     def client(self) -> MlflowClient:
@@ -104,16 +107,21 @@ class Store:
         Raises:
             UserError: The store does not answer.
         """
+        if self._experiment:
+            return self._experiment
         try:
             if there := self.client.get_experiment_by_name(EXPERIMENT):
-                return str(there.experiment_id)
-            place = None if self.uri.startswith("http") else uri_of(self.artifacts)
-            return str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
+                self._experiment = str(there.experiment_id)
+            else:
+                place = None if self.uri.startswith("http") else uri_of(self.artifacts)
+                made = self.client.create_experiment(EXPERIMENT, artifact_location=place)
+                self._experiment = str(made)
         except MlflowException as error:
             raise UserError(
                 f"the MLflow store {self.uri} does not answer ({str(error).splitlines()[0]}); "
                 "check --tracking-uri"
             ) from error
+        return self._experiment
 
     def answers(self) -> bool:
         """Return whether the store answers at all."""

@@ -1,11 +1,13 @@
 """A real MLflow server that is killed, slow, or gone: training does not wait, nothing is lost."""
 
+import contextlib
 import json
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import mlflow.pytorch
@@ -25,7 +27,7 @@ from tests.faults.processes import (
 )
 
 pytestmark = pytest.mark.slow
-EPOCHS = 8
+EPOCHS = 6
 AWAY = 30.0
 """Seconds of an outage."""
 DELAY = 2.0
@@ -176,34 +178,43 @@ class SlowProxy:
     """Hands bytes through to a server, and keeps every answer back for a while."""
 
     def __init__(self, port: int) -> None:
-        self.target, self.closed = port, threading.Event()
+        self.target = port
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.uri = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
-        while not self.closed.is_set():
-            try:
+        with contextlib.suppress(OSError):
+            while True:
                 client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self.target))
-            for source, sink, delay in ((client, server, 0.0), (server, client, DELAY)):
-                threading.Thread(target=_pump, args=(source, sink, delay), daemon=True).start()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                asked = threading.Event()
+                for pump in (
+                    partial(_ask, client, server, asked),
+                    partial(_answer, server, client, asked),
+                ):
+                    threading.Thread(target=pump, daemon=True).start()
 
     def close(self) -> None:
-        self.closed.set()
         self.listener.close()
 
 
-def _pump(source: socket.socket, sink: socket.socket, delay: float) -> None:
-    try:
-        while data := source.recv(1 << 20):
-            time.sleep(delay)
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        sink.close()
+def _ask(client: socket.socket, server: socket.socket, asked: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while data := client.recv(1 << 20):
+            asked.set()
+            server.sendall(data)
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _answer(server: socket.socket, client: socket.socket, asked: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while data := server.recv(1 << 20):
+            if asked.is_set():  # an answer comes in several pieces
+                asked.clear()
+                time.sleep(DELAY)
+            client.sendall(data)
+        client.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
