@@ -89,9 +89,10 @@ def train_worker(config: dict[str, Any]) -> None:
 @contextmanager
 def _last_whole() -> Iterator[tuple[Path | None, dict[str, str]]]:
     """Give the run's newest undamaged checkpoint, and what to say of damaged ones."""
-    kept = [reported.checkpoint for reported in ray.train.get_all_reported_checkpoints()]
+    reported = ray.train.get_all_reported_checkpoints()  # in the order of scores
     note: dict[str, str] = {}
-    for one in reversed(kept):
+    for last in sorted(reported, key=lambda one: -one.metrics["epoch"]):
+        one = last.checkpoint
         with one.as_directory() as place:
             if not (fault := checkpoint.damage(Path(place))):
                 yield Path(place), note
