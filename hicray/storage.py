@@ -144,7 +144,10 @@ def _s3() -> Any:
 
 def _objects(prefix: S3Path) -> list[Any]:
     selector = pafs.FileSelector(prefix.key, recursive=True, allow_not_found=True)
-    return [info for info in _s3().get_file_info(selector) if info.is_file]
+    found = [info for info in _s3().get_file_info(selector) if info.is_file]
+    if strange := [info.path for info in found if ".." in info.path.split("/")]:
+        raise UserError(f"{_SCHEME}{strange[0]} would lie outside of a copy of {prefix}; remove it")
+    return found
 
 
 def open_file(location: Location) -> Any:

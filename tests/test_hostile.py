@@ -18,11 +18,13 @@ from mlflow.models import Model
 from hicray.config import DataConfig, ModelConfig, UserError
 from hicray.evaluation.network import find
 from hicray.model import hicfoundation
+from hicray.storage import local
 from hicray.training import checkpoint
 from hicray.training.logged import PROGRESS, log_model, read_model
 from hicray.training.track import TRIAL, Store, default_uri, use
 from hicray.windows.manifest import MANIFEST, read_manifest
 from hicray.windows.shards import prepare
+from tests.buckets import BUCKET
 from tests.shared_data import write_fasta
 from tests.trained import trained_for, write_checkpoint
 
@@ -210,3 +212,12 @@ def test_names_of_chromosomes_stay_inside_the_folder(tmp_path, local_ray):
     assert set(tmp_path.iterdir()) - before <= {tmp_path / "in", tmp_path / "genome.fa.fai"}
     assert {path.name for path in (tmp_path / "in").iterdir()} == {"this"}
     assert {path.name for path in (tmp_path / "in" / "this").iterdir()} == {"folder"}
+
+
+def test_objects_of_a_bucket_cannot_lie_outside_of_its_copy(bucket):
+    for name in ("trial.json", "../../../../stolen/trial.json"):
+        bucket.client().put_object(Bucket=BUCKET, Key=f"strange/checkpoint/{name}", Body=b"{}")
+    with pytest.raises(UserError, match="would lie outside of a copy"):
+        local(f"s3://{BUCKET}/strange/checkpoint")
+    cache = Path(bucket.environment["XDG_CACHE_HOME"])
+    assert not [path for path in cache.parent.rglob("*") if "stolen" in path.parts]

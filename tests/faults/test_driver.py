@@ -11,6 +11,7 @@ from typing import Any
 import cooler
 import numpy as np
 import pytest
+import torch
 
 from tests.faults.processes import TRAIN, Command, data_options, hicray, run
 from tests.published import published_file
@@ -104,15 +105,23 @@ def test_embed(undisturbed, killed, tmp_path):
     assert contents(killed.storage, tokens) == contents(undisturbed.storage, tokens)
 
 
-def test_train(undisturbed, killed, tmp_path):
-    begun = there(killed.storage, "trials/*/checkpoint_*/trial.json")
-    kill_and_run_again(killed.train(), tmp_path / "log", begun)
+def test_train_and_a_second_search_at_once(undisturbed, killed, tmp_path):
+    with Command(killed.train(), tmp_path / "log") as first:
+        first.wait_for(there(killed.storage, "trials/*/checkpoint_*/trial.json"))
+        said = run(killed.train(), tmp_path / "second", code=2)
+        assert f"{killed.storage} is in use by process {first.process.pid} on" in said
+        first.kill()
+    run(killed.train(), tmp_path / "again")
     ours, theirs = (last_checkpoint(verbs.storage) for verbs in (killed, undisturbed))
     assert history(ours) == history(theirs)
     assert len(history(ours)) == EPOCHS
     # What every later epoch would start from.
-    for name in ("weights.safetensors", "optimizer.pt"):
-        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    weights = "weights.safetensors"
+    assert (ours / weights).read_bytes() == (theirs / weights).read_bytes()
+    ours, theirs = (torch.load(place / "optimizer.pt")["state"] for place in (ours, theirs))
+    assert ours.keys() == theirs.keys()
+    for key, state in theirs.items():
+        assert all(torch.equal(ours[key][name], value) for name, value in state.items())
 
 
 def last_checkpoint(storage: Path) -> Path:
