@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: help tune test test-slow lint bench clean
+.PHONY: help install tune test test-slow lint bench clean
 
 help:
 	@echo "make tune   simulate, prepare, search, and print the seq-vs-noseq table"
@@ -21,6 +21,9 @@ $(READY): requirements.lock pyproject.toml
 	$(RUN) -m uv pip install --quiet --python $(RUN) --no-deps --editable .
 	rm -f $(VENV)/ready-*
 	touch $@
+
+# The environment alone, as cluster.yaml has it made on every machine.
+install: $(READY)
 
 tune: $(READY)
 	$(RUN) experiments/tune_encoder.py $(ARGS)

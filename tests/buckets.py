@@ -50,18 +50,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[Bucket]:
-    """Run a server with one empty bucket."""
+def s3_server(folder: Path, host: str = "127.0.0.1") -> Iterator[Bucket]:
+    """Run a server with one empty bucket, at an address of this machine."""
     port, secret = free_port(), secrets.token_hex(20)
     environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "AKIA" + secrets.token_hex(8).upper(),
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    words = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
     with (folder / "s3.log").open("wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log)
     bucket = Bucket(environment, secret, process)

@@ -1,0 +1,97 @@
+"""The README's lines on a cluster that `ray up` started: submit a search, look, take it down."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from hicray.maps.simulate import Simulation
+from tests.buckets import BUCKET
+from tests.cluster.conftest import ROOT, Started
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def searched(started: Started, tiny_simulation: Simulation) -> str:
+    """Submit the smallest search of the main job, on maps that lie in the bucket."""
+    client = started.bucket.client()
+    for path in (tiny_simulation.contacts[0], tiny_simulation.genome):
+        client.upload_file(str(path), BUCKET, f"maps/{path.name}")
+    options = {
+        "--contacts": f"s3://{BUCKET}/maps/{tiny_simulation.contacts[0].name}",
+        "--genome": f"s3://{BUCKET}/maps/{tiny_simulation.genome.name}",
+        "--fine-bin-size": "128",
+        "--coarse-bin-sizes": "512",
+        "--window-bins": "64",
+        "--split": "'val=chr5;test=chr6'",
+        "--arms": "on",
+        "--trials": "1",
+        "--epochs": "1",
+        "--batch-size": "8",
+        "--accumulate": "1",
+        "--depth": "1",
+    }
+    program = "experiments/tune_encoder.py"
+    words = [word for pair in options.items() for word in pair]
+    return started.ok("submit", "--no-config-cache", str(started.file), program, "--", *words)
+
+
+def name(started: Started, kind: str) -> str:
+    (found,) = [one for one in started.bucket.names("hicray/") if one.endswith(kind)]
+    return found
+
+
+def test_a_submitted_search_ends_with_its_table(searched):
+    assert "512->128 bp, test (n = " in searched
+    assert "| seq" in searched
+
+
+def test_training_ran_on_the_worker_s_host_alone(started, searched):
+    done = started.head.login("ray list actors --format json --limit 1000 --detail")
+    ran = {one["node_id"] for one in json.loads(done.stdout) if "RayTrainWorker" in one["name"]}
+    assert ran == {started.nodes()["worker"]}
+
+
+def test_results_are_in_the_bucket(started, searched):
+    names = started.bucket.names("hicray/")
+    for part in ("/shards/manifest.json", "/report/compare.html", "/trial.json"):
+        assert any(one.endswith(part) for one in names), part
+    assert any(one.startswith("hicray/mlflow/") for one in names)  # by way of the head's server
+    here = [path.name for path in (started.head.folder / "home").iterdir()]
+    assert "runs" not in here
+
+
+def test_the_head_s_mlflow_has_the_search(started, searched):
+    ask = "import mlflow; c = mlflow.MlflowClient(); print(c.get_experiment_by_name('hicray').name)"
+    assert started.head.login(f'python -c "{ask}"').stdout.strip() == "hicray"
+    assert not (started.worker.folder / "home" / "mlflow.db").exists()
+
+
+def test_time_to_the_first_training_step(started, searched, record_property):
+    """Print what the log of experiments keeps: seconds from `ray up` on."""
+    saved = name(started, "/trial.json")
+    client = started.bucket.client()
+    got = client.get_object(Bucket=BUCKET, Key=saved)
+    written: datetime = got["LastModified"]
+    (epoch,) = json.loads(got["Body"].read())["history"]
+    first = written.timestamp() - epoch["seconds"] - started.began
+    print(
+        f"ray up {started.up_seconds:.0f} s, worker joined after {started.joined_seconds:.0f} s, "
+        f"first training step after {first:.0f} s"
+    )
+    assert started.joined_seconds < first < 600
+
+
+def test_exec_runs_on_the_head(started):
+    said = started.ok("exec", "--no-config-cache", str(started.file), "'hostname && ray status'")
+    assert "head" in said.split()
+    assert "driver" in said
+
+
+def test_down_ends_ray_on_every_host(started, searched):
+    started.ok("down", "-y", "--no-config-cache", str(started.file))
+    for host in started.hosts.hosts:
+        left = host.login("ps -eo args").stdout
+        assert "raylet" not in left
+        assert "gcs_server" not in left
