@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hicray.spot import METADATA
 from tests.buckets import BUCKET, Bucket, s3_server
 from tests.cluster.hosts import Host, Hosts, made_hosts, require_hosts
 
@@ -82,6 +83,11 @@ class Started:
     joined_seconds: float = 0.0
 
     @property
+    def notice(self) -> Path:
+        """What the worker's metadata service says, once it is there."""
+        return self.worker.folder / "notice"
+
+    @property
     def head(self) -> Host:
         return self.hosts.hosts[0]
 
@@ -122,16 +128,12 @@ def started() -> Iterator[Started]:
     """The cluster, from `ray up` to the worker's joining; nothing is left of it afterwards."""
     require_hosts()
     folder = Path(tempfile.mkdtemp(prefix="hr-", dir="/tmp"))
-    pids: list[int] = []
     try:
         with (
             made_hosts(folder, ["head", "worker"]) as hosts,
             s3_server(folder, hosts.here) as bucket,
         ):
-            cluster = _up(folder, hosts, bucket)
-            yield cluster
-            pids = hosts.processes()
-        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+            yield _up(folder, hosts, bucket)
     finally:
         shutil.rmtree(folder)
 
@@ -142,6 +144,7 @@ def _up(folder: Path, hosts: Hosts, bucket: Bucket) -> Started:
     file.write_text(yaml.safe_dump(for_hosts(yaml.safe_load(CLUSTER.read_text()), hosts, bucket)))
     cluster = Started(file, hosts, bucket, home)
     cluster.ok("get-auth-token", "--generate")
+    _metadata_service(cluster.worker)
     cluster.began = time.time()
     cluster.ok("up", "-y", "--no-config-cache", "--disable-usage-stats", str(file))
     cluster.up_seconds = time.time() - cluster.began
@@ -153,3 +156,13 @@ def _up(folder: Path, hosts: Hosts, bucket: Bucket) -> Started:
         time.sleep(1)
     cluster.joined_seconds = time.time() - cluster.began
     return cluster
+
+
+def _metadata_service(host: Host) -> None:
+    """Start the stand-in on a host, at the address and port that a cloud has it."""
+    address = METADATA.removeprefix("http://")
+    subprocess.run(host.inside("ip", "address", "add", f"{address}/32", "dev", "lo"), check=True)
+    program = str(Path(__file__).with_name("metadata.py"))
+    words = [sys.executable, program, address, "80", str(host.folder / "notice")]
+    # It ends with its host.
+    subprocess.Popen(host.inside(*words), start_new_session=True)

@@ -7,7 +7,7 @@ alone, its ports are free, and killing its first process ends all of it.
 import os
 import shutil
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,10 +87,6 @@ class Hosts:
     key: Path
     hosts: list[Host]
 
-    def processes(self) -> list[int]:
-        """Return the ids, on this machine, of all processes of the hosts."""
-        return [pid for host in self.hosts for pid in _tree(host.process.pid)]
-
 
 def _tree(pid: int) -> list[int]:
     """Return the processes below one; a host's are, as its first one adopts its orphans."""
@@ -126,14 +122,24 @@ def made_hosts(folder: Path, names: list[str]) -> Iterator[Hosts]:
             hosts.append(_start(f"hr{number}-{i}", name, f"{net}.{i}", folder / name, key))
         yield Hosts(f"{net}.254", key, hosts)
     finally:
-        for host in hosts:
-            host.process.kill()
-            host.process.wait()
+        _end(hosts)
         for i in range(1, len(names) + 1):
             _run("ip", "netns", "delete", f"hr{number}-{i}", check=False)
         _run("ip", "link", "delete", bridge, check=False)
         if made:
             temporary.rmdir()
+
+
+def _end(hosts: list[Host]) -> None:
+    """Kill the hosts' first processes, and with them all others; wait until they are gone."""
+    left = [pid for host in hosts for pid in _tree(host.process.pid)]
+    for host in hosts:
+        host.process.kill()
+        host.process.wait()
+    deadline = time.monotonic() + 30
+    while left := [pid for pid in left if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
 
 
 def _wire(space: str, bridge: str, address: str, gateway: str) -> None:
@@ -172,10 +178,5 @@ def _await_ssh(host: Host) -> None:
         if "Server listening" in log.read_text():
             return
         assert host.process.poll() is None, log.read_text()
-        subprocess.run(["sleep", "0.1"], check=True)
+        time.sleep(0.1)
     raise TimeoutError(f"{host.name}: {log.read_text()}")
-
-
-def environment_folder() -> str:
-    """Return the folder of the environment that runs the tests."""
-    return sys.prefix

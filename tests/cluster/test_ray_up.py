@@ -1,13 +1,15 @@
 """The README's lines on a cluster that `ray up` started: submit a search, look, take it down."""
 
 import json
-from datetime import datetime
+import sys
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from hicray.maps.simulate import Simulation
 from tests.buckets import BUCKET
-from tests.cluster.conftest import ROOT, Started
+from tests.cluster.conftest import Started
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +70,7 @@ def test_the_head_s_mlflow_has_the_search(started, searched):
     assert not (started.worker.folder / "home" / "mlflow.db").exists()
 
 
-def test_time_to_the_first_training_step(started, searched, record_property):
+def test_time_to_the_first_training_step(started, searched):
     """Print what the log of experiments keeps: seconds from `ray up` on."""
     saved = name(started, "/trial.json")
     client = started.bucket.client()
@@ -76,9 +78,9 @@ def test_time_to_the_first_training_step(started, searched, record_property):
     written: datetime = got["LastModified"]
     (epoch,) = json.loads(got["Body"].read())["history"]
     first = written.timestamp() - epoch["seconds"] - started.began
-    print(
+    sys.stdout.write(
         f"ray up {started.up_seconds:.0f} s, worker joined after {started.joined_seconds:.0f} s, "
-        f"first training step after {first:.0f} s"
+        f"first training step after {first:.0f} s\n"
     )
     assert started.joined_seconds < first < 600
 
@@ -87,6 +89,26 @@ def test_exec_runs_on_the_head(started):
     said = started.ok("exec", "--no-config-cache", str(started.file), "'hostname && ray status'")
     assert "head" in said.split()
     assert "driver" in said
+
+
+def test_a_spot_notice_drains_the_node_of_the_worker(started, searched):
+    """The watcher is cluster.yaml's own, the metadata service a stand-in at the cloud's address."""
+    worker = started.nodes()["worker"]
+    end = datetime.now(UTC) + timedelta(seconds=120)
+    notice = {"action": "terminate", "time": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    started.notice.write_text(json.dumps(notice))
+    log = started.worker.folder / "home" / "spot.log"
+    deadline = time.monotonic() + 60
+    while "is drained" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+    ask = (
+        "import json, ray; from ray._private.state import state; ray.init(log_to_driver=False); "
+        "print(json.dumps(state.get_draining_nodes()))"
+    )
+    (line,) = started.head.login(f'python -c "{ask}" 2>/dev/null').stdout.splitlines()
+    draining = json.loads(line)
+    assert draining[worker] == pytest.approx(end.timestamp() * 1000, abs=5000)
 
 
 def test_down_ends_ray_on_every_host(started, searched):
