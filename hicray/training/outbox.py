@@ -16,8 +16,8 @@ PATIENCE = 120.0
 """Seconds after the last record that was taken until a flush gives up."""
 ATTEMPTS = 5
 """A record that fails so often, although the store answers, is refused for good."""
-LONGEST_PAUSE = 15.0
-"""Seconds between attempts; they begin with one and double."""
+PAUSE, LONGEST_PAUSE = 1.0, 15.0
+"""Seconds between attempts; they double while the store is away."""
 
 Record = Callable[[], object]
 
@@ -96,7 +96,7 @@ class Outbox:
 
     def _send(self, record: Record) -> bool:
         """Return whether a record is dealt with; it is not when the outbox was closed before."""
-        failures, pause, away = 0, 1.0, False
+        failures, pause, away = 0, PAUSE, False
         while not self._closed.is_set():
             try:
                 record()
@@ -107,14 +107,14 @@ class Outbox:
                     logger.warning("MLflow answers again")
                 return True
             if self.store.answers():
-                failures += 1
-            elif not away:
-                away = True
-                logger.warning("MLflow is away, records are kept until it answers (%s)", reason)
+                failures, pause = failures + 1, PAUSE
+            else:
+                if not away:
+                    logger.warning("MLflow is away, records are kept until it answers (%s)", reason)
+                away, pause = True, min(2 * pause, LONGEST_PAUSE)
             if failures == ATTEMPTS:
                 self.refused += 1
                 logger.warning("MLflow refused a record (%d so far): %s", self.refused, reason)
                 return True
             self._closed.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
         return False

@@ -258,7 +258,10 @@ class Bar(tune.Callback):  # type: ignore[misc]  # Ray is untyped
                 f"O/E Pearson {result[VAL_OBJECTIVE]:.3f}"
             )
 
-    def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:
-        """Close the bar."""
+    def __enter__(self) -> None:
+        """Do nothing: the bar opens with the first trial."""
+
+    def __exit__(self, *_: object) -> None:
+        """Close the bar, also where the search was interrupted."""
         if self._bar is not None:
             self._bar.close()

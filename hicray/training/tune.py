@@ -207,7 +207,8 @@ class _CellJob:
                     failure_config=tune.FailureConfig(max_failures=1),
                 ),
             )
-        results = tuner.fit()
+        with bar:
+            results = tuner.fit()
         recorder.catch_up(results)
         if results.num_errors == len(results):
             self._give_up(name, [cfg.override(first, result.config) for result in results])

@@ -21,7 +21,8 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture
 def hurried(monkeypatch):
-    monkeypatch.setattr(sending, "LONGEST_PAUSE", 0.05)
+    for name in ("PAUSE", "LONGEST_PAUSE"):
+        monkeypatch.setattr(sending, name, 0.05)
 
 
 @pytest.fixture

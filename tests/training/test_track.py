@@ -1,5 +1,6 @@
 """Runs in a real MLflow store: found again, never doubled; models that open without pickle."""
 
+import os
 from pathlib import Path
 
 import mlflow
@@ -9,9 +10,10 @@ import torch
 
 from hicray.config import ModelConfig, UserError
 from hicray.figures import loss_curves
+from hicray.jobs import open_store
 from hicray.model.enhancer import Enhancer
 from hicray.training.logged import log_model, read_model
-from hicray.training.track import SEARCH, TRIAL, Store, default_uri, ui_command
+from hicray.training.track import SEARCH, TRIAL, Store, default_uri, ui_command, use
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,24 @@ def test_a_store_that_does_not_answer_is_said_in_one_sentence(tmp_path):
 
 def test_the_browse_line_names_the_store(tmp_path):
     assert ui_command(default_uri(tmp_path)).startswith("mlflow ui --backend-store-uri sqlite:///")
+
+
+def test_the_environment_names_the_store_where_no_option_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert open_store(tmp_path, "").uri == "http://127.0.0.1:9"
+    assert open_store(tmp_path, "sqlite:////a.db").uri == "sqlite:////a.db"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert open_store(tmp_path, "").uri == default_uri(tmp_path)
+
+
+@pytest.mark.parametrize("before", [None, "http://127.0.0.1:9"])
+def test_a_store_in_use_is_not_named_to_later_processes(store, monkeypatch, before):
+    """MLflow would write it into the environment, where another search would find it."""
+    if before is None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", before)
+    use(f"{store.uri}?again")
+    use(store.uri)
+    assert os.environ.get("MLFLOW_TRACKING_URI") == before
+    assert mlflow.get_tracking_uri() == store.uri
