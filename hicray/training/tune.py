@@ -62,7 +62,9 @@ def search(
     """
     cluster.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)
     name, tags = search_name(what, manifest), _search_tags(shards, manifest)
-    parent = cache(partial(store.find_or_start, track.SEARCH, name, cfg.flatten(what), tags))
+    # The same search in another storage is another one: its trials have their own checkpoints.
+    identity = f"{name}-{cfg.digest(str(shards.parent.resolve()))}"
+    parent = cache(partial(store.find_or_start, track.SEARCH, identity, cfg.flatten(what), tags))
     inputs = _Inputs(what.model, shards, manifest, resources)
     # Before the outbox: two threads that look for the parent might both start it.
     recorded = store.known_trials(parent)
