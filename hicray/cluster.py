@@ -5,8 +5,15 @@ import logging
 import os
 import re
 import socket
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
 
+import yaml
+
+# Of this process and of a Ray that it starts. A cluster's processes have the environment of their
+# nodes, where Ray Train's own values hold: it watches for nodes that a cloud announces to take
+# away, which no local run needs.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -24,8 +31,12 @@ for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402 - after the settings above
+from ray.util.scheduling_strategies import (  # noqa: E402 - likewise
+    NodeAffinitySchedulingStrategy,
+)
 
 from hicray.config import UserError  # noqa: E402 - likewise
+from hicray.storage import Location  # noqa: E402 - likewise
 
 DRIVER = "driver"
 """Custom resource of nodes that may run trial drivers, where a cluster declares it."""
@@ -112,22 +123,97 @@ def leave() -> None:
 
 
 def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
-    """Refuse at once what Ray would wait for for ever.
+    """Refuse at once what Ray would wait for for ever; nodes yet to be started count as there.
 
     Raises:
         UserError: The cluster lacks the CPUs or the GPUs.
     """
-    there = ray.cluster_resources()
     need = {"CPU": workers * cpus_per_worker + 1}
     if use_gpu:
         need["GPU"] = float(workers)
     for name, amount in need.items():
-        if there.get(name, 0) < amount:
+        if (there := sum(offered(name))) < amount:
             raise UserError(
                 f"{workers} workers need {amount:g} {name}, this Ray cluster has "
-                f"{there.get(name, 0):g}; ask for fewer workers"
+                f"{there:g}; ask for fewer workers"
                 + (", or leave out --use-gpu" if name == "GPU" else "")
             )
+
+
+def require_shared(folder: Location) -> None:
+    """Refuse a folder that a node does not see: a trial there would fail when it saves.
+
+    Nodes that join later are not asked.
+
+    Raises:
+        UserError: A node reads something else there, or nothing.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) == 1:
+        return
+    probe = folder / f"probe-{uuid4().hex}"
+    probe.write_text(probe.name)
+    try:
+        reads = ray.remote(num_cpus=0)(_reads)
+        asked = [reads.options(scheduling_strategy=_on(node)).remote(probe) for node in nodes]
+        for node, seen in zip(nodes, ray.get(asked), strict=True):
+            if not seen:
+                raise UserError(
+                    f"the node at {node['NodeManagerAddress']} does not see {folder}, which all "
+                    "nodes have to share; give a --storage that each of them mounts, or "
+                    "s3://bucket/folder"
+                )
+    finally:
+        probe.unlink()
+
+
+def _reads(probe: Location) -> bool:
+    try:
+        return probe.read_text() == probe.name
+    except OSError:
+        return False
+
+
+def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+
+
+def offered(resource: str) -> list[float]:
+    """Return how much of a resource each node has, of those too that an autoscaler may start."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    there = [float(node.get(resource, 0)) for node in alive]
+    config = _autoscaler()
+    if config is None:
+        return there
+    head = [float(node.get(resource, 0)) for node in alive if _HEAD in node]
+    most: list[float] = []
+    for name, kind in config["available_node_types"].items():
+        if name != config["head_node_type"]:
+            each = float(kind.get("resources", {}).get(resource, 0))
+            most += [each] * kind.get("max_workers", config["max_workers"])
+    most.sort(reverse=True)
+    # Nodes that were joined by hand are in no configuration.
+    return max(there, head + most[: config["max_workers"]], key=sum)
+
+
+def _autoscaler() -> dict[str, Any] | None:
+    """Return the configuration of this cluster's autoscaler, if it runs on this machine.
+
+    Ray tells only its monitor, a process of the head, where the search runs too. Kubernetes keeps
+    it in a container of its own: there, as without one, what is there is all that counts.
+    """
+    address = f"--gcs-address={ray.get_runtime_context().gcs_address}"
+    flag = "--autoscaling-config="
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_text().split("\0")
+        except OSError:
+            continue  # it has ended
+        given = [word.removeprefix(flag) for word in words if word.startswith(flag)]
+        if given and address in words:
+            config: dict[str, Any] = yaml.safe_load(Path(given[0]).expanduser().read_text())
+            return config
+    return None
 
 
 CPUS_PER_ACTOR = 8
@@ -148,13 +234,12 @@ def pool(at_most: int, *, use_gpu: bool) -> Pool:
         at_most: Pieces of work.
         use_gpu: Whether each actor has a GPU.
     """
-    there = ray.cluster_resources()
     if use_gpu:
-        return Pool(min(int(there.get("GPU", 0)), at_most), 1)
+        return Pool(min(int(sum(offered("GPU"))), at_most), 1)
     # An actor has to fit on one node.
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    cpus = min(CPUS_PER_ACTOR, max(1, int(max(nodes)) - 1))
-    size = max(1, (int(there.get("CPU", 0)) - 1) // cpus)
+    there = offered("CPU")
+    cpus = min(CPUS_PER_ACTOR, max(1, int(max(there)) - 1))
+    size = max(1, (int(sum(there)) - 1) // cpus)
     return Pool(min(size, at_most), cpus)
 
 

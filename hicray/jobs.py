@@ -271,9 +271,11 @@ def _simulated(data: DataConfig, folder: Location) -> DataConfig:
 
 
 def _shards(data: DataConfig, storage: Location) -> tuple[Location, Any]:
+    from hicray import cluster
     from hicray.maps.bins import SPLIT_NAMES
     from hicray.windows.shards import prepare as run
 
+    cluster.require_shared(storage)
     folder = storage / "shards"
     manifest = run(data, folder)
     counts = ", ".join(f"{manifest.num_windows(name)} {name}" for name in SPLIT_NAMES)

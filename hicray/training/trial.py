@@ -5,6 +5,7 @@ on from its last checkpoint, and is reported, not retrained, once it has finishe
 """
 
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,8 @@ from hicray.training.metrics import OBJECTIVE
 
 _BEST = f"val_{OBJECTIVE}"
 DIVERGED = "diverged.txt"
+_START_S = 900
+"""Seconds in which workers have to start: a cloud's GPU nodes take minutes; Ray waits for one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def drive_trial(
         return
     if fault := diverged(own):
         raise FloatingPointError(fault)
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_START_S))
     trainer = ray.train.torch.TorchTrainer(
         worker_loop,
         train_loop_config={"trial": trial, "data": data},

@@ -246,12 +246,11 @@ class _CellJob:
         )
 
     def _concurrent(self) -> int:
-        there = ray.cluster_resources()
         if self.resources.use_gpu:
-            return max(1, int(there.get("GPU", 0)) // self.what.train.workers)
+            return max(1, int(sum(cluster.offered("GPU"))) // self.what.train.workers)
         # One CPU is left to Ray Data, or its reads would starve behind the workers.
         each = self.what.train.workers * self.resources.cpus_per_worker
-        return max(1, int((there["CPU"] - 1) // each))
+        return max(1, int((sum(cluster.offered("CPU")) - 1) // each))
 
     def _gap(self) -> str:
         return gap_tag(self.cell.coarse_bin_size, self.inputs.manifest)
