@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+from hicray.copies import publish
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
-from hicray.storage import Location, locate, publish, require_writable
+from hicray.storage import Location, locate, require_writable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,6 @@ of Path's methods that hicray uses. Credentials and endpoint come from the envir
 """
 
 import contextlib
-import fcntl
-import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +21,8 @@ import pyarrow.fs as pafs
 from hicray.config import UserError
 
 _SCHEME = "s3://"
-_UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"
+"""Ending of what is being written; a killed process may leave it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -47,6 +45,11 @@ class S3Path:
     def name(self) -> str:
         """Last part of the key."""
         return PurePosixPath(self.key).name
+
+    @property
+    def filesystem(self) -> Any:
+        """The bucket, as pyarrow opens it; each process once."""
+        return _s3(self.key.partition("/")[0])
 
     @property
     def parent(self) -> "S3Path":
@@ -93,18 +96,18 @@ class S3Path:
 
     def unlink(self) -> None:
         """Remove an object."""
-        _s3().delete_file(self.key)
+        self.filesystem.delete_file(self.key)
 
     def glob(self, pattern: str) -> Iterator["S3Path"]:
         """Yield the objects whose parts under this prefix match a pattern's, one for one."""
         wanted = pattern.split("/")
-        for info in _objects(self):
+        for info in objects(self):
             parts = info.path[len(self.key) + 1 :].split("/")
             if len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted)):
                 yield S3Path(info.path)
 
     def _info(self) -> Any:
-        return _s3().get_file_info(self.key)
+        return self.filesystem.get_file_info(self.key)
 
 
 Location = Path | S3Path
@@ -135,16 +138,18 @@ def locate(where: str | Location) -> Location:
     return S3Path(key)
 
 
-@lru_cache(maxsize=1)
-def _s3() -> Any:
-    # Made from a URI: only so does pyarrow read AWS_ENDPOINT_URL.
-    filesystem, _ = pafs.FileSystem.from_uri(f"{_SCHEME}bucket")
+@lru_cache
+def _s3(bucket: str) -> Any:
+    # Made from a URI: only so does pyarrow ask for the bucket's region and read AWS_ENDPOINT_URL.
+    # Delayed opening: a small object is one request, not three.
+    filesystem, _ = pafs.FileSystem.from_uri(f"{_SCHEME}{bucket}?allow_delayed_open=true")
     return filesystem
 
 
-def _objects(prefix: S3Path) -> list[Any]:
+def objects(prefix: S3Path) -> list[Any]:
+    """Return what pyarrow knows of the objects under a prefix."""
     selector = pafs.FileSelector(prefix.key, recursive=True, allow_not_found=True)
-    found = [info for info in _s3().get_file_info(selector) if info.is_file]
+    found = [info for info in prefix.filesystem.get_file_info(selector) if info.is_file]
     if strange := [info.path for info in found if ".." in info.path.split("/")]:
         raise UserError(f"{_SCHEME}{strange[0]} would lie outside of a copy of {prefix}; remove it")
     return found
@@ -153,7 +158,7 @@ def _objects(prefix: S3Path) -> list[Any]:
 def open_file(location: Location) -> Any:
     """Open a file for reading at random."""
     if isinstance(location, S3Path):
-        return _s3().open_input_file(location.key)
+        return location.filesystem.open_input_file(location.key)
     return pafs.LocalFileSystem().open_input_file(str(location))
 
 
@@ -167,7 +172,7 @@ def matching(folder: Location, pattern: str) -> list[Location]:
 def size_of(location: Location) -> int:
     """Return a file's size in bytes."""
     if isinstance(location, S3Path):
-        return int(_s3().get_file_info(location.key).size)
+        return int(location.filesystem.get_file_info(location.key).size)
     return location.stat().st_size
 
 
@@ -180,27 +185,19 @@ def replaced(location: Location) -> Iterator[Path]:
             yield path
             here = pafs.LocalFileSystem()
             pafs.copy_files(
-                str(path), location.key, source_filesystem=here, destination_filesystem=_s3()
+                str(path),
+                location.key,
+                source_filesystem=here,
+                destination_filesystem=location.filesystem,
             )
         return
     # A name of its own: a task that Ray took for dead may still be writing.
-    path = location.with_name(f"{location.name}.{uuid4().hex}{_UNFINISHED}")
+    path = location.with_name(f"{location.name}.{uuid4().hex}{UNFINISHED}")
     try:
         yield path
         path.rename(location)
     finally:
         path.unlink(missing_ok=True)
-
-
-def publish(folder: Path, location: Location) -> None:
-    """Copy what a bucket lacks of a folder's files, so that all nodes see them."""
-    if location == folder:
-        return
-    for path in sorted(folder.rglob("*")):
-        place = location / path.relative_to(folder).as_posix()
-        if path.is_file() and not place.exists():
-            with replaced(place) as copy:
-                shutil.copyfile(path, copy)
 
 
 def uri_of(location: Location) -> str:
@@ -229,7 +226,7 @@ def require_writable(location: Location) -> None:
 
 def sweep(folder: Location) -> None:
     """Remove what killed processes left half-written in a folder."""
-    for left in matching(folder, f"*{_UNFINISHED}"):
+    for left in matching(folder, f"*{UNFINISHED}"):
         left.unlink()
 
 
@@ -238,60 +235,4 @@ def remove_tree(location: Location) -> None:
     if not isinstance(location, S3Path):
         shutil.rmtree(location, ignore_errors=True)
     elif location.exists():
-        _s3().delete_dir(location.key)
-
-
-def local(where: str | Location) -> Path:
-    """Return a file or folder as a path on this machine, fetched once where it lies in a bucket.
-
-    Raises:
-        UserError: It lies in a bucket and is not there.
-    """
-    if isinstance(where, Path) or (isinstance(where, str) and "://" not in where):
-        return Path(where)
-    location = locate(where)
-    assert isinstance(location, S3Path)
-    return _fetched(location)
-
-
-def local_uri(uri: str) -> str:
-    """Return a map's URI (``FILE::/group``) with its file on this machine."""
-    path, separator, group = uri.partition("::")
-    return f"{local(path)}{separator}{group}"
-
-
-@lru_cache(maxsize=256)
-def _fetched(location: S3Path) -> Path:
-    """Return this machine's copy, one for each content that the location ever had."""
-    info = _s3().get_file_info(location.key)
-    if info.type == pafs.FileType.NotFound:
-        raise UserError(f"{location} does not exist; give what is there, or check the bucket")
-    objects = [info] if info.is_file else _objects(location)
-    state = "".join(f"{one.path} {one.size} {one.mtime_ns}\n" for one in objects)
-    folder = _cache() / hashlib.sha256(state.encode()).hexdigest()[:16]
-    copy = folder / location.name
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching it
-        if not copy.exists():
-            _fetch(location, copy, is_file=info.is_file)
-    return copy
-
-
-def _fetch(location: S3Path, copy: Path, *, is_file: bool) -> None:
-    unfinished = copy.with_name(f"{copy.name}{_UNFINISHED}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    if not is_file:
-        unfinished.mkdir()
-    here = pafs.LocalFileSystem()
-    pafs.copy_files(
-        location.key, str(unfinished), source_filesystem=_s3(), destination_filesystem=here
-    )
-    unfinished.rename(copy)
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "hicray"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        location.filesystem.delete_dir(location.key)

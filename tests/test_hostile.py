@@ -16,9 +16,9 @@ import torch
 from mlflow.models import Model
 
 from hicray.config import DataConfig, ModelConfig, UserError
+from hicray.copies import local
 from hicray.evaluation.network import find
 from hicray.model import hicfoundation
-from hicray.storage import local
 from hicray.training import checkpoint
 from hicray.training.logged import PROGRESS, log_model, read_model
 from hicray.training.track import TRIAL, Store, default_uri, use

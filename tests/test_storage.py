@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hicray import storage
+from hicray import copies, storage
 from hicray.config import UserError
 from hicray.storage import S3Path, locate, replaced
 from tests.buckets import BUCKET
@@ -67,34 +67,34 @@ def test_reading_at_random(place):
 def test_a_copy_is_fetched_once_and_anew_when_the_object_changes(bucket):
     place = locate(f"s3://{BUCKET}/fetched/one.txt")
     place.write_text("first")
-    first = storage.local(str(place))
+    first = copies.local(str(place))
     assert first.read_text() == "first"
     first.write_text("touched")  # a second fetch would put it right
-    storage._fetched.cache_clear()
-    assert storage.local(place).read_text() == "touched"
+    copies._fetched.cache_clear()
+    assert copies.local(place).read_text() == "touched"
     place.write_text("second, longer")
-    storage._fetched.cache_clear()
-    assert storage.local(place).read_text() == "second, longer"
+    copies._fetched.cache_clear()
+    assert copies.local(place).read_text() == "second, longer"
 
 
 def test_a_folder_is_fetched_as_a_folder(bucket):
     place = locate(f"s3://{BUCKET}/fetched/folder")
     (place / "a").write_text("1")
     (place / "b" / "c").write_text("2")
-    copy = storage.local(place)
+    copy = copies.local(place)
     assert {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()} == {
         "a",
         "b/c",
     }
-    assert storage.local_uri(f"{place}/a::/resolutions/4").endswith("/a::/resolutions/4")
+    assert copies.local_uri(f"{place}/a::/resolutions/4").endswith("/a::/resolutions/4")
 
 
 def test_publishing_copies_what_is_missing(tmp_path, bucket):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "x").write_text("1")
     place = locate(f"s3://{BUCKET}/published")
-    storage.publish(tmp_path, place)
-    storage.publish(tmp_path, place)
+    copies.publish(tmp_path, place)
+    copies.publish(tmp_path, place)
     assert bucket.names("published") == ["published/sub/x"]
 
 
@@ -108,7 +108,7 @@ def test_other_libraries_read_what_was_written(bucket):
 def test_a_local_path_is_left_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert locate("runs") == tmp_path / "runs"
-    assert storage.local("runs/x").name == "x"
+    assert copies.local("runs/x").name == "x"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_bucket_that_is_not_there_is_refused_in_one_sentence(bucket):
 
 def test_what_is_not_there_cannot_be_fetched(bucket):
     with pytest.raises(UserError, match="does not exist"):
-        storage.local(f"s3://{BUCKET}/nothing.mcool")
+        copies.local(f"s3://{BUCKET}/nothing.mcool")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):

@@ -16,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hicray.config import UserError
+from hicray.copies import local
 from hicray.model import hicfoundation
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 from hicray.model.patches import PATCH
-from hicray.storage import Location, local, locate
+from hicray.storage import Location, locate
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
 from hicray.training.trial import best_checkpoint

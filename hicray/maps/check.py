@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, UserError
+from hicray.copies import local
 from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, bare, num_bins, parse_split
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.genome import Genome
-from hicray.storage import local
 
 _NAMED = 5
 """How many chromosomes a sentence names before it says how many more."""

@@ -15,8 +15,8 @@ import pandas as pd
 from jaxtyping import Float64, Int32
 
 from hicray.config import UserError
+from hicray.copies import local, local_uri
 from hicray.maps.bins import num_bins
-from hicray.storage import local, local_uri
 
 DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})
 """Juicer's weights: contacts are divided by them, while cooler's are multiplied."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int64, Shaped
 
-from hicray.storage import local_uri
+from hicray.copies import local_uri
 
 Curve = Float64[np.ndarray, " separations"]
 

@@ -21,7 +21,8 @@ import pyfaidx
 from jaxtyping import UInt8
 
 from hicray.config import UserError
-from hicray.storage import Location, local, open_file
+from hicray.copies import local
+from hicray.storage import Location, open_file
 
 A, C, G, T, N = range(5)
 _CODES = np.full(256, N, dtype=np.uint8)

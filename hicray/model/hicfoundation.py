@@ -19,11 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import UserError
+from hicray.copies import local
 from hicray.model.decoder import Decoder
 from hicray.model.encoder import ContactEncoder, Size
 from hicray.model.enhancer import Enhancer
 from hicray.model.patches import PATCH, resize_positions
-from hicray.storage import local
 
 BACKBONE = "vit_backbone."
 """Prefix of the encoder's keys in fine-tuned files; pre-training's have none."""

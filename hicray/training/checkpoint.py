@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
-from hicray.storage import Location, local, open_file
+from hicray.copies import local
+from hicray.storage import Location, open_file
 from hicray.windows.trained import Trained, from_plain
 
 _ENCODER = "encoder."

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hicray.config import DataConfig, UserError
+from hicray.copies import local
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.thin import derive
-from hicray.storage import Location, local
+from hicray.storage import Location
 from hicray.windows.manifest import coarse_name
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from hicray import storage
+from hicray.copies import local, publish
 from hicray.evaluation.network import find
 from hicray.maps.simulate import Simulation
 from hicray.storage import Location, locate, matching
@@ -70,7 +70,7 @@ def history(place: Location) -> list[dict[str, float]]:
 def assert_same_result(found: Location, expected: Location):
     assert history(found) == history(expected)
     ours, theirs = (
-        load_file(storage.local(checkpoints(place)[EPOCHS] / "weights.safetensors"))
+        load_file(local(checkpoints(place)[EPOCHS] / "weights.safetensors"))
         for place in (found, expected)
     )
     assert ours.keys() == theirs.keys()
@@ -110,7 +110,7 @@ def test_a_bucket_serves_as_a_folder_does(
 ):
     """Maps, shards, tokens, checkpoints, search state and report in a bucket; killed once."""
     place, maps = locate(f"s3://{BUCKET}/run"), locate(f"s3://{BUCKET}/maps")
-    storage.publish(tiny_simulation.folder, maps)
+    publish(tiny_simulation.folder, maps)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     words = train(place, maps)
     kill_after(words, 1, place, tmp_path / "log", MLFLOW_TRACKING_URI=uri)
