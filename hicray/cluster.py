@@ -206,7 +206,7 @@ def _autoscaler() -> dict[str, Any] | None:
     flag = "--autoscaling-config="
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = path.read_text().split("\0")
+            words = path.read_text(errors="replace").split("\0")
         except OSError:
             continue  # it has ended
         given = [word.removeprefix(flag) for word in words if word.startswith(flag)]

@@ -33,7 +33,8 @@ class Resources:
     Attributes:
         use_gpu: One GPU for each worker.
         cpus_per_worker: CPUs reserved for each.
-        max_failures: Restarts from the last checkpoint before a trial is given up.
+        max_failures: Restarts from the last checkpoint before a trial is given up; those after
+            a cloud's notice are not counted.
     """
 
     use_gpu: bool = False
@@ -88,6 +89,8 @@ def drive_trial(
             name=name,
             storage_path=str(folder),
             callbacks=[TuneReportCallback()],
+            # A node that a cloud announces to take away counts as no failure: Ray Train trains on
+            # until it goes, keeps an epoch that ends by then, and starts anew on another node.
             failure_config=ray.train.FailureConfig(max_failures=resources.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
                 # Besides the best one and the last: what to go back to if that is damaged.

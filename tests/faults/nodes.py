@@ -163,7 +163,7 @@ def descendants(pid: int) -> list[int]:
 def command(pid: int) -> str:
     """Return a process's title or command line."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
     return ""
 
 
