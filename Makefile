@@ -28,17 +28,19 @@ install: $(READY)
 tune: $(READY)
 	$(RUN) experiments/tune_encoder.py $(ARGS)
 
-# Tests that share a Ray beside all others: alone they leave a core idle.
-# (5: ARGS left one of the two without a test.)
+# Two pytest at once: one leaves a core idle. (5: ARGS left one of them without a test.)
+beside = log=$$(mktemp); $(RUN) -m pytest -q $(1) $(ARGS) > $$log 2>&1 & first=$$!; \
+	$(RUN) -m pytest -q $(2) $(ARGS); second=$$?; wait $$first; first=$$?; cat $$log; rm $$log; \
+	case $$first$$second in 00|05|50) ;; *) exit 1;; esac
+
 test: $(READY)
-	log=$$(mktemp); $(RUN) -m pytest -q -m "not ray and not slow" $(ARGS) > $$log 2>&1 & others=$$!; \
-	$(RUN) -m pytest -q -m "ray and not slow" $(ARGS); ray=$$?; wait $$others; rest=$$?; cat $$log; rm $$log; \
-	case $$ray$$rest in 00|05|50) ;; *) exit 1;; esac
+	$(call beside,-m "not ray and not slow",-m "ray and not slow")
 
 # sshd and rsync stand for a cloud's hosts; where they cannot be installed, those tests say so.
+NODES := tests/cluster tests/faults/test_nodes.py tests/faults/test_autoscaler.py
 test-slow: $(READY)
 	.ci/install-hosts || true
-	$(RUN) -m pytest -q -m slow $(ARGS)
+	$(call beside,-m slow $(NODES),-m slow $(addprefix --ignore=,$(NODES)))
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
