@@ -4,6 +4,7 @@
 """
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def test_embed(undisturbed, killed, tmp_path):
 def test_train_and_a_second_search_at_once(undisturbed, killed, tmp_path):
     with Command(killed.train(), tmp_path / "log") as first:
         first.wait_for(there(killed.storage, "trials/*/checkpoint_*/trial.json"))
+        first.signal(signal.SIGSTOP)  # or it might end before the second is under way
         said = run(killed.train(), tmp_path / "second", code=2)
         assert f"{killed.storage} is in use by process {first.process.pid} on" in said
         first.kill()
