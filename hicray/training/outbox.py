@@ -14,6 +14,8 @@ from hicray.training.track import Store
 logger = logging.getLogger(__name__)
 PATIENCE = 120.0
 """Seconds after the last record that was taken until a flush gives up."""
+FAILED_PATIENCE = 5.0
+"""The same where an error or an interruption ended the search."""
 ATTEMPTS = 5
 """A record that fails so often, although the store answers, is refused for good."""
 PAUSE, LONGEST_PAUSE = 1.0, 15.0
@@ -52,8 +54,8 @@ class Outbox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Who interrupts does not want to wait; the same command sends it all again.
-        left = self.flush(PATIENCE if kind is None or issubclass(kind, Exception) else 1.0)
+        # What ends early is not kept waiting; the same command sends it all again.
+        left = self.flush(PATIENCE if kind is None else FAILED_PATIENCE)
         self._closed.set()
         with self._changed:
             self._changed.notify_all()

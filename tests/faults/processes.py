@@ -133,10 +133,10 @@ def _name(pid: int) -> str:
     return str(pid)
 
 
-def run(words: list[str], log: Path, code: int = 0, **env: str) -> str:
+def run(words: list[str], log: Path, code: int = 0, limit: float = LIMIT, **env: str) -> str:
     """Run a command line to its end; return what it wrote."""
     with Command(words, log, **env) as command:
-        return command.end(code)
+        return command.end(code, limit)
 
 
 def free_port() -> int:
