@@ -1,5 +1,6 @@
 """What a search leaves in MLflow: a Tune callback that records trials, and best models."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from hicray.training.trial import arm, best_checkpoint, past, trial_name
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice
 
+logger = logging.getLogger(__name__)
 VAL_OBJECTIVE = f"val_{OBJECTIVE}"
 BEST_OBJECTIVE = f"best_{VAL_OBJECTIVE}"
 Epoch = dict[str, Any]
@@ -200,8 +202,11 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self._end(trial.config, "FAILED")
 
     def catch_up(self, results: tune.ResultGrid) -> None:
-        """Record trials that ended in an earlier process, whose records may not have arrived."""
+        """Record trials of an earlier process, whose records may not have arrived; say failures."""
         for result in results:
+            if result.error:
+                reason = str(result.error).rstrip().splitlines()[-1]
+                logger.warning("trial %s failed: %s", self._name(result.config), reason)
             if self._name(result.config) not in self._ended:
                 epochs = int((result.metrics or {}).get("epoch", 0))
                 self._end(result.config, "FAILED" if result.error else "FINISHED", epochs)

@@ -39,7 +39,8 @@ from hicray.windows.stream import open_windows
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tune looks for result files that this package turns off, and says so at the end of each cell.
-logging.getLogger("ray.tune").setLevel(logging.ERROR)
+# Why a trial failed, it says in a page; the recorder does in a line.
+logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
 """The sets that a search may see."""
 
@@ -213,16 +214,16 @@ class _CellJob:
             results = tuner.fit()
         recorder.catch_up(results)
         if results.num_errors == len(results):
-            self._give_up(name, [cfg.override(first, result.config) for result in results])
+            self._give_up([cfg.override(first, result.config) for result in results])
             failed = f"every trial of {name} failed: {results.errors[0]}"
             raise cluster.disk_failure(failed) or RuntimeError(failed)
         return results
 
-    def _give_up(self, name: str, tried: list[cfg.TrialConfig]) -> None:
+    def _give_up(self, tried: list[cfg.TrialConfig]) -> None:
         """Say in a sentence that all trials diverged, if they did."""
         faults = [diverged(self.inputs.trials / self.trials.name(config)) for config in tried]
         if all(faults):
-            raise UserError(f"every trial of {name} diverged: {faults[0]}")
+            raise UserError(f"every {arm(tried[0])} trial at {self._gap()} diverged: {faults[0]}")
 
     def _tune_config(self) -> tune.TuneConfig:
         guess = cfg.flatten(self.cell.first_guess(self.what))

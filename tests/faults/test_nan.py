@@ -75,9 +75,8 @@ def test_a_run_without_a_finite_batch_ends_in_one_sentence(embedded, tmp_path):
     poison(storage, slice(None))
     for log in ("first", "again"):
         said = run(train(options, 1), tmp_path / log, code=2)
-        assert said.splitlines()[-1].startswith("hicray: every trial of off-512 diverged: ")
+        assert said.splitlines()[-1].startswith("hicray: every noseq trial at 512->128 diverged: ")
         assert "lower --base-learning-rate (it is 0.032)" in said.splitlines()[-1]
         assert "Traceback" not in said
     (own,) = {path.parent for path in storage.glob("trials/*/diverged.txt")}
-    # Ray Train writes down every start of a run's workers; this one was tried once.
     assert not list(own.glob("checkpoint_*"))
