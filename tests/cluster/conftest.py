@@ -148,12 +148,12 @@ def _up(folder: Path, hosts: Hosts, bucket: Bucket) -> Started:
     cluster.began = time.time()
     cluster.ok("up", "-y", "--no-config-cache", "--disable-usage-stats", str(file))
     cluster.up_seconds = time.time() - cluster.began
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 240
     while "worker" not in cluster.nodes():
         assert time.monotonic() < deadline, cluster.head.login(
-            "tail -50 /tmp/ray/session_latest/logs/monitor.*"
-        ).stdout
-        time.sleep(1)
+            "ray list nodes; tail -n 60 /tmp/ray/session_latest/logs/monitor.*"
+        )
+        time.sleep(2)
     cluster.joined_seconds = time.time() - cluster.began
     return cluster
 
