@@ -64,6 +64,18 @@ def connect(num_cpus: int | None = None) -> None:
         return
     # A token file in the home folder would make Ray's own workers ask for it.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    try:
+        _start(num_cpus)
+    except Exception as error:  # Ray's own word for it is no other
+        if "timed out during startup" not in str(error):
+            raise
+        # It waits for 30 s, which a busy machine may exceed.
+        ray.shutdown()
+        _start(num_cpus)
+    _quiet_data()
+
+
+def _start(num_cpus: int | None) -> None:
     ray.init(
         address="local",
         num_cpus=max(num_cpus or 0, (os.cpu_count() or 1) + 1),
@@ -72,7 +84,6 @@ def connect(num_cpus: int | None = None) -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
-    _quiet_data()
 
 
 def _quiet_data() -> None:
