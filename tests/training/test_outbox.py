@@ -99,6 +99,7 @@ def interrupted(store: Store) -> None:
 
 def test_who_interrupts_does_not_wait(away, monkeypatch):
     monkeypatch.setattr(sending, "PATIENCE", 60.0)
+    monkeypatch.setattr(sending, "FAILED_PATIENCE", 0.5)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         interrupted(away)
