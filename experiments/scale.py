@@ -59,9 +59,9 @@ def nodes(count: int, cpus: int, gpus: int = 0) -> Iterator[list[str]]:
             here.shutdown()
 
 
-def data(folder: Path, chroms: int, bins: int, window: int) -> DataConfig:
+def data(folder: Path, chroms: int, window: int) -> DataConfig:
     """Simulate a genome and its map, or take them as they are there."""
-    config = SimulationConfig(num_chromosomes=chroms, chromosome_bins=bins)
+    config = SimulationConfig(num_chromosomes=chroms)
     made = simulate(folder, config)
     return DataConfig(
         contacts=tuple(map(str, made.contacts)),
@@ -69,6 +69,7 @@ def data(folder: Path, chroms: int, bins: int, window: int) -> DataConfig:
         fine_bin_size=config.bin_size,
         coarse_bin_sizes=(COARSE,),
         window_bins=window,
+        train_stride_bins=16,
         split=default_split(config),
     )
 
@@ -92,25 +93,17 @@ class Consumer:
         return [first - began, time.monotonic() - first]
 
 
-def stream(
-    *,
-    most: int = 4,
-    batches: int = 24,
-    step: float = 0.4,
-    simulation: Path = Path("runs/scale"),
-) -> None:
+def stream(*, most: int = 4, batches: int = 24, step: float = 0.4) -> None:
     """Give each of 1, 2, ... nodes as many windows of its own; all should take as long as one.
 
     Args:
         most: Nodes at most.
         batches: Of 4 windows for each node.
         step: Seconds that a batch would train.
-        simulation: Folder of the simulated map, kept for the next time.
     """
-    own = data(simulation.resolve(), 18, 1792, 224)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "shards"
-        manifest = _prepared(own, folder)
+        manifest = _prepared(data(Path(name) / "simulation", 24, 224), folder)
         say("| windows | nodes | step, s | first batch, s | windows/s and node | efficiency |")
         say("| --- | --- | --- | --- | --- | --- |")
         alone: dict[str, float] = {}
@@ -185,7 +178,7 @@ def trials(*, slots: int = 1, count: int = 3, epochs: int = 4, pause: float = 2.
     """
     os.environ["HICRAY_PAUSE"] = str(pause)  # nodes, and with them workers, inherit it
     with tempfile.TemporaryDirectory() as name:
-        own = data(Path(name) / "simulation", 6, 200, 64)
+        own = data(Path(name) / "simulation", 6, 64)
         with nodes(slots, cpus=2, gpus=1):
             prepare(own, Path(name) / "storage" / "shards")
             options = jobs.Tune(

@@ -18,8 +18,8 @@ from tests.faults.nodes import Nodes, alive, ray_nodes
 from tests.faults.processes import TRAIN, Command, data_options, hicray, run
 
 pytestmark = pytest.mark.slow
-EPOCHS = 4
-NOTICE = 2
+EPOCHS = 6
+NOTICE = 1
 """Seconds between a cloud's notice and the end of the node; a spot machine's are 120."""
 TOLERANCE = 0.02
 """Relative, of a loss after as many epochs with two workers as with one."""
@@ -170,7 +170,7 @@ def test_a_node_that_is_taken_away_is_left_in_time(
         nodes.add(cpus=2)
         nodes.add(cpus=2)
         with taken.start(nodes) as command:
-            command.wait_for(lambda: taken.epochs() == 1)
+            half_an_epoch_after(taken, command, 1)
             ((worker, node),) = nodes.training().items()
             nodes.drain(node, seconds=NOTICE)
             # The deadline is the cloud's, which takes the node whether it was left or not.
