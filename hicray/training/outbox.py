@@ -1,7 +1,9 @@
 """Records on their way to MLflow: kept in order, sent by a thread, sent again until taken."""
 
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -13,9 +15,9 @@ from hicray.training.track import Store
 
 logger = logging.getLogger(__name__)
 PATIENCE = 120.0
-"""Seconds after the last record that was taken until a flush gives up."""
+"""Seconds that a flush waits for a store that is away; one that answers may take its time."""
 FAILED_PATIENCE = 5.0
-"""The same where an error or an interruption ended the search."""
+"""Seconds in all where an error or an interruption ended the search."""
 ATTEMPTS = 5
 """A record that fails so often, although the store answers, is refused for good."""
 PAUSE, LONGEST_PAUSE = 1.0, 15.0
@@ -40,6 +42,7 @@ class Outbox:
     def __init__(self, store: Store) -> None:
         self.store, self.refused = store, 0
         self._records: deque[Record] = deque()
+        self._away_since = 0.0
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -55,7 +58,7 @@ class Outbox:
         trace: TracebackType | None,
     ) -> None:
         # What ends early is not kept waiting; the same command sends it all again.
-        left = self.flush(PATIENCE if kind is None else FAILED_PATIENCE)
+        left = self.flush(math.inf if kind is None else FAILED_PATIENCE)
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
@@ -71,20 +74,23 @@ class Outbox:
             self._records.append(record)
             self._changed.notify_all()
 
-    def flush(self, patience: float = PATIENCE) -> int:
-        """Wait until all is sent; return how many records are not.
+    def flush(self, limit: float = math.inf) -> int:
+        """Wait until all is sent, or the store has been away too long; return how many are not.
 
         Args:
-            patience: Seconds after the last record that was taken until this gives up.
+            limit: Seconds after which this gives up in any case.
         """
-        with self._changed:
-            said = f"records to MLflow, giving up {patience:.0f} s after the last one"
-            with tqdm(total=len(self._records), desc=said, unit="record", delay=1) as bar:
-                while left := len(self._records):
-                    if not self._changed.wait_for(lambda: len(self._records) < left, patience):
-                        break
-                    bar.update(left - len(self._records))
-            return len(self._records)
+        began = time.monotonic()
+        said = f"records to MLflow (up to {PATIENCE:.0f} s while it is away)"
+        with self._changed, tqdm(total=len(self._records), desc=said, delay=1) as bar:
+            while left := len(self._records):
+                now, since = time.monotonic(), self._away_since
+                away = now - max(began, since) if since else 0.0
+                if away > PATIENCE or now - began > limit:
+                    break
+                self._changed.wait(0.2)
+                bar.update(left - len(self._records))
+            return left
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -98,25 +104,34 @@ class Outbox:
 
     def _send(self, record: Record) -> bool:
         """Return whether a record is dealt with; it is not when the outbox was closed before."""
-        failures, pause, away = 0, PAUSE, False
+        failures, pause = 0, PAUSE
         while not self._closed.is_set():
             try:
                 record()
             except Exception as error:  # noqa: BLE001 - those behind it must not wait for ever
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
             else:
-                if away:
-                    logger.warning("MLflow answers again")
+                self._back()
                 return True
             if self.store.answers():
+                self._back()
                 failures, pause = failures + 1, PAUSE
             else:
-                if not away:
-                    logger.warning("MLflow is away, records are kept until it answers (%s)", reason)
-                away, pause = True, min(2 * pause, LONGEST_PAUSE)
+                self._away(reason)
+                pause = min(2 * pause, LONGEST_PAUSE)
             if failures == ATTEMPTS:
                 self.refused += 1
                 logger.warning("MLflow refused a record (%d so far): %s", self.refused, reason)
                 return True
             self._closed.wait(pause)
         return False
+
+    def _away(self, reason: str) -> None:
+        if not self._away_since:
+            logger.warning("MLflow is away, records are kept until it answers (%s)", reason)
+            self._away_since = time.monotonic()
+
+    def _back(self) -> None:
+        if self._away_since:
+            logger.warning("MLflow answers again")
+            self._away_since = 0.0

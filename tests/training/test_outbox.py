@@ -97,6 +97,16 @@ def interrupted(store: Store) -> None:
         raise KeyboardInterrupt
 
 
+def test_a_store_that_answers_may_take_its_time(store, monkeypatch):
+    """A large model takes longer than an outage may."""
+    monkeypatch.setattr(sending, "PATIENCE", 0.1)
+    taken: list[int] = []
+    with Outbox(store) as outbox:
+        outbox.put(partial(time.sleep, 1.0))
+        outbox.put(Flaky(0, taken, 1))
+    assert taken == [1]
+
+
 def test_who_interrupts_does_not_wait(away, monkeypatch):
     monkeypatch.setattr(sending, "PATIENCE", 60.0)
     monkeypatch.setattr(sending, "FAILED_PATIENCE", 0.5)
