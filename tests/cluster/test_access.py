@@ -50,7 +50,7 @@ def python(started: Started, host: Host, program: str, *words: str, **variables:
     """Run a program on a host with this environment alone, and return what it printed."""
     given = [f"{name}={value}" for name, value in {"PATH": PATH, **variables}.items()]
     interpreter = str(host.folder / "home" / ".venv" / "bin" / "python")
-    line = host.inside("timeout", "60", "env", "-i", *given, interpreter, "-c", program, *words)
+    line = host.inside("timeout", "90", "env", "-i", *given, interpreter, "-c", program, *words)
     done = subprocess.run(line, capture_output=True, text=True, check=False, cwd="/")
     return done.stdout.strip()
 
