@@ -124,8 +124,8 @@ def _greet(host: str, port: int) -> None:
 def driver() -> dict[str, float]:
     """Return what a trial's driver asks of the cluster: a place on the head, and no CPU."""
     if DRIVER in ray.cluster_resources():
-        return {"CPU": 0, DRIVER: 1}
-    return {"CPU": 0, _HEAD: 0.001}
+        return {"CPU": 0.0, DRIVER: 1.0}
+    return {"CPU": 0.0, _HEAD: 0.001}
 
 
 def leave() -> None:
