@@ -17,7 +17,7 @@ from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
-from tests.faults.processes import Command
+from tests.faults.processes import Command, free_port
 
 TRAINING = "ray::RayTrainWorker"
 """Title of the processes that train."""
@@ -48,6 +48,7 @@ class Nodes:
                 "num_cpus": 0,
                 "resources": {"driver": 100},
                 "include_dashboard": False,
+                "dashboard_port": free_port(),
                 "temp_dir": temporary,
                 "object_store_memory": STORE,
                 **head,
