@@ -238,15 +238,19 @@ def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location
     simulated = not data.contacts and not data.genome
     stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
     storage = _storage(run, "simulated" if simulated else stem)
+    # What a folder's data set is refused for leaves no folder behind; a probe leaves no bucket's.
+    early = simulated or not isinstance(storage, Path)
     with contextlib.ExitStack() as held:
-        if simulated:
+        if early:
             require_writable(storage)
+        if simulated:
             held.enter_context(exclusive(storage))
             data = _simulated(data, storage / "simulation")
         say(*check_data(data))
         refuse_other_plan(storage / "shards", plan_digest(data))
-        if not simulated:  # what is refused above leaves nothing behind
+        if not early:
             require_writable(storage)
+        if not simulated:
             held.enter_context(exclusive(storage))
         yield data, storage
 

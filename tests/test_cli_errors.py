@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.buckets import free_port
 from tests.command_line import SIZES, words
 from tests.shared_data import shared_data, write_fasta, write_holes, write_map
 
@@ -175,9 +176,15 @@ def test_prepare_leaves_its_storage_unmade_when_it_refuses(refused, files, tmp_p
     assert not storage.exists()
 
 
-def test_a_storage_that_is_a_URI_is_refused(refused, files):
-    said = refused("prepare", *words(files | {"--storage": "s3://bucket/run"}))
-    assert "s3://bucket/run is a URI; give a folder" in said
+def test_a_storage_of_no_known_kind_is_refused(refused, files):
+    said = refused("prepare", *words(files | {"--storage": "gs://bucket/run"}))
+    assert "gs://bucket/run is of no known kind; give a folder, or s3://bucket/folder" in said
+
+
+def test_a_bucket_that_does_not_answer_is_refused(refused, files, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    said = refused("prepare", *words(files | {"--storage": "s3://nobodys/run"}))
+    assert "s3://nobodys/run cannot be written" in said
 
 
 def test_checking_nothing_is_one_sentence(refused):
