@@ -22,6 +22,7 @@ _LIVE = """\
 set -e
 hostname {name}
 mount --bind {folder}/tmp /tmp/ray
+mount --bind {folder}/passwd /etc/passwd
 mount -t tmpfs tmpfs /run
 mount -t tmpfs -o size=12g tmpfs /dev/shm
 mkdir /run/sshd
@@ -37,7 +38,6 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 UsePAM no
 PidFile none
-SetEnv HOME={folder}/home
 """
 
 
@@ -155,7 +155,9 @@ def _wire(space: str, bridge: str, address: str, gateway: str) -> None:
 def _start(space: str, name: str, address: str, folder: Path, key: Path) -> Host:
     for part in ("home", "tmp"):
         (folder / part).mkdir(parents=True)
-    config = _SSHD.format(address=address, key=key, folder=folder)
+    # Not HOME: ssh finds a home by the user's entry alone.
+    (folder / "passwd").write_text(f"root:x:0:0:root:{folder}/home:/bin/bash\n{_others()}")
+    config = _SSHD.format(address=address, key=key)
     (folder / "sshd_config").write_text(config)
     sshd = shutil.which("sshd", path=PATH)
     script = _LIVE.format(name=name, folder=folder, sshd=sshd)
@@ -170,6 +172,11 @@ def _start(space: str, name: str, address: str, folder: Path, key: Path) -> Host
     host = Host(name, address, folder, process)
     _await_ssh(host)
     return host
+
+
+def _others() -> str:
+    lines = Path("/etc/passwd").read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("root:"))
 
 
 def _await_ssh(host: Host) -> None:
