@@ -96,7 +96,7 @@ def test_dashboard_and_mlflow_listen_on_loopback_and_ray_s_client_server_not_at_
 def test_no_job_without_the_token(started, token):
     url = f"http://127.0.0.1:{DASHBOARD}/api/jobs/"
     assert python(started, started.head, POST, url, "") == "401"
-    assert python(started, started.head, POST, url, "wrong") == "401"
+    assert python(started, started.head, POST, url, "wrong") == "403"
     assert python(started, started.head, POST, url, token) == "200"
 
 
