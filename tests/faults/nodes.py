@@ -26,6 +26,8 @@ QUICK = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.2",
+    # As on a cloud; this process has hicray's setting for a Ray of its own.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1",
 }
 STORE = 150 * 2**20
 """Bytes of a node's object store."""

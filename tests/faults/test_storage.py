@@ -3,12 +3,12 @@
 One training run of one cell stands for a search; its encoder is frozen, so that tokens are stored.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,7 +56,8 @@ def checkpoints(place: Location) -> dict[int, Location]:
     """Return the checkpoints of the only trial by their epoch."""
     found = {}
     for one in matching(place, "trials/*/checkpoint_*/trial.json"):
-        found[len(json.loads(one.read_text())["history"])] = one.parent
+        with contextlib.suppress(OSError, ValueError):  # being written, or taken away
+            found[len(json.loads(one.read_text())["history"])] = one.parent
     return found
 
 
@@ -82,7 +83,7 @@ def kill_after(words: list[str], epochs: int, place: Location, log: Path, **env:
         command.wait_for(lambda: max(checkpoints(place), default=0) >= epochs)
 
 
-@contextmanager
+@contextlib.contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
     """Mount a small disk."""
     if os.getuid() or sys.platform != "linux":
