@@ -31,8 +31,16 @@ def configuration(port: int) -> dict:
         "small": {"resources": {"CPU": 2}, "node_config": {}, "max_workers": 2},
         "large": {"resources": {"CPU": 3}, "node_config": {}, "max_workers": 1},
     }
-    return {
+    unused = ("head_setup", "worker_setup", "setup", "initialization")
+    unused += ("head_start_ray", "worker_start_ray")
+    return {f"{name}_commands": [] for name in unused} | {
         "cluster_name": "made-here",
+        "auth": {},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "file_mounts_sync_continuously": False,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 5,
         "max_workers": 2,
         "provider": {
             "type": "fake_multinode",
