@@ -65,7 +65,7 @@ def test_what_an_autoscaler_may_start_counts_as_there(tiny_simulation: Simulatio
         said = run([sys.executable, "-c", OFFERED], tmp_path / "offered", RAY_ADDRESS=nodes.address)
         assert said.splitlines()[-1] == "[0.0, 2.0, 3.0]"
         with Command(
-            [*words, "--workers", 6], tmp_path / "refused", RAY_ADDRESS=nodes.address
+            [*words, "--workers", "6"], tmp_path / "refused", RAY_ADDRESS=nodes.address
         ) as c:
             assert "6 workers need 7 CPU, this Ray cluster has 5" in c.end(2)
         with Command(words, tmp_path / "log", RAY_ADDRESS=nodes.address) as command:
