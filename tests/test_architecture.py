@@ -28,8 +28,9 @@ HOMES = {
     "tyro": {"cli"},
     "ray": {
         "cluster", "windows.shards", "windows.stream",
-        "training.data", "training.embeddings", "training.record", "training.sweep",
-        "training.train", "training.trial", "training.tune", "evaluation.enhance",
+        "training.data", "training.embeddings", "training.record", "training.state",
+        "training.sweep", "training.train", "training.trial", "training.tune",
+        "evaluation.enhance",
     },
 }  # fmt: skip
 TORCH_ROOMS = {"windows", "model", "training", "evaluation"}

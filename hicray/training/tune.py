@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache, partial
 from typing import Any
@@ -18,7 +19,7 @@ from hicray import config as cfg
 from hicray.config import UserError
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
-from hicray.storage import Location
+from hicray.storage import Location, remove_tree
 from hicray.training import track
 from hicray.training.data import Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
@@ -33,6 +34,7 @@ from hicray.training.record import (
     open_best,
 )
 from hicray.training.space import Cell, SearchConfig, search_name
+from hicray.training.state import damage
 from hicray.training.trial import Resources, arm, best_checkpoint, diverged, drive_trial
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
@@ -193,6 +195,9 @@ class _CellJob:
         count = self.what.seeds - 1 if suffix else self.what.trials
         bar = Bar(f"{arm(first)} {self._gap()}{suffix}", count * first.train.epochs)
         where = str(state.resolve() / name)
+        if fault := damage(state / name):
+            sys.stderr.write(f"{where} is damaged: {fault}; the trials go on from checkpoints\n")
+            remove_tree(state / name)
         if tune.Tuner.can_restore(where):
             tuner = tune.Tuner.restore(where, trainable, resume_errored=True)
             # Tune would call those that it pickled, of a process that is no more.

@@ -107,6 +107,8 @@ class Nodes:
         self._note()
         for node in self.cluster.list_all_nodes():
             self.kill(node)
+        # A node that lost its head ends by itself, and its agents may outlive it.
+        _kill(list(self.started))
         deadline = time.monotonic() + 20
         while (left := [pid for pid in self.started if alive(pid)]) and time.monotonic() < deadline:
             time.sleep(0.1)

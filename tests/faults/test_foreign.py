@@ -1,5 +1,6 @@
 """Clusters that know nothing of hicray: served, or refused in one sentence."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ head = {"num_cpus": 0, "include_dashboard": True, "temp_dir": sys.argv[1]}
 cluster = Cluster(initialize_head=True, head_node_args=head)
 cluster.add_node(num_cpus=3)
 cluster.wait_for_nodes()
-print(cluster.address, flush=True)
+print("at", cluster.address, flush=True)
 time.sleep(3600)
 """
+ADDRESS = re.compile(r"^at (\S+:\d+)$", re.MULTILINE)
 OPEN = {"RAY_AUTH_MODE": "disabled"}
 
 
@@ -28,8 +30,8 @@ def foreign(tmp_path_factory) -> Iterator[str]:
     folder = Path(f"/tmp/hr-{tmp_path_factory.getbasetemp().name}")
     log = tmp_path_factory.mktemp("foreign") / "log"
     with Command([sys.executable, "-c", CLUSTER, str(folder)], log, **OPEN) as command:
-        command.wait_for(lambda: command.said.rstrip().count(":") and command.said.endswith("\n"))
-        yield command.said.split()[-1]
+        command.wait_for(lambda: ADDRESS.search(command.said))
+        yield ADDRESS.findall(command.said)[-1]
 
 
 def test_a_cluster_without_the_drivers_resource_is_served(foreign, tiny_simulation, tmp_path):

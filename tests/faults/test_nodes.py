@@ -18,7 +18,8 @@ from tests.faults.nodes import Nodes, alive, ray_nodes
 from tests.faults.processes import TRAIN, Command, data_options, hicray, run
 
 pytestmark = pytest.mark.slow
-EPOCHS = 6
+EPOCHS = 16
+"""Ray Train's watch for notices is an actor, which takes seconds to start beside the workers."""
 NOTICE = 1
 """Seconds between a cloud's notice and the end of the node; a spot machine's are 120."""
 TOLERANCE = 0.02
@@ -114,10 +115,13 @@ def disturbed(tiny_simulation: Simulation, tmp_path: Path, undisturbed: Run) -> 
 
 
 def half_an_epoch_after(one: Run, command: Command, epochs: int) -> None:
-    """Wait until the run is in the middle of its next epoch."""
+    """Wait until so many epochs have ended and the run is in the middle of another."""
     command.wait_for(lambda: one.epochs() >= epochs)
-    time.sleep(one.seconds() / 2)
-    assert one.epochs() == epochs
+    ended = 0
+    while ended < one.epochs():  # again, where an epoch took less than half of the one before
+        ended = one.epochs()
+        time.sleep(one.seconds() / 2)
+    assert ended < EPOCHS
 
 
 def test_a_killed_worker_goes_on_from_the_last_epoch(disturbed: Run, undisturbed: Run):
@@ -157,9 +161,6 @@ def test_a_killed_node_costs_two_workers_no_epoch_and_no_window(
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=TOLERANCE)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="runs of a few seconds ended on the drained node; not understood yet"
-)
 def test_a_node_that_is_taken_away_is_left_in_time(
     tiny_simulation: Simulation, undisturbed: Run, tmp_path: Path
 ):

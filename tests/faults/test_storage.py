@@ -176,8 +176,9 @@ def test_training_goes_on_after_a_full_disk_and_after_a_damaged_checkpoint(
         newest = checkpoints(place)[2]
         content = (newest / "weights.safetensors").read_bytes()
         (newest / "weights.safetensors").write_bytes(content[: len(content) // 2])
+        searcher = max(place.glob("search/*/*/searcher-state-*.pkl"))
+        searcher.write_bytes(searcher.read_bytes()[:-10])
         said = run(words, tmp_path / "log")
-        assert f"{newest} is damaged: weights.safetensors" in said.replace(
-            str(newest.resolve()), str(newest)
-        )
+        assert f"{newest} is damaged: weights.safetensors" in said
+        assert f"{searcher.parent} is damaged: {searcher.name} is cut short" in said
         assert_same_result(place, undisturbed)
