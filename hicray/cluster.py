@@ -64,6 +64,10 @@ def connect(num_cpus: int | None = None) -> None:
         return
     # A token file in the home folder would make Ray's own workers ask for it.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # Ray Train asks the dashboard whether a trial's controller lives. A local Ray has none, and
+    # Train would ask another cluster's on this machine, which does not know the controller, or
+    # wait 12 s at each trial's end for one that is gone. Nobody listens here: it asks no further.
+    os.environ.setdefault("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
     try:
         _start(num_cpus)
     except Exception as error:  # Ray's own word for it is no other

@@ -28,6 +28,8 @@ QUICK = {
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.2",
     # As on a cloud; this process has hicray's setting for a Ray of its own.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1",
+    # Ray's own way to find the head is the last cluster started on this machine, maybe another.
+    "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9",
 }
 STORE = 150 * 2**20
 """Bytes of a node's object store."""
