@@ -14,10 +14,11 @@ help:
 	@echo "make bench  what DNA encoders, stored tokens and the encoder's pass cost here"
 	@echo "make clean  remove the environment and the results of make tune"
 
+# Bytecode is made now: where Python may not write it, each of Ray's many processes would.
 $(READY): requirements.lock pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check uv
-	$(RUN) -m uv pip install --quiet --python $(RUN) --requirement requirements.lock
+	$(RUN) -m uv pip install --quiet --compile-bytecode --python $(RUN) --requirement requirements.lock
 	$(RUN) -m uv pip install --quiet --python $(RUN) --no-deps --editable .
 	rm -f $(VENV)/ready-*
 	touch $@
