@@ -27,6 +27,7 @@ from hicray.config import UserError
 from hicray.evaluation.tiler import Blended, Clock, Job, Tiler, Unit, peak_bytes, tiles_of, units_of
 from hicray.evaluation.tiles import Blend
 from hicray.maps.write import band_pixels, genome_wide, write_enhanced
+from hicray.windows.claim import LOCK, exclusive
 from hicray.windows.locus import MapFacts, measure
 from hicray.windows.manifest import write_json
 from hicray.windows.sources import fingerprint
@@ -65,13 +66,16 @@ def refuse_other_parts(job: Job) -> None:
         UserError: The folder of parts belongs to another network, map, genome or tiling.
     """
     note = job.parts / NOTE
-    if job.parts.exists() and (
-        not note.is_file() or json.loads(note.read_text()) != _identity(job)
-    ):
+    other = json.loads(note.read_text()) != _identity(job) if note.is_file() else _holds_parts(job)
+    if other:
         raise UserError(
             f"{job.parts} holds chromosomes of another run (another network, map, genome or "
             "reach); remove it, or give another --out"
         )
+
+
+def _holds_parts(job: Job) -> bool:
+    return any(path.name != LOCK for path in job.parts.glob("*"))
 
 
 def _identity(job: Job) -> dict[str, Any]:
@@ -96,10 +100,18 @@ def enhance(job: Job, predict: Predict | None = None) -> Done:
     Args:
         job: Checked by ``refuse_other_parts`` and its maker.
         predict: How units are predicted; by Ray Data's actors if not given.
+
+    Raises:
+        UserError: Another run writes this map, or its parts are another's.
     """
+    with exclusive(job.parts, "--out"):
+        refuse_other_parts(job)  # again: another run may just have begun there
+        write_json(job.parts / NOTE, _identity(job))
+        return _enhance(job, predict or on_ray)
+
+
+def _enhance(job: Job, predict: Predict) -> Done:
     clock = Clock()
-    job.parts.mkdir(parents=True, exist_ok=True)
-    write_json(job.parts / NOTE, _identity(job))
     facts = _facts(job)
     genome_length = sum(job.contacts.chromsizes.values())
     job = replace(job, network=job.network.for_map(facts.total_reads, genome_length))
@@ -108,7 +120,7 @@ def enhance(job: Job, predict: Predict | None = None) -> Done:
     units = [unit for chrom in left for unit in units_of(job, chrom)]
     tiles = peak = 0
     if units:
-        tiles, peak = _run(job, left, (predict or on_ray)(job, facts, units), clock)
+        tiles, peak = _run(job, left, predict(job, facts, units), clock)
     _write(job, facts)
     clock.lap("write")
     return Done(job.out, tiles, dict(clock.seconds), (peak_bytes(), peak))
@@ -168,6 +180,11 @@ def _write(job: Job, facts: MapFacts) -> None:
     unfinished = job.out.with_suffix(".unfinished.mcool")
     bar = tqdm(genome_wide(fine, tables), desc=f"write {job.out.name}", unit="block")
     write_enhanced(unfinished, fine, iter(bar), usable, _metadata(job, facts))
+    if job.out.exists():
+        raise UserError(
+            f"{job.out} was not there when this run began; move it away, and give the same "
+            f"command again, which finds all chromosomes in {job.parts}"
+        )
     unfinished.rename(job.out)
     shutil.rmtree(job.parts)
 

@@ -67,25 +67,32 @@ def claim(folder: Location, config: DataConfig) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(storage: Location) -> Iterator[None]:
+def exclusive(storage: Location, option: str = "--storage") -> Iterator[None]:
     """Keep a storage to oneself for a while.
 
     On a disk this is a lock that ends with the process, however that ends. A bucket has none:
     there a run leaves a note and renews it, and one whose note is no longer renewed is taken for
     dead. Two runs may then both work only if one slept through all of its beats.
 
+    Args:
+        storage: A folder or a place in a bucket, which need not be there yet.
+        option: What a user names it by.
+
     Raises:
         UserError: Another run works there.
     """
     held = _locked(storage) if isinstance(storage, Path) else _noted(storage)
-    with held:
-        yield
+    try:
+        with held:
+            yield
+    except _InUse as error:
+        raise UserError(
+            f"{storage} is in use by {error}; wait for its end, or give another {option}"
+        ) from None
 
 
-def _refuse(storage: Location, holder: str) -> None:
-    raise UserError(
-        f"{storage} is in use by {holder}; wait for its end, or give another --storage folder"
-    )
+class _InUse(Exception):
+    """Another run holds a storage; its text says which."""
 
 
 def _myself() -> str:
@@ -99,7 +106,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _refuse(folder, (folder / LOCK).read_text() or "another run")
+            raise _InUse((folder / LOCK).read_text() or "another run") from None
         lock.truncate(0)
         lock.write(_myself())
         lock.flush()
@@ -114,7 +121,7 @@ def _noted(storage: Location) -> Iterator[None]:
     _beat(note, own, 0)
     time.sleep(SETTLE_SECONDS)
     if (other := _read(note)).get("run") != own:
-        _refuse(storage, other.get("who", "another run"))
+        raise _InUse(other.get("who", "another run"))
     left = threading.Event()
     beating = threading.Thread(target=_keep_beating, args=(note, own, left), daemon=True)
     beating.start()
@@ -136,7 +143,7 @@ def _wait_for_silence(storage: Location, note: Location) -> None:
     deadline = time.monotonic() + SILENCE_SECONDS
     while time.monotonic() < deadline and (now := _read(note)):
         if now != first:
-            _refuse(storage, now["who"])
+            raise _InUse(now["who"])
         time.sleep(min(1.0, SILENCE_SECONDS / 10))
 
 

@@ -201,6 +201,33 @@ def test_parts_of_another_run_are_refused(rng, tmp_path):
             refuse_other_parts(other)
 
 
+def test_two_runs_do_not_write_one_map(rng, tmp_path):
+    job = job_of(tmp_path, coarse_map(tmp_path / "in.cool", rng, 2, (40,)), identity(2, 32))
+
+    def again(job, facts, units):
+        with pytest.raises(UserError, match=r"in use by process .* give another --out"):
+            enhance(job, in_process)
+        return in_process(job, facts, units)
+
+    enhance(job, again)
+    assert not job.parts.exists()
+
+
+def test_a_map_that_appears_meanwhile_is_not_overwritten(rng, tmp_path):
+    job = job_of(tmp_path, coarse_map(tmp_path / "in.cool", rng, 2, (40,)), identity(2, 32))
+
+    def slow(job, facts, units):
+        job.out.write_text("another program's")
+        return in_process(job, facts, units)
+
+    with pytest.raises(UserError, match="was not there when this run began"):
+        enhance(job, slow)
+    assert job.out.read_text() == "another program's"
+    job.out.unlink()
+    enhance(job, lambda *_: pytest.fail("all chromosomes are there"))
+    assert job.out.exists()
+
+
 # Networks
 
 
