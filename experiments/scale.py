@@ -208,13 +208,12 @@ def drive_paused(*given: Any, **named: Any) -> None:
     trial.drive_trial(*given, **named)
 
 
-def train_paused(config: dict[str, Any]) -> str:
+def train_paused(config: dict[str, Any]) -> None:
     """Train as ever, but for the epochs; checkpoints are written and reported."""
     from hicray.training import train
 
     train.Loop.epoch = paused  # type: ignore[method-assign, assignment]
     train.train_worker(config)
-    return ""
 
 
 def paused(_: Any, epoch: int) -> dict[str, Any]:

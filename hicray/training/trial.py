@@ -4,6 +4,7 @@ The name is the identity: the same configuration on the same shards finds its ow
 on from its last checkpoint, and is reported, not retrained, once it has finished.
 """
 
+import errno
 import math
 import os
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from hicray.training.metrics import OBJECTIVE
 
 _BEST = f"val_{OBJECTIVE}"
 DIVERGED = "diverged.txt"
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _START_S = 900
 """Seconds in which workers have to start: a cloud's GPU nodes take minutes; Ray waits for one."""
 
@@ -101,8 +103,9 @@ def drive_trial(
         ),
     )
     if fault := trainer.fit().return_value:
-        (own / DIVERGED).write_text(fault)
-        raise FloatingPointError(fault)
+        if isinstance(fault, FloatingPointError):
+            (own / DIVERGED).write_text(str(fault))
+        raise fault
 
 
 def diverged(folder: Location) -> str:
@@ -111,10 +114,11 @@ def diverged(folder: Location) -> str:
     return note.read_text() if note.is_file() else ""
 
 
-def worker_loop(config: dict[str, Any]) -> str:
-    """Train on one worker; return why it diverged, if it did.
+def worker_loop(config: dict[str, Any]) -> Exception | None:
+    """Train on one worker; return the error that ended it, if it would end it again.
 
-    Ray Train starts a run that raises again from its last checkpoint, which does not help here.
+    Ray Train starts a run that raises again from its last checkpoint, which helps neither one that
+    diverged nor one that cannot write.
     """
     # timm brings torchvision: seconds of importing that a trial's driver and Ray Train's
     # controller, which load this module too, need not pay.
@@ -123,8 +127,12 @@ def worker_loop(config: dict[str, Any]) -> str:
     try:
         train_worker(config)
     except FloatingPointError as error:
-        return str(error)
-    return ""
+        return error
+    except OSError as error:
+        if error.errno in _UNWRITABLE:
+            return error
+        raise
+    return None
 
 
 def _per_worker(resources: Resources) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The worker loop without Ray: learning, determinism, resuming, workers that add up."""
 
+import errno
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -175,14 +176,26 @@ def test_an_epoch_without_a_finite_loss_stops_the_run(data):
         loop.epoch(0)
 
 
-def test_a_run_that_diverges_is_not_started_again(monkeypatch):
-    """Ray Train starts again what raises: the worker hands its reason back instead."""
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (FloatingPointError("it is of no use"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (OSError(errno.EIO, "a network's disk was away"), True),
+    ],
+)
+def test_only_what_may_go_better_is_started_again(monkeypatch, error, again):
+    """Ray Train starts again what raises: the worker hands other errors back instead."""
 
-    def diverge(_config):
-        raise FloatingPointError("it is of no use")
+    def fail(_config):
+        raise error
 
-    monkeypatch.setattr(train, "train_worker", diverge)
-    assert worker_loop({}) == "it is of no use"
+    monkeypatch.setattr(train, "train_worker", fail)
+    if again:
+        with pytest.raises(OSError, match="was away"):
+            worker_loop({})
+    else:
+        assert worker_loop({}) is error
 
 
 def gradient(loop):
