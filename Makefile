@@ -38,10 +38,10 @@ test: $(READY)
 	$(call beside,-m "not ray and not slow",-m "ray and not slow")
 
 # sshd and rsync stand for a cloud's hosts; where they cannot be installed, those tests say so.
-NODES := tests/cluster tests/faults/test_nodes.py tests/faults/test_autoscaler.py
+HALF := tests/cluster $(addprefix tests/faults/,test_nodes.py test_autoscaler.py test_mlflow_away.py)
 test-slow: $(READY)
 	.ci/install-hosts || true
-	$(call beside,-m slow $(NODES),-m slow $(addprefix --ignore=,$(NODES)))
+	$(call beside,-m slow $(HALF),-m slow $(addprefix --ignore=,$(HALF)))
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from tqdm import tqdm
 
+from hicray import cluster
 from hicray import config as cfg
 from hicray.figures import Picture, loss_curves, map_panels
 from hicray.model.build import build
@@ -21,7 +23,7 @@ from hicray.training.data import Data
 from hicray.training.logged import log_model
 from hicray.training.metrics import OBJECTIVE
 from hicray.training.outbox import Outbox
-from hicray.training.trial import arm, best_checkpoint, past, trial_name
+from hicray.training.trial import UNWRITABLE, arm, best_checkpoint, past, trial_name
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice
 
@@ -200,6 +202,11 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """End the run as failed."""
         self._end(trial.config, "FAILED")
+        _stop_where_unwritable(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """End the search instead of trying again, where that would be of no use."""
+        _stop_where_unwritable(trial)
 
     def catch_up(self, results: tune.ResultGrid) -> None:
         """Record trials of an earlier process, whose records may not have arrived; say failures."""
@@ -222,6 +229,13 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             history = past(self.trials.folder / name)[:epochs]
         self._ended.add(name)
         self.outbox.put(partial(self.trials.end, cfg.override(self.first, chosen), status, history))
+
+
+def _stop_where_unwritable(trial: Trial) -> None:
+    """Raise a storage's error; Tune's notes of it there, from which it would go on, are cut off."""
+    error = cluster.disk_failure(Path(trial.error_file).read_text())  # not in the storage
+    if error and error.errno in UNWRITABLE:
+        raise error
 
 
 def _ours(result: dict[str, Any]) -> dict[str, Any]:

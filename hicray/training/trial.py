@@ -23,7 +23,8 @@ from hicray.training.metrics import OBJECTIVE
 
 _BEST = f"val_{OBJECTIVE}"
 DIVERGED = "diverged.txt"
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a storage that the next try would meet again."""
 _START_S = 900
 """Seconds in which workers have to start: a cloud's GPU nodes take minutes; Ray waits for one."""
 
@@ -129,7 +130,7 @@ def worker_loop(config: dict[str, Any]) -> Exception | None:
     except FloatingPointError as error:
         return error
     except OSError as error:
-        if error.errno in _UNWRITABLE:
+        if error.errno in UNWRITABLE:
             return error
         raise
     return None

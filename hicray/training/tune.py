@@ -216,7 +216,10 @@ class _CellJob:
                 ),
             )
         with bar:
-            results = tuner.fit()
+            try:
+                results = tuner.fit()
+            except tune.TuneError as error:  # with a callback's error as text
+                raise cluster.disk_failure(str(error)) or error from None
         recorder.catch_up(results)
         if results.num_errors == len(results):
             self._give_up([cfg.override(first, result.config) for result in results])

@@ -79,8 +79,15 @@ def assert_same_result(found: Location, expected: Location):
 
 
 def kill_after(words: list[str], epochs: int, place: Location, log: Path, **env: str):
+    """Kill a command when so many epochs have ended and Ray Train has noted the checkpoint."""
+
+    def ended() -> bool:
+        (last, newest) = max(checkpoints(place).items(), default=(0, place))
+        notes = matching(place, "trials/*/checkpoint_manager_snapshot.json")
+        return last >= epochs and any(newest.name in note.read_text() for note in notes)
+
     with Command(words, log, **env) as command:
-        command.wait_for(lambda: max(checkpoints(place), default=0) >= epochs)
+        command.wait_for(ended)
 
 
 @contextlib.contextmanager
