@@ -93,7 +93,7 @@ class Consumer:
         return [first - began, time.monotonic() - first]
 
 
-def stream(*, most: int = 4, batches: int = 24, step: float = 0.4) -> None:
+def stream(*, most: int = 4, batches: int = 22, step: float = 0.4) -> None:
     """Give each of 1, 2, ... nodes as many windows of its own; all should take as long as one.
 
     Args:
@@ -209,9 +209,11 @@ def drive_paused(*given: Any, **named: Any) -> None:
 
 
 def train_paused(config: dict[str, Any]) -> None:
-    """Train as ever, but for the epochs; checkpoints are written and reported."""
+    """Train as ever, but for the GPU and the epochs; checkpoints are written and reported."""
     from hicray.training import train
 
+    ray.train.torch.get_device = lambda: torch.device("cpu")
+    ray.train.torch.prepare_model = lambda model: model
     train.Loop.epoch = paused  # type: ignore[method-assign, assignment]
     train.train_worker(config)
 
