@@ -7,8 +7,8 @@
 A step is a pause of fixed time, and a GPU a number that Ray is told: nodes share one machine, so
 steps are chosen long enough for its cores not to be what saturates. All else is hicray's own.
 
-Expected: weak scaling 0.99 from memory, 0.85 from disk at four nodes on two cores; some 12 s a trial;
-tiny 4 MB, large head 311 MB, large whole 3,951 MB; some 40 epochs a second into SQLite.
+Expected: weak scaling 0.99 from memory and 0.85 from disk, at four nodes on two cores; some 12 s a
+trial; tiny 4 MB, large head 311 MB, large whole 3,951 MB; some 40 epochs a second into SQLite.
 """
 
 import functools
