@@ -72,6 +72,7 @@ class Started:
         began: When `ray up` was called, in seconds since 1970.
         up_seconds: How long that took.
         joined_seconds: From `ray up` to the worker's joining.
+        submitted: When a search was submitted, in seconds since 1970.
     """
 
     file: Path
@@ -81,6 +82,7 @@ class Started:
     began: float = 0.0
     up_seconds: float = 0.0
     joined_seconds: float = 0.0
+    submitted: float = 0.0
 
     @property
     def notice(self) -> Path:

@@ -36,6 +36,7 @@ def searched(started: Started, tiny_simulation: Simulation) -> str:
     }
     program = "experiments/tune_encoder.py"
     words = [word for pair in options.items() for word in pair]
+    started.submitted = time.time()
     return started.ok("submit", "--no-config-cache", str(started.file), program, "--", *words)
 
 
@@ -73,19 +74,19 @@ def test_the_head_s_mlflow_has_the_search(started, searched):
 
 
 def test_time_to_the_first_training_step(started, searched, capsys):
-    """Print what the log of experiments keeps: seconds from `ray up` on."""
+    """Print what the log of experiments keeps; other tests may run between the two commands."""
     saved = name(started, "/trial.json")
     client = started.bucket.client()
     got = client.get_object(Bucket=BUCKET, Key=saved)
     written: datetime = got["LastModified"]
     (epoch,) = json.loads(got["Body"].read())["history"]
-    first = written.timestamp() - epoch["seconds"] - started.began
+    first = written.timestamp() - epoch["seconds"] - started.submitted
     with capsys.disabled():
         sys.stdout.write(
             f"\nray up {started.up_seconds:.0f} s, worker joined after "
-            f"{started.joined_seconds:.0f} s, first training step after {first:.0f} s\n"
+            f"{started.joined_seconds:.0f} s, first training step {first:.0f} s after ray submit\n"
         )
-    assert started.joined_seconds < first < 600
+    assert 0 < first < 600
 
 
 def test_exec_runs_on_the_head(started):
