@@ -1,6 +1,7 @@
 """The README's lines on a cluster that `ray up` started: submit a search, look, take it down."""
 
 import json
+import shlex
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,8 +11,27 @@ import pytest
 from hicray.maps.simulate import Simulation
 from tests.buckets import BUCKET
 from tests.cluster.conftest import Started
+from tests.cluster.hosts import Host
 
 pytestmark = pytest.mark.slow
+WORK = """
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+@ray.remote(num_cpus=1)
+class Work:
+    def begun(self):
+        return True
+ray.init(log_to_driver=False)
+options = dict(lifetime="detached", name="work", namespace="lab")
+work = Work.options(scheduling_strategy=On("{node}", soft=False), **options).remote()
+assert ray.get(work.begun.remote())
+"""
+DRAINING = """
+import json, ray
+from ray._private.state import state
+ray.init(log_to_driver=False)
+print(json.dumps(state.get_draining_nodes()))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +58,13 @@ def searched(started: Started, tiny_simulation: Simulation) -> str:
     words = [word for pair in options.items() for word in pair]
     started.submitted = time.time()
     return started.ok("submit", "--no-config-cache", str(started.file), program, "--", *words)
+
+
+def python_on(host: Host, program: str) -> str:
+    """Run a program as its user on a host, and return what it printed."""
+    done = host.login(f"python -c {shlex.quote(program)}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def name(started: Started, kind: str) -> str:
@@ -69,7 +96,7 @@ def test_results_are_in_the_bucket(started, searched):
 
 def test_the_head_s_mlflow_has_the_search(started, searched):
     ask = "import mlflow; c = mlflow.MlflowClient(); print(c.get_experiment_by_name('hicray').name)"
-    assert started.head.login(f'python -c "{ask}"').stdout.strip() == "hicray"
+    assert python_on(started.head, ask).strip() == "hicray"
     assert not (started.worker.folder / "home" / "mlflow.db").exists()
 
 
@@ -98,6 +125,7 @@ def test_exec_runs_on_the_head(started):
 def test_a_spot_notice_drains_the_node_of_the_worker(started, searched):
     """The watcher is cluster.yaml's own, the metadata service a stand-in at the cloud's address."""
     worker = started.nodes()["worker"]
+    python_on(started.head, WORK.format(node=worker))  # an idle node would leave at once
     end = datetime.now(UTC) + timedelta(seconds=120)
     notice = {"action": "terminate", "time": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
     started.notice.write_text(json.dumps(notice))
@@ -106,12 +134,7 @@ def test_a_spot_notice_drains_the_node_of_the_worker(started, searched):
     while "is drained" not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.5)
-    ask = (
-        "import json, ray; from ray._private.state import state; ray.init(log_to_driver=False); "
-        "print(json.dumps(state.get_draining_nodes()))"
-    )
-    (line,) = started.head.login(f'python -c "{ask}" 2>/dev/null').stdout.splitlines()
-    draining = json.loads(line)
+    draining = json.loads(python_on(started.head, DRAINING))
     assert draining[worker] == pytest.approx(end.timestamp() * 1000, abs=5000)
 
 
