@@ -35,9 +35,6 @@ from hicray.windows.sources import fingerprint
 VERSION = 1
 """To be raised when the same inputs would give another map."""
 NOTE, FACTS = "enhance.json", "map.json"
-ROWS_PER_UNIT = 8
-"""Rows of tiles that an actor blends before it hands them over."""
-TILES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
