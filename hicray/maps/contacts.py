@@ -5,7 +5,8 @@ chromosome's band whatever the file's size. hictkpy reads every format alike; co
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import cooler
@@ -30,7 +31,7 @@ Weights = Float64[np.ndarray, " bins"]
 
 @dataclass(frozen=True)
 class ContactMap:
-    """One resolution of one contact map; opens the file anew at each call, so it pickles.
+    """One resolution of one contact map; pickles, and opens its file anew wherever it comes to.
 
     Attributes:
         uri: What hictkpy opens, once it is on this machine: a cooler URI, or the path of a .hic.
@@ -44,8 +45,14 @@ class ContactMap:
     chromsizes: Mapping[str, int]
     weights_name: str = "weight"
 
-    def _open(self) -> hictkpy.File:
+    @cached_property
+    def _file(self) -> hictkpy.File:
+        # Kept: with its last handle HDF5 forgets all that it has unpacked, and reads it anew.
         return hictkpy.File(local_uri(self.uri), self.bin_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to another process: all but the open file."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _lone(self, chrom: str) -> int | None:
         """Return the only pixel of a chromosome of one bin; None for all others.
@@ -75,7 +82,7 @@ class ContactMap:
         if (lone := self._lone(chrom)) is not None:
             band[0, 0] = lone
             return band
-        near = self._open().fetch(chrom, count_type=kind, diagonal_band_width=num_separations)
+        near = self._file.fetch(chrom, count_type=kind, diagonal_band_width=num_separations)
         coo = near.to_coo()
         row, col = np.minimum(coo.row, coo.col), np.maximum(coo.row, coo.col)
         inside = col - row < num_separations
@@ -86,22 +93,22 @@ class ContactMap:
         """Return the number of reads within a chromosome, each contact counted once."""
         if (lone := self._lone(chrom)) is not None:
             return lone
-        return int(self._open().fetch(chrom, count_type="int64").sum())
+        return int(self._file.fetch(chrom, count_type="int64").sum())
 
     def float_total(self, chrom: str) -> float:
         """Return the same of counts that may be fractional."""
-        return float(self._open().fetch(chrom, count_type="float64").sum())
+        return float(self._file.fetch(chrom, count_type="float64").sum())
 
     def balanced_total(self, chrom: str) -> float:
         """Return the sum of the balanced contacts within a chromosome."""
         if (lone := self._lone(chrom)) is not None:
             return float(np.nan_to_num(lone * self.weights(chrom)[0] ** 2))
-        near = self._open().fetch(chrom, normalization=self.weights_name, count_type="float64")
+        near = self._file.fetch(chrom, normalization=self.weights_name, count_type="float64")
         return float(near.sum())
 
     def weight_names(self) -> list[str]:
         """Return the columns of balancing weights that the map has."""
-        return list(self._open().avail_normalizations())
+        return list(self._file.avail_normalizations())
 
     def weights(self, chrom: str) -> Weights:
         """Return multiplicative balancing weights by bin; NaN marks a bin that is not usable.
@@ -109,7 +116,7 @@ class ContactMap:
         Raises:
             UserError: The map has no such weights.
         """
-        file = self._open()
+        file = self._file
         if self.weights_name not in file.avail_normalizations():
             raise UserError(_no_weights(self.uri, self.weights_name, file.avail_normalizations()))
         weights = np.asarray(file.weights(self.weights_name, divisive=False))
@@ -128,7 +135,7 @@ class ContactMap:
         for start in range(0, size, _CHUNK_BINS * self.bin_size):
             end = min(start + _CHUNK_BINS * self.bin_size, size)
             rows, cols = f"{chrom}:{start}-{end}", f"{chrom}:{start}-{size}"
-            coo = self._open().fetch(rows, cols, count_type="int64").to_coo()
+            coo = self._file.fetch(rows, cols, count_type="int64").to_coo()
             offset = start // self.bin_size
             table = pd.DataFrame(
                 {"bin1_id": coo.row + offset, "bin2_id": coo.col + offset, "count": coo.data}

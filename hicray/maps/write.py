@@ -18,6 +18,8 @@ _CHUNK_ROWS = 2_000
 """Rows of a band whose pixels are a table at a time."""
 _SCREEN_BINS = 256
 """Zooming out ends where the longest chromosome fits into one of HiGlass's tiles."""
+_QUICK = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+"""Cooler's own level of 6 takes half as long again, and spares 4 % of a map of fractions."""
 _LEAST_USABLE = 0.5
 """Share of its bins that a zoomed-out bin must have, or it is masked."""
 
@@ -64,7 +66,7 @@ def band_pixels(band: Float32[np.ndarray, "bins separations"]) -> Iterator[pd.Da
     for start in range(0, len(band), _CHUNK_ROWS):
         rows, apart = np.nonzero(band[start : start + _CHUNK_ROWS] > 0)
         rows += start
-        values = band[rows, apart].astype(np.float64)
+        values = band[rows, apart]
         yield pd.DataFrame({"bin1_id": rows, "bin2_id": rows + apart, "count": values})
 
 
@@ -93,9 +95,9 @@ def write_enhanced(
     while max(sizes.values()) > _SCREEN_BINS * levels[-1]:
         levels.append(2 * levels[-1])
     bins = cooler.binnify(pd.Series(dict(sizes)), contacts.bin_size)
-    kind = {"count": "float64"}
-    cooler.create_cooler(str(base), bins, _gathered(pixels), dtypes=kind, ordered=True)
-    cooler.zoomify_cooler(str(base), str(path), levels, chunksize=_CHUNK_PIXELS, dtypes=kind)
+    kind = {"dtypes": {"count": "float32"}, "h5opts": _QUICK}
+    cooler.create_cooler(str(base), bins, _gathered(pixels), ordered=True, **kind)
+    cooler.zoomify_cooler(str(base), str(path), levels, chunksize=_CHUNK_PIXELS, **kind)
     base.unlink()
     for level in levels:
         gap = level // contacts.bin_size

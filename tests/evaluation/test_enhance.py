@@ -368,7 +368,7 @@ def test_other_programs_read_an_enhanced_yeast_map(tmp_path):
     clr = level(out, 2_000)
     coarse = cooler.Cooler(f"{uri}::/resolutions/4000")
     assert dict(clr.chromsizes) == dict(coarse.chromsizes)
-    assert clr.pixels()[:]["count"].dtype == np.float64
+    assert clr.pixels()[:]["count"].dtype == np.float32
     assert clr.info["metadata"]["model_sha256"] == find(folder).digest
     masked = np.isnan(coarse.bins().fetch("chrIX")["weight"].to_numpy()).repeat(2)[:220]
     np.testing.assert_array_equal(np.isnan(clr.bins().fetch("chrIX")["weight"])[:220], masked)
