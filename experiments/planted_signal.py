@@ -6,7 +6,7 @@ that nothing saw. Beside it stand two more simulations: one whose visibility (a 
 balancing removes) is written in the DNA but whose structure is not, where nothing may be gained;
 and one without stripes, whose loops alone are written in the DNA.
 
-Command (about half an hour on 2 quiet cores; a killed run goes on where it stopped):
+Command (20 minutes on 2 quiet cores; a killed run goes on where it stopped):
 
     python experiments/planted_signal.py
 
