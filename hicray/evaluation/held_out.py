@@ -29,8 +29,8 @@ class HeldOut(NamedTuple):
     """One predictor's scores on one set.
 
     Attributes:
-        windows: A row per window: group, row_start (bp), every score (NaN: undefined), and O/E
-            Pearson in bands of separations (see ``band_score``).
+        windows: A row per window: chrom (its index), row_start (bp), every score (NaN: undefined),
+            and O/E Pearson in bands of separations (see ``band_score``).
         decay_error: RMS error of the log decay.
     """
 
@@ -77,6 +77,12 @@ class WindowSet:
             for rows in read_rows(place, names, at_once):
                 yield self.collate.compact(rows)
 
+    def _places(self, batch: Batch) -> pd.DataFrame:
+        # One locus has one DNA, whichever map its window is of.
+        chroms = batch.group % len(self.collate.manifest.splits)
+        places = {"chrom": chroms, "row_start": batch.row_start}
+        return pd.DataFrame({name: values.cpu().numpy() for name, values in places.items()})
+
     def batches(self, at_once: int = 16) -> Iterator[Batch]:
         """Yield windows in the order of the shards, on the GPU where there is one."""
         for compact in self.tensors(at_once):
@@ -91,7 +97,7 @@ class WindowSet:
                 kept[name].add(
                     predict(batch), batch.target, batch.usable, batch.diagonal, batch.group
                 )
-            places.append(_places(batch))
+            places.append(self._places(batch))
         where = pd.concat(places, ignore_index=True)
         return {name: self._finish(one, where) for name, one in kept.items()}
 
@@ -111,7 +117,7 @@ class WindowSet:
             ]
             a, b = (to_network(2 * from_network(half.target)) for half in halves)
             kept.add(a, b, halves[0].usable, halves[0].diagonal, halves[0].group)
-            places.append(_places(halves[0]))
+            places.append(self._places(halves[0]))
         return self._finish(kept, pd.concat(places, ignore_index=True))
 
     def _progress(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -143,9 +149,3 @@ def band_score(band: Band) -> str:
 def device() -> str:
     """Return where windows are decoded and networks scored."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _places(batch: Batch) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"group": batch.group.cpu().numpy(), "row_start": batch.row_start.cpu().numpy()}
-    )

@@ -81,7 +81,7 @@ def ablate(
         for site in sites:
             own = bases[site.window]
             own[site.start : site.start + length] = _random_like(own, length, rng)
-        after += from_network(predict(replace(windows, row_bases=bases))) / draws
+        after += from_network(predict(_with_bases(windows, bases))) / draws
     return Ablation(before, after)
 
 
@@ -113,7 +113,7 @@ def mutation_profile(
             place = site.start + along
             if 0 <= place < bases.shape[1] and bases[site.window, place] < 4:
                 mutated[site.window, place] = 3 - bases[site.window, place]
-        change = (predict(replace(batch, row_bases=mutated)) - before).abs()
+        change = (predict(_with_bases(batch, mutated)) - before).abs()
         changes.append(float(change[batch.usable].mean()) * LOG2_PER_UNIT)
     return offsets, np.array(changes)
 
@@ -134,9 +134,10 @@ def filter_motifs(
     places = activation.transpose(0, 1).reshape(filters, -1).topk(top, dim=1).indices
     per_window = activation.shape[2]
     window, start = places // per_window, places % per_window
-    words = bases[window[..., None], start[..., None] + torch.arange(FIRST_KERNEL)]
-    spelt = words[..., None] == torch.arange(4, dtype=torch.uint8)
-    return spelt.double().mean(dim=1).numpy()
+    along = torch.arange(FIRST_KERNEL, device=bases.device)
+    words = bases[window[..., None], start[..., None] + along]
+    spelt = words[..., None] == torch.arange(4, dtype=torch.uint8, device=bases.device)
+    return spelt.double().mean(dim=1).cpu().numpy()
 
 
 @torch.no_grad()
@@ -194,9 +195,15 @@ def motif_likeness(found: Pwm, motif: Pwm) -> float:
 
 
 def _bases(windows: Batch | Inputs) -> UInt8[Tensor, "batch bases"]:
-    if windows.row_bases is None or windows.col_bases is not None:
+    if windows.row_bases is None or bool(windows.diagonal.any()):
         raise ValueError("ablation reads windows on the diagonal that bring their DNA")
     return windows.row_bases
+
+
+def _with_bases(windows: Windows, bases: UInt8[Tensor, "batch bases"]) -> Windows:
+    """Return windows of other DNA: of both axes, where a network reads each by itself."""
+    both = None if windows.col_bases is None else bases
+    return replace(windows, row_bases=bases, col_bases=both)
 
 
 def _random_like(

@@ -17,7 +17,7 @@ BLOCK_WINDOWS = 4
 MIN_BLOCKS = 8
 """With fewer blocks an interval would be dressed up."""
 DRAWS = 4_000
-_PLACE = ["group", "row_start"]
+_PLACE = ["chrom", "row_start"]
 
 
 class Difference(NamedTuple):
@@ -67,12 +67,13 @@ def paired_difference(
 ) -> Difference:
     """Return ours minus theirs with a 95 % interval, paired by window and by training seed.
 
-    Windows are blocked along their chromosome, ``BLOCK_WINDOWS`` neighbours to a block; windows
-    where a score is undefined are left out. A method without seeds is paired with each of the
-    other's; of unequal numbers, seeds without a partner are left out.
+    Loci are blocked along their chromosome, ``BLOCK_WINDOWS`` neighbours to a block; windows of one
+    locus, of several maps or off the diagonal, share its block, as they share its DNA. Windows
+    where a score is undefined are left out. A method of one seed is paired with each of the
+    other's, and counts as one; of unequal numbers, seeds without a partner are left out.
 
     Args:
-        ours: By seed: windows with group, row_start (bp) and the score.
+        ours: By seed: windows with chrom, row_start (bp) and the score.
         theirs: The other method's.
         score: Column to compare.
         seed: Of the draws.
@@ -84,7 +85,7 @@ def paired_difference(
     counts = each.notna().groupby(blocks, sort=False).sum().to_numpy().astype(float)
     there = counts.sum(axis=1) > 0
     sums, counts = sums[there], counts[there]
-    windows, seeds = int(each.notna().any(axis=1).sum()), each.shape[1]
+    windows, seeds = int(each.notna().any(axis=1).sum()), min(len(ours), len(theirs))
     mean = float(sums.sum() / counts.sum()) if windows else float("nan")
     if len(sums) < MIN_BLOCKS:
         return Difference(mean, float("nan"), float("nan"), windows, len(sums), seeds)
@@ -114,7 +115,7 @@ def _by_seed(table: pd.DataFrame, score: str) -> list[pd.DataFrame]:
 
 
 def gains(ours: Sequence[pd.DataFrame], theirs: Sequence[pd.DataFrame], score: str) -> pd.DataFrame:
-    """Return group, row_start, and ours minus theirs in a column for each seed, by place."""
+    """Return chrom, row_start, and ours minus theirs in a column for each seed, by place."""
     places = [one[_PLACE].reset_index(drop=True) for one in (*ours, *theirs)]
     if any(not place.equals(places[0]) for place in places):
         raise ValueError("methods that are compared must be scored on the same windows")
@@ -125,8 +126,8 @@ def gains(ours: Sequence[pd.DataFrame], theirs: Sequence[pd.DataFrame], score: s
 
 
 def _block(table: pd.DataFrame) -> "pd.Series[int]":
-    order = table.sort_values(_PLACE).groupby("group").cumcount() // BLOCK_WINDOWS
-    return order.reindex(table.index)
+    rank = table.groupby("chrom")["row_start"].rank(method="dense").astype(int)
+    return (rank - 1) // BLOCK_WINDOWS
 
 
 def _interval(

@@ -18,6 +18,9 @@ from hicray.evaluation.judge import (
 from hicray.evaluation.paired import MIN_BLOCKS, Difference
 from hicray.training.metrics import OBJECTIVE
 
+_WRONG_DNA = (SHUFFLED, SWAPPED, ELSEWHERE)
+_CONTROLS = (BLANK, COMPOSITION, *_WRONG_DNA)
+
 
 def verdict(results: Sequence[GapResult]) -> str:
     """Return the sentence, a clause for each gap."""
@@ -50,17 +53,13 @@ def _clause(result: GapResult) -> str:
 
 
 def _doubts(result: GapResult) -> list[str]:
-    """Return the controls that gain as well, or as much."""
-    doubts = []
-    for control in (BLANK, COMPOSITION):
-        rest = _find(result, SEQ, control)
-        if rest is not None and not rest.positive:
-            doubts.append(f"{control} does as well")
-    for control in (SHUFFLED, SWAPPED, ELSEWHERE):
-        gain = _find(result, control, NOSEQ)
-        if gain is not None and gain.positive:
-            doubts.append(f"{control} gains too ({gain.mean:+.3g})")
-    return doubts
+    """Name the controls that seq is not better than."""
+    rests = {control: _find(result, SEQ, control) for control in _CONTROLS}
+    return [
+        f"{control} does as well"
+        for control, rest in rests.items()
+        if rest is not None and not rest.positive
+    ]
 
 
 def _aside(result: GapResult) -> str:
@@ -72,12 +71,14 @@ def _aside(result: GapResult) -> str:
 
 
 def _support(result: GapResult) -> str:
-    """Name the controls that the gain survived."""
+    """Name the controls that seq beats, and what wrong DNA keeps of the gain."""
     beaten = [control for control in (BLANK, COMPOSITION) if _find(result, SEQ, control)]
-    lost = [control for control in (SHUFFLED, SWAPPED, ELSEWHERE) if _find(result, control, NOSEQ)]
     parts = [f"beats {' and '.join(beaten)}"] if beaten else []
-    if lost:
-        parts.append("the gain is lost with DNA that is shuffled or another locus'")
+    wrong = {control: _find(result, control, NOSEQ) for control in _WRONG_DNA}
+    gains = {control: gain for control, gain in wrong.items() if gain is not None}
+    if lost := [control for control, gain in gains.items() if not gain.positive]:
+        parts.append(f"nothing of it is left in: {'; '.join(lost)}")
+    parts += [f"{c} keeps {gain.mean:+.3g} of it" for c, gain in gains.items() if gain.positive]
     return f" ({'; '.join(parts)})" if parts else ""
 
 

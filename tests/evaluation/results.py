@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hicray.evaluation.held_out import HeldOut
-from hicray.evaluation.judge import SHOWN, GapResult, Row
+from hicray.evaluation.judge import CONTRASTS, SHOWN, GapResult, Row
 from hicray.evaluation.paired import paired_difference
 from hicray.training.metrics import SCORES
 from hicray.windows.manifest import Manifest
@@ -33,13 +33,13 @@ def held_out(rng, level, count, undefined=()):
     names = [*SCORES, *(f"oe_pearson_{first}_{end}" for first, end in BANDS)]
     table = pd.DataFrame({name: rng.normal(level, 0.002, count) for name in names})
     table.loc[list(undefined), "oe_pearson"] = np.nan
-    place = {"group": 0, "row_start": np.arange(count) * 896_000}
+    place = {"chrom": 0, "row_start": np.arange(count) * 896_000}
     return HeldOut(table.assign(**place), 0.1)
 
 
 def gap_result(rows: dict[str, Row], **changes) -> GapResult:
     pairs = [(ours, "noseq") for ours in rows if ours != "noseq" and "noseq" in rows]
-    pairs += [("seq", other) for other in ("blank", "composition") if {"seq", other} <= rows.keys()]
+    pairs += [pair for pair in CONTRASTS if "noseq" not in pair and set(pair) <= rows.keys()]
     differences = {
         (a, b): {n: paired_difference(rows[a].frames, rows[b].frames, n) for n in SHOWN}
         for a, b in pairs

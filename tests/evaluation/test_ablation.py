@@ -51,6 +51,18 @@ def test_only_pixels_near_the_stretch_change(seq):
     assert change[np.ix_(far, far)].max() == 0
 
 
+def test_a_network_of_windows_off_the_diagonal_is_asked_on_it(seq, tmp_path):
+    model = ModelConfig(depth=1, dna_channels=8, flank_bins=1, fusion="pairwise")
+    both, region = {}, parse_region(seq["--locus"])
+    for offsets in (1, 2):
+        trained = trained_for(seq["--contacts"], BIN, 512, WINDOW, offsets=offsets)
+        folder = write_checkpoint(tmp_path / str(offsets), model, trained)
+        opened = open_request(ask(seq, checkpoint=folder), ("chr2",))
+        both[offsets] = ablate_locus(opened, region, draws=1).ablation.log2_change
+    assert both[1].abs().max() > 1e-5
+    assert both[2].abs().max() > 1e-5
+
+
 @pytest.mark.parametrize("region", [Region("chr2", 0, 20), Region("chr2", 25_400, 25_500)])
 def test_windows_at_the_ends_hold_the_stretch(seq, region):
     found = ablate_locus(open_request(ask(seq), ("chr2",)), region, draws=1)

@@ -34,7 +34,7 @@ def test_every_test_window_is_scored_once_by_every_row(tiny_shards, collate):
     found = WindowSet(folder, "test", collate, COARSE).score(baselines(collate))
     assert set(found) == {"upsampled coarse", "distance only", "coarse O/E x fine expected"}
     for one in found.values():
-        places = one.windows[["group", "row_start"]]
+        places = one.windows[["chrom", "row_start"]]
         assert len(places) == len(places.drop_duplicates()) == manifest.num_windows("test")
 
 
