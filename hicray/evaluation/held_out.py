@@ -29,8 +29,9 @@ class HeldOut(NamedTuple):
     """One predictor's scores on one set.
 
     Attributes:
-        windows: A row per window: chrom (its index), row_start (bp), every score (NaN: undefined),
-            and O/E Pearson in bands of separations (see ``band_score``).
+        windows: A row per window: group (map and chromosome), chrom (its index), row_start (bp),
+            every score (NaN: undefined), and O/E Pearson in bands of separations (see
+            ``band_score``).
         decay_error: RMS error of the log decay.
     """
 
@@ -80,7 +81,7 @@ class WindowSet:
     def _places(self, batch: Batch) -> pd.DataFrame:
         # One locus has one DNA, whichever map its window is of.
         chroms = batch.group % len(self.collate.manifest.splits)
-        places = {"chrom": chroms, "row_start": batch.row_start}
+        places = {"group": batch.group, "chrom": chroms, "row_start": batch.row_start}
         return pd.DataFrame({name: values.cpu().numpy() for name, values in places.items()})
 
     def batches(self, at_once: int = 16) -> Iterator[Batch]:

@@ -62,11 +62,13 @@ def check_ablation(request: Ablate) -> tuple[Opened, Region]:
             f"{request.checkpoint} reads no DNA, so that there is nothing to ablate; give a "
             "network that was trained with --sequence on"
         )
-    longest = trained.window_bins * trained.fine_bin_size
+    # A window begins at a coarse bin, up to one bin before its stretch.
+    window = trained.window_bins * trained.fine_bin_size
+    longest = window - trained.coarse_bin_size
     if region.end > length or region.end - region.start > longest:
         raise UserError(
             f"--locus {request.locus} does not fit {region.chrom} of {length:,} bp or a window of "
-            f"{longest:,} bp; give a shorter stretch within the chromosome"
+            f"{window:,} bp; give a stretch of at most {longest:,} bp within the chromosome"
         )
     return opened, region
 

@@ -38,7 +38,8 @@ def _clause(result: GapResult) -> str:
             f"{gain.blocks} blocks of neighbours, where {MIN_BLOCKS} are needed"
         )
     size = f"{gain.mean:+.3g} O/E Pearson (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
-    sure = "one training seed" if gain.seeds == 1 else f"{gain.seeds} training seeds"
+    several = f"{gain.seeds} training seeds"
+    sure = "one training seed (its spread unknown)" if gain.seeds == 1 else several
     n = f"{gain.windows} {result.split} windows, {sure}"
     if gain.high < 0:
         return f"DNA did harm: {size} against noseq, {n}"
@@ -48,7 +49,7 @@ def _clause(result: GapResult) -> str:
             f"{gain.high:.3g} is excluded{_aside(result)}"
         )
     if doubts := _doubts(result):
-        return f"seq beat noseq by {size}, {n}, but not by its DNA's grammar: {', '.join(doubts)}"
+        return f"seq beat noseq by {size}, {n}, but {', '.join(doubts)}"
     return f"DNA helped: {size} against noseq, {n}{_support(result)}"
 
 
@@ -56,7 +57,7 @@ def _doubts(result: GapResult) -> list[str]:
     """Name the controls that seq is not better than."""
     rests = {control: _find(result, SEQ, control) for control in _CONTROLS}
     return [
-        f"{control} does as well"
+        f"it is not shown to beat {control} ({rest.mean:+.3g} [{rest.low:+.3g}, {rest.high:+.3g}])"
         for control, rest in rests.items()
         if rest is not None and not rest.positive
     ]
@@ -76,9 +77,9 @@ def _support(result: GapResult) -> str:
     parts = [f"beats {' and '.join(beaten)}"] if beaten else []
     wrong = {control: _find(result, control, NOSEQ) for control in _WRONG_DNA}
     gains = {control: gain for control, gain in wrong.items() if gain is not None}
-    if lost := [control for control, gain in gains.items() if not gain.positive]:
-        parts.append(f"nothing of it is left in: {'; '.join(lost)}")
-    parts += [f"{c} keeps {gain.mean:+.3g} of it" for c, gain in gains.items() if gain.positive]
+    for control, gain in gains.items():
+        kept = f"{gain.mean:+.3g}" if gain.positive else f"at most {max(gain.high, 0.0):+.3g}"
+        parts.append(f"{control} keeps {kept} of it")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

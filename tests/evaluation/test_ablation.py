@@ -63,7 +63,9 @@ def test_a_network_of_windows_off_the_diagonal_is_asked_on_it(seq, tmp_path):
     assert both[2].abs().max() > 1e-5
 
 
-@pytest.mark.parametrize("region", [Region("chr2", 0, 20), Region("chr2", 25_400, 25_500)])
+@pytest.mark.parametrize(
+    "region", [Region("chr2", 0, 20), Region("chr2", 511, 8_191), Region("chr2", 25_400, 25_500)]
+)
 def test_windows_at_the_ends_hold_the_stretch(seq, region):
     found = ablate_locus(open_request(ask(seq), ("chr2",)), region, draws=1)
     row = (region.start - found.start) // BIN
@@ -85,7 +87,8 @@ def test_the_command_draws_and_says_how_much_changes(hicray, seq, work):
         ({"--locus": "chr2:20-10"}, "is no stretch of DNA"),
         ({"--locus": "chrZ:10-20"}, "chromosome chrZ is not in"),
         ({"--locus": "chr2:10-26000"}, "does not fit chr2 of 25,5"),
-        ({"--locus": "chr2:0-9000"}, "a window of 8,192 bp; give a shorter stretch"),
+        ({"--locus": "chr2:0-9000"}, "a window of 8,192 bp; give a stretch of at most 7,680 bp"),
+        ({"--locus": "chr2:1000-9100"}, "at most 7,680 bp"),
         ({"--out": "a.mcool"}, "must end with .png"),
         ({"--checkpoint": "noseq"}, "reads no DNA, so that there is nothing to ablate"),
     ],

@@ -91,7 +91,9 @@ def test_every_row_is_there_with_its_seeds(judged):
     }
     assert ("seq", "noseq") in judged.differences
     assert ("elsewhere", "noseq") in judged.differences
-    assert judged.differences["seq", "noseq"]["mse"].seeds == 2
+    assert judged.differences[SEQ, "noseq"]["mse"].seeds == 1  # the fewest of either
+    assert judged.differences[SEQ, SHUFFLED]["mse"].seeds == 2
+    assert (SEQ, "elsewhere") in judged.differences
 
 
 def test_a_checkpoint_knows_its_history(swept):
