@@ -5,8 +5,9 @@ import logging
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import yaml
@@ -37,6 +38,8 @@ from ray.util.scheduling_strategies import (  # noqa: E402 - likewise
 
 from hicray.config import UserError  # noqa: E402 - likewise
 from hicray.storage import Location  # noqa: E402 - likewise
+
+Result = TypeVar("Result")
 
 DRIVER = "driver"
 """Custom resource of nodes that may run trial drivers, where a cluster declares it."""
@@ -256,6 +259,12 @@ def pool(at_most: int, *, use_gpu: bool) -> Pool:
     cpus = min(CPUS_PER_ACTOR, max(1, int(max(there)) - 1))
     size = max(1, (int(sum(there)) - 1) // cpus)
     return Pool(min(size, at_most), cpus)
+
+
+def on_gpu(work: Callable[..., Result], *args: Any) -> Result:
+    """Run a function on a node that has a GPU, wherever this process is; return its result."""
+    result: Result = ray.get(ray.remote(num_gpus=1)(work).remote(*args))
+    return result
 
 
 def disk_failure(traceback: str) -> OSError | None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hicray.evaluation.held_out import Predictor
 from hicray.model.enhancer import Enhancer
+from hicray.model.run import predict
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.scales import separations, to_network
 
@@ -32,12 +32,9 @@ def baselines(collate: Collate) -> Mapping[str, Predictor]:
 def model_predictor(model: Enhancer) -> Predictor:
     """Return a network as a predictor; stored tokens, where a batch has them, spare its encoder."""
 
-    def predict(batch: Batch) -> Float[Tensor, "batch rows cols"]:
-        with torch.no_grad():
-            stored = batch.tokens is not None
-            prediction: Tensor = (
-                model.head(**batch.head_inputs()) if stored else model(**batch.inputs())
-            )
-        return prediction
+    def predict_batch(batch: Batch) -> Float[Tensor, "batch rows cols"]:
+        if batch.tokens is not None:
+            return predict(model.head, batch.head_inputs())
+        return predict(model, batch.inputs())
 
-    return predict
+    return predict_batch

@@ -1,4 +1,4 @@
-"""Scores of predictors on the windows of one set, all in one pass and window by window."""
+"""Scores of predictors on the windows of one set, window by window."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +17,7 @@ from hicray.maps.bins import SplitName
 from hicray.storage import Location
 from hicray.training.metrics import SCORES, Scored, decay_error
 from hicray.windows.batches import Batch, Collate
+from hicray.windows.decoding import decoded
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.scales import from_network, to_network
 
@@ -70,13 +72,12 @@ class WindowSet:
         """Octaves of separations, from the first that O/E counts to the corner of a window."""
         return distance_bands(self.collate.manifest.window_bins)
 
-    def tensors(self, at_once: int = 16) -> Iterator[dict[str, Tensor]]:
-        """Yield compact windows in the order of the shards."""
+    def tables(self, at_once: int = 16) -> Iterator[pa.Table]:
+        """Yield rows in the order of the shards."""
         names = columns(self.coarse_bin_size)
         for shard in self.collate.manifest.files(self.split):
             place = shard_at(self.shards, shard, self.tokens)
-            for rows in read_rows(place, names, at_once):
-                yield self.collate.compact(rows)
+            yield from read_rows(place, names, at_once)
 
     def _places(self, batch: Batch) -> pd.DataFrame:
         # One locus has one DNA, whichever map its window is of.
@@ -86,14 +87,18 @@ class WindowSet:
 
     def batches(self, at_once: int = 16) -> Iterator[Batch]:
         """Yield windows in the order of the shards, on the GPU where there is one."""
-        for compact in self.tensors(at_once):
-            yield self.collate.decode(compact, device())
+        return decoded(self.tables(at_once), self.collate, device())
 
-    def score(self, predictors: Mapping[Key, Predictor]) -> dict[Key, HeldOut]:
-        """Score every predictor on every window, each window once; they see the same batches."""
+    def score(self, predictors: Mapping[Key, Predictor], of: str = "") -> dict[Key, HeldOut]:
+        """Score every predictor on every window, each window once; they see the same batches.
+
+        Args:
+            predictors: By any name.
+            of: What they are, for the progress bar.
+        """
         kept = {name: self._empty() for name in predictors}
         places: list[pd.DataFrame] = []
-        for batch in self._progress(self.batches()):
+        for batch in self._progress(self.batches(), of):
             for name, predict in predictors.items():
                 kept[name].add(
                     predict(batch), batch.target, batch.usable, batch.diagonal, batch.group
@@ -109,7 +114,7 @@ class WindowSet:
         """
         kept, places = self._empty(), []
         rng = np.random.default_rng(seed)
-        for compact in self.tensors():
+        for compact in map(self.collate.compact, self.tables()):
             whole = compact["fine_counts"]
             one = torch.from_numpy(rng.binomial(whole.numpy(), 0.5)).to(whole.dtype)
             halves = [
@@ -121,9 +126,9 @@ class WindowSet:
             places.append(self._places(halves[0]))
         return self._finish(kept, pd.concat(places, ignore_index=True))
 
-    def _progress(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _progress(self, batches: Iterator[Batch], of: str) -> Iterator[Batch]:
         total = self.collate.manifest.num_windows(self.split)
-        what = f"score {self.split} {self.coarse_bin_size:,} bp"
+        what = f"score {self.split} {self.coarse_bin_size:,} bp {of}".rstrip()
         with tqdm(total=total, desc=what, unit="window") as bar:
             for batch in batches:
                 yield batch
@@ -131,15 +136,15 @@ class WindowSet:
 
     def _empty(self) -> Scored:
         expected = self.collate.fine_expected
-        return Scored(len(expected), expected.shape[1])
+        return Scored(len(expected), expected.shape[1], self.collate.scale.eps)
 
     def _finish(self, scored: Scored, where: pd.DataFrame) -> HeldOut:
-        decays, eps = scored.decays(), self.collate.scale.eps
-        scores = scored.scores(decays, self.collate.fine_expected, eps)
+        decays = scored.decays()
+        scores = scored.scores(decays, self.collate.fine_expected)
         values = {name: np.asarray(scores[name]) for name in SCORES}
-        near = scored.by_separation(decays, self.bands, eps)
+        near = scored.by_separation(decays, self.bands)
         values |= {band_score(band): np.asarray(score) for band, score in near.items()}
-        return HeldOut(where.assign(**values), decay_error(decays, eps))
+        return HeldOut(where.assign(**values), decay_error(decays, scored.eps))
 
 
 def band_score(band: Band) -> str:

@@ -1,7 +1,8 @@
 """All rows of one gap: baselines, controls and trained arms on the same test windows.
 
-Every row is scored in the same pass by the same code. Rows of a trained arm have one run for
-each seed; a seq network is also shown DNA that is not its windows' own, with the same weights.
+Every row is scored on the same windows by the same code, one network at a time. Rows of a trained
+arm have one run for each seed; a seq network is also shown DNA that is not its windows' own, with
+the same weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from hicray.config import TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
@@ -130,22 +132,8 @@ def judge(
     """
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
     windows = windows_of(trials, shards, manifest, size, split)
-    predictors: dict[tuple[str, int], Predictor] = {
-        (name, 0): predict for name, predict in baselines(windows.collate).items()
-    }
-    predictors |= _untrained(trials, manifest)
-    for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
-        for seed, place in enumerate(arms[arm]):
-            predict = model_predictor(load(place, manifest))
-            predictors |= {
-                (name, seed): one for name, one in _views(arm, predict, windows.collate).items()
-            }
-    predictors |= {(name, 0): predict for name, predict in (more or {}).items()}
-    scored = windows.score(predictors)
-    rows: dict[str, Row] = {}
-    for name, _ in predictors:
-        own = tuple(run for (method, _), run in scored.items() if method == name)
-        rows.setdefault(name, Row(own))
+    runs, shown = _score(arms, trials, windows, more or {})
+    rows = {name: Row(tuple(own)) for name, own in runs.items()}
     rows[HALVES] = Row((windows.score_halves(),))
     return GapResult(
         gap=f"{size}->{manifest.fine_bin_size}",
@@ -155,9 +143,42 @@ def judge(
         differences=_differences(rows, [arm for arm in arms if arm not in ARMS]),
         by_separation=_by_separation(rows, windows.bands),
         settings={arm: describe(own[0]) for arm, own in trials.items()},
-        examples=_examples(predictors, next(windows.batches(at_once=2)), windows.collate),
+        examples=_examples(shown, _first(windows), windows.collate),
         leak=leak([one for own in trials.values() for one in own], manifest, split),
     )
+
+
+def _score(
+    arms: Arms,
+    trials: Mapping[str, Sequence[TrialConfig]],
+    windows: WindowSet,
+    more: Mapping[str, Predictor],
+) -> tuple[dict[str, list[HeldOut]], dict[str, Tensor]]:
+    """Score every row, its runs in the order of seeds; return what the arms make of two windows.
+
+    One network at a time is in memory.
+    """
+    manifest, first = windows.collate.manifest, _first(windows)
+    free = {**baselines(windows.collate), **more}
+    runs = {name: [run] for name, run in windows.score(free, "baselines").items()}
+    if NOSEQ in trials:
+        untrained = {UNTRAINED: model_predictor(_fresh(trials[NOSEQ][0], manifest))}
+        runs |= {name: [run] for name, run in windows.score(untrained, UNTRAINED).items()}
+    shown: dict[str, Tensor] = {}
+    for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
+        for seed, place in enumerate(arms[arm]):
+            predict = model_predictor(load(place, manifest))
+            views = _views(arm, predict, windows.collate)
+            for name, run in windows.score(views, f"{arm}, seed {seed + 1}").items():
+                runs.setdefault(name, []).append(run)
+            if not seed:
+                shown[arm] = predict(first)
+    return runs | {name: runs.pop(name) for name in more}, shown
+
+
+def _first(windows: WindowSet) -> Batch:
+    """Return two windows for the pictures."""
+    return next(windows.batches(at_once=2))
 
 
 def windows_of(
@@ -182,22 +203,14 @@ def load(place: Location, manifest: Manifest) -> Enhancer:
     trial = checkpoint.read_progress(place).trial
     model = _fresh(trial, manifest)
     checkpoint.load_weights(place, model)
-    return model.eval().to(device())
+    return model
 
 
 def _fresh(trial: TrialConfig, manifest: Manifest) -> Enhancer:
+    """Return a network before training: the base map, or published weights as they are."""
     torch.manual_seed(trial.train.seed)
-    return build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
-
-
-def _untrained(
-    trials: Mapping[str, Sequence[TrialConfig]], manifest: Manifest
-) -> dict[tuple[str, int], Predictor]:
-    """Return noseq's network before training: the base map, or published weights as they are."""
-    if NOSEQ not in trials:
-        return {}
-    fresh = _fresh(trials[NOSEQ][0], manifest).eval().to(device())
-    return {(UNTRAINED, 0): model_predictor(fresh)}
+    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    return model.eval().to(device())
 
 
 def _views(arm: str, predict: Predictor, collate: Collate) -> dict[str, Predictor]:
@@ -264,11 +277,11 @@ def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) ->
 
 
 def _examples(
-    predictors: Mapping[tuple[str, int], Predictor], batch: Batch, collate: Collate
+    predicted: Mapping[str, Tensor], batch: Batch, collate: Collate
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return maps of windows: coarse, both arms, fine, and what the arms miss."""
-    arms = [arm for arm in (NOSEQ, SEQ) if (arm, 0) in predictors]
-    shown = {"coarse": batch.coarse} | {arm: predictors[arm, 0](batch) for arm in arms}
+    arms = [arm for arm in (NOSEQ, SEQ) if arm in predicted]
+    shown = {"coarse": batch.coarse} | {arm: predicted[arm] for arm in arms}
     shown["fine"] = batch.target
     shown |= {f"difference {arm} - fine": shown[arm] - batch.target for arm in arms}
     return {

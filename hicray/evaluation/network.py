@@ -21,6 +21,7 @@ from hicray.model import hicfoundation
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 from hicray.model.patches import PATCH
+from hicray.model.run import predict
 from hicray.storage import Location, locate
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
@@ -52,32 +53,18 @@ class Network:
 
     Args:
         module: In eval mode, on its device; whole, or as published.
-        half: Run in bf16 where the GPU has it, as in training.
     """
 
-    def __init__(self, module: nn.Module, *, half: bool) -> None:
-        self.module, self.half = module, half
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
 
-    @torch.inference_mode()
     def predict(self, inputs: Inputs) -> Float[Tensor, "batch rows cols"]:
         """Return enhanced windows in scaled contacts, none below 0."""
-        device = inputs.image.device.type
-        half = self.half and device == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(device, torch.bfloat16, enabled=half):
-            values = self.values(inputs)
-        return from_network(values.float())
+        return from_network(self.values(inputs))
 
     def values(self, inputs: Inputs) -> Float[Tensor, "batch rows cols"]:
         """Return enhanced windows in network units."""
-        values: Tensor = self.module(
-            image=inputs.image,
-            total_reads=inputs.total_reads,
-            base=inputs.base,
-            diagonal=inputs.diagonal,
-            row_bases=inputs.row_bases,
-            col_bases=inputs.col_bases,
-        )
-        return values
+        return predict(self.module, inputs.arguments())
 
 
 class PublishedNetwork(Network):
@@ -86,7 +73,9 @@ class PublishedNetwork(Network):
     Its windows on the diagonal are made symmetric, which upstream leaves as they come.
     """
 
+    @torch.inference_mode()
     def values(self, inputs: Inputs) -> Float[Tensor, "batch rows cols"]:
+        """Return enhanced windows in network units, computed in fp32 as upstream does."""
         values: Tensor = self.module(inputs.image, inputs.total_reads)
         on_diagonal = (inputs.diagonal == 0)[:, None, None]
         values = torch.where(on_diagonal, (values + values.mT) / 2, values)
@@ -130,12 +119,12 @@ class NetworkFile:
             UserError: They are no longer what they were, or do not fit.
         """
         if self.kind == "published":
-            return PublishedNetwork(hicfoundation.load(self.place).to(device), half=False)
+            return PublishedNetwork(hicfoundation.load(self.place).to(device))
         if self.kind == "logged":
             module = _open_logged(self.place, self.tracking_uri)
         else:
             module = _open_checkpoint(local(self.place))
-        return Network(module.eval().to(device), half=True)
+        return Network(module.eval().to(device))
 
 
 def find(where: str, sizes: BinSizes = AS_TRAINED, tracking_uri: str = "") -> NetworkFile:

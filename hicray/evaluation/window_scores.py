@@ -31,11 +31,11 @@ def window_scores(
     # SSIM sees what is not usable too: there it is 0 in both, as in training.
     maps = (np.where(usable, x, 0.0) for x in (fine, other))
     target, prediction = (to_network(torch.from_numpy(x).float()) for x in maps)
-    scored = Scored(groups=1, separations=len(expected))
+    scored = Scored(groups=1, separations=len(expected), eps=EPS)
     nothing = torch.zeros(len(fine), dtype=torch.int64)
     scored.add(prediction, target, torch.from_numpy(usable), nothing, nothing)
     fixed = torch.from_numpy(expected)[None]
-    shared = scored.scores(scored.decays(), fixed, EPS)
+    shared = scored.scores(scored.decays(), fixed)
     table = pd.DataFrame({name: np.asarray(values) for name, values in shared.items()})
     pairs = list(zip(target.numpy(), prediction.numpy(), usable, strict=True))
     with np.errstate(divide="ignore"):

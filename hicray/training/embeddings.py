@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from hicray import cluster
 from hicray.config import ModelConfig, digest
+from hicray.model.run import in_bf16
 from hicray.storage import Location, replaced, sweep
 from hicray.training.checkpoint import weights_digest
 from hicray.windows.batches import Batch, Collate
@@ -195,8 +196,7 @@ class _Encoder:
     @torch.inference_mode()
     def _encode(self, batch: Batch) -> Float[Tensor, "batch tokens dim"]:
         # What is rounded to bf16 in the end may be computed in it where that is fast.
-        half = self.form.precision == "bf16" and self.device.type == "cuda"
-        half = half and torch.cuda.is_bf16_supported()
+        half = self.form.precision == "bf16" and in_bf16(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             tokens: Tensor = self.encoder(batch.image, batch.total_reads)
         return tokens

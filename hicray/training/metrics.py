@@ -3,10 +3,15 @@
 Observed over expected, everywhere, is log((x + eps) / (E + eps)) at separations of 2 bins and
 more, in contacts. ``oe_pearson``, the objective, takes each map by its own decay E, per source
 and chromosome; ``oe_pearson_fixed`` takes the fine decay of the training chromosomes for both.
+
+A window's own decay is known only when all windows have been seen, but it is one number for each
+separation: sums by separation of the logarithms and their products are all that any of these
+correlations needs, and all that is kept of a prediction.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -21,6 +26,8 @@ MIN_SEPARATION = 2
 """Separations below this, in bins, are left out of O/E: ligation artefacts rule them."""
 OBJECTIVE = "oe_pearson"
 SCORES = ("mse", "pearson", "ssim", "oe_pearson", "oe_pearson_fixed")
+_CONSTANT = 1e-11
+"""A variance under this share of the mean square is what rounding leaves of a constant."""
 
 Maps = Float[Tensor, "batch rows cols"]
 Mask = Bool[Tensor, "batch rows cols"]
@@ -47,19 +54,96 @@ def pearson(a: Maps | Float64[Tensor, "batch rows cols"], b: Tensor, mask: Mask)
     return torch.where(constant, torch.nan, (da * db).sum(dim=(1, 2)) / scale.clamp(min=1e-300))
 
 
+Moments = Float64[Tensor, "batch separations 8"]
+"""By window and separation, over usable pixels: how many, and sums of x (predicted contacts), y
+(fine contacts), a = log(x + eps), b = log(y + eps), a^2, b^2 and ab."""
+
+
+def moments(
+    prediction: Maps, target: Maps, usable: Mask, apart: Int[Tensor, "batch rows cols"],
+    *, length: int, eps: float,
+) -> Moments:  # fmt: skip
+    """Sum a batch.
+
+    Args:
+        prediction: In network units.
+        target: In network units.
+        usable: Pixels that count.
+        apart: Separation of every pixel, in bins.
+        length: Separations to hold, from 0 up.
+        eps: Pseudo-count, in contacts.
+    """
+    # Where nobody listens a network may say anything, NaN too.
+    x, y = (
+        torch.where(usable, from_network(values), 0.0).double() for values in (prediction, target)
+    )
+    a, b = torch.log(x + eps), torch.log(y + eps)
+    summed = torch.stack([torch.ones_like(x), x, y, a, b, a * a, b * b, a * b], dim=-1)
+    window = torch.arange(len(apart), device=apart.device)[:, None, None]
+    sums = torch.zeros(len(apart) * length, 8, dtype=torch.float64, device=apart.device)
+    place = (window * length + apart).reshape(-1)
+    sums.index_add_(0, place, (summed * usable[..., None]).reshape(-1, 8))
+    return sums.reshape(len(apart), length, 8)
+
+
+def log_oe_pearson(
+    sums: Moments,
+    expected: Float64[Tensor, "batch separations 2"],
+    inside: Bool[Tensor, " separations"],
+) -> PerWindow:
+    """Return each window's correlation of log observed over expected; NaN where undefined.
+
+    Args:
+        sums: Of the windows.
+        expected: log(E + eps) of prediction and target.
+        inside: Separations that count.
+    """
+    n, _, _, a, b, aa, bb, ab = sums[:, inside].unbind(-1)
+    one, two = expected[:, inside].unbind(-1)
+    # Of (a - one) and (b - two), without a look at their pixels.
+    shifted = (
+        n,
+        a - n * one,
+        b - n * two,
+        aa - 2 * one * a + n * one**2,
+        bb - 2 * two * b + n * two**2,
+        ab - one * b - two * a + n * one * two,
+    )
+    n, a, b, *products = (values.sum(dim=1) for values in shifted)
+    count = n.clamp(min=1)
+    means = (a * a, b * b, a * b)
+    spread, other, shared = (s - m / count for s, m in zip(products, means, strict=True))
+    constant = (spread <= _CONSTANT * aa.sum(dim=1)) | (other <= _CONSTANT * bb.sum(dim=1))
+    scale = (spread.clamp(min=0) * other.clamp(min=0)).sqrt()
+    return torch.where(constant, torch.nan, shared / scale.clamp(min=1e-300))
+
+
+class _Kept(NamedTuple):
+    """What is kept of a batch: finished scores, its groups, and its moments."""
+
+    mse: PerWindow
+    pearson: PerWindow
+    ssim: PerWindow
+    group: Int[Tensor, " batch"]
+    moments: Moments
+
+
 @dataclass
 class Scored:
-    """Predictions of windows, kept until the decay of the whole set is known.
+    """Predictions of windows, as sums: on their device until scores are asked for.
 
     Args:
         groups: Number of (source, chromosome) pairs.
         separations: Fine separations that windows reach, from 0 up.
+        eps: Pseudo-count of observed over expected, in contacts.
     """
 
     groups: int
     separations: int
-    kept: list[tuple[Tensor, ...]] = field(default_factory=list)
+    eps: float
+    _parts: list[_Kept] = field(default_factory=list)
 
+    @torch.no_grad()
     def add(
         self,
         prediction: Maps,
@@ -68,84 +152,74 @@ class Scored:
         diagonal: Int[Tensor, " batch"],
         group: Int[Tensor, " batch"],
     ) -> None:
-        """Keep a batch, in network units."""
-        batch = (prediction.float(), target, usable, diagonal, group)
-        self.kept.append(tuple(tensor.detach().cpu() for tensor in batch))
+        """Score a batch, in network units, as far as one batch can be."""
+        prediction = prediction.float()
+        maps = {"prediction": prediction, "target": target, "usable": usable}
+        apart = separations(diagonal, prediction.shape[-1])
+        kept = _Kept(
+            losses.mse(**maps).double(),
+            pearson(prediction, target, usable),
+            losses.ssim(**maps).double(),
+            group,
+            moments(**maps, apart=apart, length=self.separations, eps=self.eps),
+        )
+        self._parts.append(kept)
+
+    def _all(self) -> _Kept:
+        """Return what is kept of all batches, on the host."""
+        none = torch.zeros(0, dtype=torch.float64)
+        empty = _Kept(none, none, none, none.long(), none.reshape(0, self.separations, 8))
+        parts = [_Kept(*(one.cpu() for one in part)) for part in self._parts]
+        whole = _Kept(*(torch.cat(each) for each in zip(*(parts or [empty]), strict=True)))
+        self._parts = [whole]
+        return whole
 
     def decays(self) -> Decays:
-        """Return the sums by group and separation over all kept windows."""
-        sums = torch.zeros(self.groups * self.separations, 3, dtype=torch.float64)
-        for prediction, target, usable, diagonal, group in self.kept:
-            apart = separations(diagonal, prediction.shape[-1])
-            place = (group[:, None, None] * self.separations + apart)[usable]
-            values = [from_network(prediction)[usable], from_network(target)[usable]]
-            stacked = torch.stack([*values, torch.ones_like(values[0])], dim=1).double()
-            sums.index_add_(0, place, stacked)
-        return sums.reshape(self.groups, self.separations, 3)
+        """Return the sums by group and separation over all windows."""
+        kept = self._all()
+        sums = torch.zeros(self.groups, self.separations, 3, dtype=torch.float64)
+        return sums.index_add_(0, kept.group, kept.moments[..., [1, 2, 0]])
 
     def scores(
-        self, decays: Decays, fixed: Float[Tensor, "groups separations"], eps: float
+        self, decays: Decays, fixed: Float[Tensor, "groups separations"]
     ) -> dict[str, PerWindow]:
         """Return every window's scores.
 
         Args:
             decays: Of the whole set: the sum of all workers' ``decays``.
             fixed: Fine decay of the training chromosomes, in contacts.
-            eps: Pseudo-count, in contacts.
         """
-        parts = [self._score(batch, decays, fixed, eps) for batch in self.kept]
-        empty = torch.zeros(0, dtype=torch.float64)
-        return {name: torch.cat([part[name] for part in parts] or [empty]) for name in SCORES}
-
-    def _score(
-        self, batch: tuple[Tensor, ...], decays: Decays, fixed: Tensor, eps: float
-    ) -> dict[str, PerWindow]:
-        prediction, target, usable, diagonal, group = batch
-        apart = separations(diagonal, prediction.shape[-1])
-        far = usable & (apart >= MIN_SEPARATION)
-        at = (group[:, None, None], apart)
-        ours, theirs = own_log_oe(batch, decays, eps)
-        known, true = (log_oe(values, fixed[at], eps) for values in (prediction, target))
-        maps = {"prediction": prediction, "target": target, "usable": usable}
+        kept = self._all()
+        far = torch.arange(self.separations) >= MIN_SEPARATION
+        known = torch.log(fixed.double() + self.eps)[kept.group]
         return {
-            "mse": losses.mse(**maps).double(),
-            "pearson": pearson(prediction, target, usable),
-            "ssim": losses.ssim(**maps).double(),
-            "oe_pearson": pearson(ours, theirs, far),
-            "oe_pearson_fixed": pearson(known, true, far),
+            "mse": kept.mse,
+            "pearson": kept.pearson,
+            "ssim": kept.ssim,
+            "oe_pearson": log_oe_pearson(kept.moments, self._own(decays), far),
+            "oe_pearson_fixed": log_oe_pearson(kept.moments, torch.stack([known] * 2, -1), far),
         }
 
     def by_separation(
-        self, decays: Decays, bands: Iterable[tuple[int, int]], eps: float
+        self, decays: Decays, bands: Iterable[tuple[int, int]]
     ) -> dict[tuple[int, int], PerWindow]:
         """Return every window's ``oe_pearson`` among pixels of each band of separations.
 
         Args:
             decays: Of the whole set.
             bands: First separation, and the first beyond, in bins.
-            eps: Pseudo-count, in contacts.
         """
-        parts: dict[tuple[int, int], list[PerWindow]] = {band: [] for band in bands}
-        for batch in self.kept:
-            ours, theirs = own_log_oe(batch, decays, eps)
-            apart = separations(batch[3], ours.shape[-1])
-            for (first, end), scores in parts.items():
-                inside = batch[2] & (apart >= first) & (apart < end)
-                scores.append(pearson(ours, theirs, inside))
-        return {band: torch.cat(scores) for band, scores in parts.items()}
+        sums, own = self._all().moments, self._own(decays)
+        apart = torch.arange(self.separations)
+        return {
+            (first, end): log_oe_pearson(sums, own, (apart >= first) & (apart < end))
+            for first, end in bands
+        }
 
-
-def own_log_oe(batch: tuple[Tensor, ...], decays: Decays, eps: float) -> tuple[Tensor, Tensor]:
-    """Return log observed over expected of prediction and target, each by its own decay."""
-    prediction, target, _, diagonal, group = batch
-    own = decays[..., :2] / decays[..., 2:].clamp(min=1)
-    at = (group[:, None, None], separations(diagonal, prediction.shape[-1]))
-    return log_oe(prediction, own[..., 0][at], eps), log_oe(target, own[..., 1][at], eps)
-
-
-def log_oe(values: Maps, expected: Tensor, eps: float) -> Float64[Tensor, "batch rows cols"]:
-    """Return log((x + eps) / (E + eps)) of values in network units and contacts expected."""
-    return torch.log((from_network(values).double() + eps) / (expected.double() + eps))
+    def _own(self, decays: Decays) -> Float64[Tensor, "batch separations 2"]:
+        """Return log(E + eps) of each window's prediction and target, by its group's decays."""
+        logs = torch.log(decays[..., :2] / decays[..., 2:].clamp(min=1) + self.eps)
+        return logs[self._all().group]
 
 
 def decay_error(decays: Decays, eps: float) -> float:

@@ -17,6 +17,7 @@ from hicray import cluster
 from hicray import config as cfg
 from hicray.figures import Picture, loss_curves, map_panels
 from hicray.model.build import build
+from hicray.model.run import predict
 from hicray.storage import Location
 from hicray.training import checkpoint, track
 from hicray.training.data import Data
@@ -69,8 +70,7 @@ def open_best(place: Location, data: Data) -> Best:
     shown = min(3, data.val.rows)
     table = next(iter(Reader(data.val, shown).ordered(Slice(0, shown))))
     batch = collate.decode(collate.compact(table))
-    with torch.no_grad():
-        enhanced = model(**batch.inputs())
+    enhanced = predict(model, batch.inputs())
     rows = {}
     for i in range(len(batch)):
         _, chrom = collate.groups[int(batch.group[i])]

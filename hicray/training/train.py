@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hicray.config import TrialConfig
 from hicray.model.build import build, build_head
+from hicray.model.run import autocast, predict
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
@@ -29,7 +30,8 @@ from hicray.training.losses import loss
 from hicray.training.metrics import Scored, Sums, decay_error
 from hicray.training.optimizer import make_optimizer, move_to
 from hicray.windows.batches import Batch
-from hicray.windows.stream import Reader, Slice, ahead, train_slice, whole_slice
+from hicray.windows.decoding import decoded
+from hicray.windows.stream import Reader, Slice, train_slice, whole_slice
 from hicray.windows.trained import trained_on
 
 MAX_SKIPPED = 8
@@ -51,11 +53,6 @@ class Place(NamedTuple):
             tensor = tensor.to(self.device)
             torch.distributed.all_reduce(tensor)
         return tensor.cpu()
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return bf16 where the GPU has it."""
-        cuda = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext()
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -170,8 +167,7 @@ class Loop:
         """Yield a slice as batches on the device; shuffled where an epoch is given."""
         seed = self.trial.train.seed
         tables = reader.ordered(part) if epoch is None else reader.shuffled(part, seed, epoch)
-        for compact in ahead(map(self.collate.compact, tables)):
-            yield self.collate.decode(compact, self.place.device)
+        yield from decoded(tables, self.collate, self.place.device)
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the arguments of the network that is trained, whole or a head."""
@@ -207,7 +203,7 @@ class Loop:
         config = self.trial.train
         moves = (step + 1) % config.accumulate == 0 or step + 1 == self.steps
         with self._without_sync(moves):
-            with self.place.autocast():
+            with autocast(self.place.device):
                 prediction = self.model(**self.inputs(batch))
             # Not in bf16: SSIM takes differences of nearly equal moments.
             value = loss(
@@ -220,9 +216,8 @@ class Loop:
             # NaN reaches the summed gradient, so that all workers skip a step that one cannot take.
             scale = 1 / config.accumulate if finite else math.nan
             (value * scale).backward()  # type: ignore[no-untyped-call]  # torch
-        if finite:
+        if finite and step >= self.steps - math.ceil(TRAIN_WINDOWS_SCORED / config.batch_size):
             scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
-        del scored.kept[: -math.ceil(TRAIN_WINDOWS_SCORED / config.batch_size)]
         if moves:
             self._move(step, epoch)
         return float(value.detach())
@@ -273,18 +268,16 @@ class Loop:
         self.bare.eval()
         scored = self._scored()
         for batch in self.batches(self.val_reader, self.val_part):
-            with self.place.autocast():
-                prediction = self.bare(**self.inputs(batch))
+            prediction = predict(self.bare, self.inputs(batch))
             scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
         return self._scores(scored)
 
     def _scored(self) -> Scored:
         expected = self.collate.fine_expected
-        return Scored(groups=len(expected), separations=expected.shape[1])
+        return Scored(len(expected), expected.shape[1], self.collate.scale.eps)
 
     def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
-        eps = self.collate.scale.eps
         decays: Float64[Tensor, "groups separations 3"] = self.place.sum(scored.decays())
-        own = Sums.of(scored.scores(decays, self.collate.fine_expected, eps))
+        own = Sums.of(scored.scores(decays, self.collate.fine_expected))
         sums = Sums(self.place.sum(own.table))
-        return sums.means() | {"windows": sums.windows}, decay_error(decays, eps)
+        return sums.means() | {"windows": sums.windows}, decay_error(decays, scored.eps)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hicray.maps.genome import N, PackedGenome
 from hicray.windows.dna import DnaReader, Whose
-from hicray.windows.inputs import CoarseWindows, decode_coarse, spread_balanced
+from hicray.windows.inputs import NETWORK, CoarseWindows, decode_coarse, given, spread_balanced
 from hicray.windows.manifest import Manifest, coarse_name
 from hicray.windows.scales import Scale, spread, to_network
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
@@ -60,15 +60,11 @@ class Batch:
 
     def inputs(self) -> dict[str, Tensor]:
         """Return the arguments of the whole network."""
-        return self._given("image", "total_reads", "base", "diagonal", "row_bases", "col_bases")
+        return given(self, *NETWORK)
 
     def head_inputs(self) -> dict[str, Tensor]:
         """Return the arguments of what follows the contact encoder."""
-        return self._given("tokens", "base", "diagonal", "row_bases", "col_bases")
-
-    def _given(self, *names: str) -> dict[str, Tensor]:
-        named = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in named.items() if value is not None}
+        return given(self, "tokens", "base", "diagonal", "row_bases", "col_bases")
 
     def reverse_complemented(self, chosen: Bool[Tensor, " batch"]) -> "Batch":
         """Flip the chosen windows to the other strand: maps and DNA together.

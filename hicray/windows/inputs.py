@@ -5,7 +5,7 @@ coarse map's own resolution.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -20,6 +20,15 @@ from hicray.windows.scales import (
     spread,
     to_network,
 )
+
+NETWORK = ("image", "total_reads", "base", "diagonal", "row_bases", "col_bases")
+"""Arguments of a whole network, as batches and inputs name them."""
+
+
+def given(owner: Any, *names: str) -> dict[str, Tensor]:
+    """Return the attributes of these names that are not None."""
+    named = {name: getattr(owner, name) for name in names}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,10 @@ class Inputs:
     diagonal: Int[Tensor, " batch"]
     row_bases: UInt8[Tensor, "batch bases"] | None = None
     col_bases: UInt8[Tensor, "batch bases"] | None = None
+
+    def arguments(self) -> dict[str, Tensor]:
+        """Return the arguments of the whole network."""
+        return given(self, *NETWORK)
 
 
 def spread_balanced(

@@ -70,14 +70,15 @@ def contact_image(
 
 
 @cache
-def triangle_index(bins: int, repeat: int) -> Int[Tensor, "rows cols"]:
+def triangle_index(bins: int, repeat: int, device: torch.device) -> Int[Tensor, "rows cols"]:
     """Return where each pixel of a symmetric window lies in its row-major upper triangle.
 
     Args:
         bins: Bins along a side at the map's own resolution.
         repeat: How many fine bins each of them covers.
+        device: Where it is kept.
     """
-    own = torch.arange(bins).repeat_interleave(repeat)
+    own = torch.arange(bins, device=device).repeat_interleave(repeat)
     low, high = torch.minimum(own[:, None], own), torch.maximum(own[:, None], own)
     return low * bins - low * (low - 1) // 2 + high - low
 
@@ -92,7 +93,7 @@ def spread(counts: Int[Tensor, "batch pixels"], bins: int, repeat: int) -> Maps:
     """
     side = bins * repeat
     if counts.shape[1] == bins * (bins + 1) // 2:
-        index = triangle_index(bins, repeat).to(counts.device)
+        index = triangle_index(bins, repeat, counts.device)
     else:
         own = torch.arange(bins, device=counts.device).repeat_interleave(repeat)
         index = own[:, None] * bins + own

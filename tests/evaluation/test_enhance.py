@@ -40,7 +40,7 @@ class Upsampled(Network):
     """Returns the coarse map on the fine grid."""
 
     def __init__(self):
-        super().__init__(torch.nn.Identity(), half=False)
+        super().__init__(torch.nn.Identity())
 
     def values(self, inputs):
         return inputs.coarse

@@ -5,13 +5,21 @@ import numpy as np
 import pytest
 import torch
 
-from hicray.config import ModelConfig
+from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.held_out import WindowSet
+from hicray.model import run
+from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
+from hicray.training.data import Data
+from hicray.training.metrics import SCORES
+from hicray.training.optimizer import make_optimizer
+from hicray.training.train import Loop, Place
 from hicray.windows.batches import Collate
+from hicray.windows.stream import open_windows
 
 COARSE, FINE, SIDE = 512, 128, 64
+TRAIN = TrainConfig(epochs=1, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +73,35 @@ def test_the_upsampled_coarse_map_is_the_coarse_level_per_fine_pixel(
         if np.isfinite(coarse[row, col]):
             block = contacts[4 * row : 4 * row + 4, 4 * col : 4 * col + 4]
             assert block == pytest.approx(coarse[row, col] / pixels, rel=1e-3)
+
+
+def test_compare_scores_a_network_as_validation_did_in_any_precision(
+    tiny_shards, collate, monkeypatch
+):
+    folder, manifest = tiny_shards
+    trial = TrialConfig(coarse_bin_size=COARSE, model=ModelConfig(sequence="off"), train=TRAIN)
+    torch.manual_seed(0)
+    model = build(trial.model, window_bins=SIDE, bin_size=FINE)
+    torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
+    train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
+    place = Place(0, 1, torch.device("cpu"))
+    loop = Loop(trial, Data(manifest, train, val), place, model, make_optimizer(model, trial))
+    exact, _ = loop.validate()
+    monkeypatch.setattr(run, "in_bf16", lambda _: True)
+    rounded, error = loop.validate()
+    scored = WindowSet(folder, "val", collate, COARSE).score({"noseq": model_predictor(model)})
+    compared = scored["noseq"]
+    assert rounded["mse"] != exact["mse"]
+    assert compared.decay_error == pytest.approx(error, rel=1e-12)
+    for name in SCORES:
+        assert compared.mean(name) == pytest.approx(rounded[name], rel=1e-12)
+
+
+def test_what_is_kept_of_a_window_is_sums_not_maps(tiny_shards, collate, batch):
+    empty = WindowSet(tiny_shards[0], "test", collate, COARSE)._empty()
+    empty.add(batch.base, batch.target, batch.usable, batch.diagonal, batch.group)
+    kept = sum(tensor.nbytes for part in empty._parts for tensor in part)
+    assert kept / len(batch) <= 8 * (8 * SIDE + 4)  # bytes; a pair of maps has 8 * SIDE^2
 
 
 def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):

@@ -24,8 +24,8 @@ def windows(rng):
     return (*maps, torch.from_numpy(usable), torch.zeros(5, dtype=torch.int64), group)
 
 
-def scored_of(windows, chosen=slice(None)):
-    scored = Scored(GROUPS, SIDE)
+def scored_of(windows, chosen=slice(None), eps=EPS):
+    scored = Scored(GROUPS, SIDE, eps)
     scored.add(*(tensor[chosen] for tensor in windows))
     return scored
 
@@ -79,16 +79,50 @@ def test_pearson_of_a_constant_window_is_undefined():
 def test_oe_pearson_takes_each_map_by_its_own_decay(windows):
     scored = scored_of(windows)
     own = [loop_decay(windows, counts(x)) for x in windows[:2]]
-    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE), EPS)
+    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
     for i in (0, 1, 4):
         expected = loop_oe_pearson(windows, i, own)
         assert float(scores["oe_pearson"][i]) == pytest.approx(expected, abs=1e-5)
 
 
+def test_bands_of_separations_are_the_same_correlation_within_them(windows):
+    scored = scored_of(windows)
+    own = [loop_decay(windows, counts(x)) for x in windows[:2]]
+    found = scored.by_separation(scored.decays(), [(4, 9)])[4, 9]
+    prediction, target, usable, _, group = windows
+    apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
+    for i in (1, 3):
+        inside = (apart >= 4) & (apart < 9) & usable[i].numpy()
+        logs = [
+            np.log((counts(x)[i] + EPS) / (e[int(group[i])][apart] + EPS))[inside]
+            for x, e in zip((prediction, target), own, strict=True)
+        ]
+        assert float(found[i]) == pytest.approx(pearsonr(*logs)[0], abs=1e-5)
+
+
+def test_what_a_network_says_of_unusable_pixels_counts_for_nothing(windows):
+    prediction, target, usable, *rest = windows
+    strange = prediction.masked_fill(~usable, float("nan"))
+    whole, other = scored_of(windows), scored_of((strange, target, usable, *rest))
+    assert torch.equal(whole.decays(), other.decays())
+    fixed = torch.ones(GROUPS, SIDE)
+    scores = [one.scores(one.decays(), fixed) for one in (whole, other)]
+    assert torch.equal(scores[0]["oe_pearson"], scores[1]["oe_pearson"])
+
+
+def test_a_function_of_the_distance_alone_has_no_oe_pearson(windows):
+    _, target, usable, *rest = windows
+    apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
+    curve = to_network(torch.from_numpy(300.0 / (1 + apart)).float().expand(5, -1, -1))
+    scored = scored_of((curve, target, usable, *rest))
+    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
+    assert torch.isnan(scores["oe_pearson"]).all()
+
+
 def test_fixed_oe_pearson_takes_the_training_decay_for_both(windows):
     scored = scored_of(windows)
     fixed = torch.rand(GROUPS, SIDE) * 50
-    scores = scored.scores(scored.decays(), fixed, EPS)
+    scores = scored.scores(scored.decays(), fixed)
     expected = loop_oe_pearson(windows, 2, [fixed.numpy()] * 2)
     assert float(scores["oe_pearson_fixed"][2]) == pytest.approx(expected, abs=1e-5)
 
@@ -99,10 +133,8 @@ def test_scores_do_not_depend_on_how_windows_are_dealt(windows):
     decays = sum((part.decays() for part in parts), start=torch.zeros_like(whole.decays()))
     assert torch.allclose(decays, whole.decays(), rtol=1e-12)
     fixed = torch.ones(GROUPS, SIDE)
-    merged = Sums.of(parts[0].scores(decays, fixed, EPS)) + Sums.of(
-        parts[1].scores(decays, fixed, EPS)
-    )
-    alone = Sums.of(whole.scores(whole.decays(), fixed, EPS))
+    merged = Sums.of(parts[0].scores(decays, fixed)) + Sums.of(parts[1].scores(decays, fixed))
+    alone = Sums.of(whole.scores(whole.decays(), fixed))
     assert merged.windows == alone.windows == 5
     for name in SCORES:
         assert merged.means()[name] == pytest.approx(alone.means()[name], rel=1e-6)
@@ -119,7 +151,7 @@ def test_undefined_windows_are_counted_not_averaged():
 def test_the_perfect_prediction_scores_perfectly(windows):
     _, target, *rest = windows
     scored = scored_of((target, target, *rest))
-    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE), EPS)
+    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
     assert torch.allclose(scores["mse"], torch.zeros(5, dtype=torch.float64))
     for name in ("pearson", "ssim", "oe_pearson", "oe_pearson_fixed"):
         assert torch.allclose(scores[name], torch.ones(5, dtype=torch.float64), atol=1e-6)
@@ -129,7 +161,7 @@ def test_the_perfect_prediction_scores_perfectly(windows):
 def test_a_level_offset_shows_in_the_decay_error_alone(windows):
     _, target, *rest = windows
     doubled = to_network(2 * torch.from_numpy(counts(target)).float())
-    scored = scored_of((doubled, target, *rest))
-    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE), 1e-6)
+    scored = scored_of((doubled, target, *rest), eps=1e-6)
+    scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
     assert float(scores["oe_pearson"].min()) > 0.999
     assert decay_error(scored.decays(), 1e-6) == pytest.approx(np.log(2), abs=0.01)

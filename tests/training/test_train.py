@@ -12,6 +12,7 @@ import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.maps.genome import read_packed
+from hicray.model import run
 from hicray.model.build import build
 from hicray.training import checkpoint, train
 from hicray.training.checkpoint import Progress
@@ -105,8 +106,8 @@ def test_validation_does_not_depend_on_the_number_of_workers(data, workers):
 
 def merged_means(dealt: list[Scored], loop: Loop):
     decays = torch.stack([scored.decays() for scored in dealt]).sum(0)
-    fixed, eps = loop.collate.fine_expected, loop.collate.scale.eps
-    sums = [Sums.of(scored.scores(decays, fixed, eps)) for scored in dealt]
+    fixed = loop.collate.fine_expected
+    sums = [Sums.of(scored.scores(decays, fixed)) for scored in dealt]
     total = sum(sums[1:], start=sums[0])
     assert total.windows == loop.val_reader.windows.rows
     return total.means()
@@ -212,7 +213,7 @@ def gradient(loop):
 def test_autocast_leaves_the_loss_in_full_precision(data, monkeypatch):
     """SSIM's moments are nearly equal: in bf16 their differences would be noise."""
     exact = gradient(make_loop(data))
-    monkeypatch.setattr(Place, "autocast", lambda _: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr(run, "in_bf16", lambda _: True)
     half = gradient(make_loop(data))
     assert torch.nn.functional.cosine_similarity(half, exact, dim=0) > 0.98
     assert float(half.norm()) == pytest.approx(float(exact.norm()), rel=0.1)

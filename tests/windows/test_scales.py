@@ -100,7 +100,7 @@ def test_image_of_a_window_without_contacts_is_finite():
 @pytest.mark.parametrize(("bins", "repeat"), [(1, 1), (5, 1), (4, 3)])
 def test_triangle_index_is_where_numpy_puts_a_pixel(bins, repeat):
     place = {pair: k for k, pair in enumerate(zip(*np.triu_indices(bins), strict=True))}
-    index = triangle_index(bins, repeat)
+    index = triangle_index(bins, repeat, torch.device("cpu"))
     for row in range(bins * repeat):
         for col in range(bins * repeat):
             pair = tuple(sorted((row // repeat, col // repeat)))

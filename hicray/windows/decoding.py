@@ -1,0 +1,25 @@
+"""Tables of windows to batches on a device: the one way of training, validation and scoring."""
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from hicray.windows.batches import Batch, Collate
+from hicray.windows.stream import ahead
+
+
+def decoded(
+    tables: Iterable[pa.Table], collate: Collate, device: torch.device | str = "cpu"
+) -> Iterator[Batch]:
+    """Yield tables as batches on a device; a thread makes them compact ahead of time."""
+    pinned = torch.device(device).type == "cuda"
+
+    def compact(table: pa.Table) -> dict[str, Tensor]:
+        tensors = collate.compact(table)
+        # From pinned memory a copy does not wait for the device.
+        return {name: one.pin_memory() for name, one in tensors.items()} if pinned else tensors
+
+    for tensors in ahead(map(compact, tables)):
+        yield collate.decode(tensors, device)
