@@ -91,7 +91,7 @@ def main() -> None:
             storage: Folder of the search, or s3://bucket/folder.
             tracking_uri: MLflow store or server; if not given, $MLFLOW_TRACKING_URI or the SQLite
                 file in the storage.
-            search: Run id of the search; the newest if not given.
+            search: Run id of the search; the storage's own that was run last if not given.
         """
         compare(locate(storage), tracking_uri, search)
 

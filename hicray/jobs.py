@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
-from hicray.copies import publish
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
 from hicray.storage import Location, locate, require_writable
@@ -46,7 +45,7 @@ class Tune:
     """What is compared: off (noseq), on (seq), and controls trained alike: blank (seq's modules
     without DNA), composition (GC, N, cut sites), elsewhere (another locus' DNA)."""
     trials: int = 4
-    """Trials per cell: every arm at every gap has as many."""
+    """Distinct configurations per cell: every arm at every gap tries as many."""
     search_seed: int = 0
     """Seed of the searcher."""
     seeds: int = 1
@@ -126,8 +125,8 @@ def tune(options: Tune) -> None:
             f"--sequence {options.model.sequence} is for `hicray train`; a search takes --arms, "
             "such as --arms off on blank"
         )
-    storage = search_cells(options, options.arms)
-    compare(storage, options.run.tracking_uri)
+    storage, search = search_cells(options, options.arms)
+    compare(storage, options.run.tracking_uri, search)
 
 
 def compare(storage: Location, tracking_uri: str = "", search: str | None = None) -> None:
@@ -136,13 +135,16 @@ def compare(storage: Location, tracking_uri: str = "", search: str | None = None
     Args:
         storage: Folder of the search.
         tracking_uri: MLflow store or server; as ``open_store`` says if not given.
-        search: Run id of the search; the newest if not given.
+        search: Run id of the search; the one of this storage that was run last if not given.
+
+    Raises:
+        UserError: The store holds no search of this storage, or the one named is another's.
     """
     from hicray.evaluation.report import compare as run
     from hicray.training import track
 
     store = open_store(storage, tracking_uri)
-    text = run(store, storage / "report", search)
+    text = run(store, storage, search)
     say("", text, "", f"page: {storage / 'report' / 'compare.html'}", track.ui_command(store.uri))
 
 
@@ -197,40 +199,48 @@ def baselines(options: Baselines) -> None:
     say(*(f"{name}: {path}" for name, path in made.items()), *commands(plan, options.out))
 
 
-def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> Location:
-    """Prepare and search the given arms at every gap; return the storage folder."""
+def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, str]:
+    """Prepare and search the given arms at every gap; return the storage and the search's run id.
+
+    Raises:
+        UserError: Something cannot be, and is refused before Ray starts where it can be known.
+    """
     model = checked(options.model, options.data)
-    with _resolved(options.data, options.run) as (data, storage):
-        _search(replace(options, model=model), arms, data, storage)
-        return storage
+    from hicray.training.space import SearchConfig, require_distinct
 
-
-def _search(options: Tune, arms: tuple[Sequence, ...], data: DataConfig, storage: Location) -> None:
-    connect(options.run, options.train.workers)
-    # What takes seconds to import comes after what can be refused at once.
-    from hicray.training.space import SearchConfig
-    from hicray.training.trial import Resources
-    from hicray.training.tune import search
-
-    run = options.run
-    store = open_store(storage, run.tracking_uri)
-    store.experiment()
-    folder, manifest = _shards(data, storage)
     what = SearchConfig(
-        model=options.model,
+        model=model,
         train=options.train,
         sequences=arms,
         trials=options.trials,
         seed=options.search_seed,
         seeds=options.seeds,
     )
-    search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
+    require_distinct(what, options.data.coarse_bin_sizes)
+    with _resolved(options.data, options.run) as (data, storage):
+        return storage, _search(what, options.run, data, storage)
+
+
+def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
+    from hicray.windows.enough import most_windows, require_step
+
+    require_step(most_windows(data), what.train)
+    connect(run, what.train.workers)
+    # What takes seconds to import comes after what can be refused at once.
+    from hicray.training.trial import Resources
+    from hicray.training.tune import search
+
+    store = open_store(storage, run.tracking_uri)
+    store.experiment()
+    folder, manifest = _shards(data, storage)
+    return search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
 
 
 @contextlib.contextmanager
 def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]]:
     """Check the data set, simulating one where no map is given, and hold its storage."""
     from hicray.maps.check import check_data
+    from hicray.maps.simulated import simulated_data
     from hicray.windows.claim import exclusive, plan_digest, refuse_other_plan
     from hicray.windows.plan import layout
 
@@ -245,7 +255,7 @@ def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location
             require_writable(storage)
         if simulated:
             held.enter_context(exclusive(storage))
-            data = _simulated(data, storage / "simulation")
+            data = simulated_data(data, storage / "simulation")
         say(*check_data(data))
         refuse_other_plan(storage / "shards", plan_digest(data))
         if not early:
@@ -258,21 +268,6 @@ def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location
 def _storage(run: Run, name: str) -> Location:
     root = locate(os.environ.get("HICRAY_STORAGE") or "runs")
     return locate(run.storage) if run.storage else root / name
-
-
-def _simulated(data: DataConfig, folder: Location) -> DataConfig:
-    from hicray.maps.simulate import SimulationConfig, default_split
-    from hicray.maps.simulate import simulate as run
-
-    # As many chromosomes as a search of ten minutes on two cores can learn from.
-    config = SimulationConfig(bin_size=data.fine_bin_size, num_chromosomes=36)
-    # Maps are HDF5, which is written on a disk.
-    here = folder if isinstance(folder, Path) else Path("runs/simulated/simulation").resolve()
-    made = run(here, config)
-    publish(here, folder)
-    contacts = tuple(str(folder / path.name) for path in made.contacts)
-    genome = str(folder / made.genome.name)
-    return replace(data, contacts=contacts, genome=genome, split=default_split(config))
 
 
 def _shards(data: DataConfig, storage: Location) -> tuple[Location, Any]:

@@ -20,7 +20,7 @@ HOMES = {
     "markdown_it": {"evaluation.page"},
     "matplotlib": {"figures", "training.track"},
     "mlflow": {"training.track", "training.logged"},
-    "optuna": {"training.tune"},
+    "optuna": {"training.searcher"},
     "pyfaidx": {"maps.genome"},
     "pytorch_msssim": {"training.losses"},
     "scipy": {"evaluation.paired", "evaluation.window_scores"},
@@ -28,13 +28,14 @@ HOMES = {
     "tyro": {"cli"},
     "ray": {
         "cluster", "windows.shards", "windows.stream",
-        "training.data", "training.embeddings", "training.record", "training.state",
-        "training.sweep", "training.train", "training.trial", "training.tune",
+        "training.data", "training.embeddings", "training.record", "training.searcher",
+        "training.state", "training.sweep", "training.train", "training.trial", "training.tune",
         "evaluation.enhance",
     },
 }  # fmt: skip
 TORCH_ROOMS = {"windows", "model", "training", "evaluation"}
 TORCHLESS = {
+    "windows.enough",
     "windows.plan",
     "windows.sources",
     "windows.manifest",

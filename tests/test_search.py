@@ -113,7 +113,10 @@ def test_the_page_says_the_same_and_is_in_mlflow(searched):
     page = (storage / "report" / "compare.html").read_text()
     assert page.count("too few windows to say whether DNA helped") == 2
     store = Store(default_uri(storage), storage)
-    names = {item.path for item in store.client.list_artifacts(store.last_search().run_id)}
+    names = {
+        item.path
+        for item in store.client.list_artifacts(store.last_search(storage / "shards").run_id)
+    }
     assert {"compare.html", "compare.md", "loss_curves.png", "gain_by_separation.png"} <= names
     rows = json.loads((storage / "report" / "compare.json").read_text())["gaps"]["512->128"]["rows"]
     assert {name: len(runs) for name, runs in rows.items() if "seq" in name} == {
@@ -133,7 +136,7 @@ def test_every_trial_has_every_epoch_once(searched):
 def test_mlflow_shows_each_trial_once_with_an_unbroken_axis(searched):
     storage, _ = searched
     store = Store(default_uri(storage), storage)
-    runs = store.trials(store.last_search().run_id)
+    runs = store.trials(store.last_search(storage / "shards").run_id)
     assert sorted(run.tags["sequence"] for run in runs) == ["noseq", "seq"]
     for run in runs:
         steps = [m.step for m in store.client.get_metric_history(run.run_id, "val_loss")]
@@ -148,7 +151,11 @@ def test_mlflow_shows_each_trial_once_with_an_unbroken_axis(searched):
 def test_the_best_checkpoint_of_each_cell_opens_as_a_model(searched):
     storage, _ = searched
     store = Store(default_uri(storage), storage)
-    runs = [run for run in store.trials(store.last_search().run_id) if "model" in run.tags]
+    runs = [
+        run
+        for run in store.trials(store.last_search(storage / "shards").run_id)
+        if "model" in run.tags
+    ]
     assert {run.tags["sequence"] for run in runs} == {"noseq", "seq"}
     for run in runs:
         assert callable(mlflow.pytorch.load_model(run.tags["model"]))

@@ -93,6 +93,7 @@ class GapResult:
         examples: Maps of a few windows, by locus and panel.
         curves: Training and validation loss by epoch, by arm.
         leak: What published weights may have seen of the split; empty without any.
+        tried: Distinct configurations that the search tried, by arm; empty without a search.
     """
 
     gap: str
@@ -105,6 +106,7 @@ class GapResult:
     examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     leak: str = ""
+    tried: Mapping[str, int] = field(default_factory=dict)
 
 
 Arms = Mapping[str, Sequence[Location]]

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from hicray.config import UserError
 from hicray.evaluation.held_out import Band
 from hicray.evaluation.judge import NOSEQ, SEQ, GapResult, judge
 from hicray.evaluation.page import page
@@ -26,36 +27,40 @@ from hicray.figures import (
 )
 from hicray.storage import Location, locate
 from hicray.training.metrics import OBJECTIVE
+from hicray.training.objective import BEST_OBJECTIVE
 from hicray.training.outbox import Outbox
-from hicray.training.record import BEST_OBJECTIVE, gap_tag
+from hicray.training.record import gap_tag
 from hicray.training.track import Store, TrialRun
 from hicray.windows.manifest import Manifest, read_manifest, write_json
 
 TITLE = "Does DNA help to sharpen this contact map?"
 
 
-def compare(store: Store, out: Location, search: str | None = None) -> str:
+def compare(store: Store, storage: Location, search: str | None = None) -> str:
     """Score a search's best trials beside baselines and controls; log, write, return the statement.
 
     Args:
         store: Where the search was recorded.
-        out: Folder for compare.md, compare.json, compare.html and the figures.
-        search: Run id of the search; None takes the newest.
+        storage: Folder of the search; compare.md, compare.json, compare.html and the figures go to
+            ``report`` in it.
+        search: Run id of the search; None takes the one of this storage that was run last.
 
     Raises:
-        UserError: There is no search, or its shards are gone.
+        UserError: There is no such search, it is another storage's, or its shards are gone.
     """
-    parent = store.last_search() if search is None else store.run(search)
-    shards = locate(parent.tags["shards"])
+    shards, out = storage / "shards", storage / "report"
+    parent = store.last_search(shards) if search is None else _named(store, search, shards)
     manifest = read_manifest(shards)
     trials = store.trials(parent.run_id)
     seed = parent.params.get("train.seed", "0")
     results = []
     for size in manifest.coarse_bin_sizes:
-        runs = best_trials(trials, gap_tag(size, manifest), seed)
+        gap = gap_tag(size, manifest)
+        runs = best_trials(trials, gap, seed)
         arms = {arm: [locate(run.tags["checkpoint"]) for run in own] for arm, own in runs.items()}
         curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
-        results.append(replace(judge(arms, shards, manifest, size), curves=curves))
+        result = judge(arms, shards, manifest, size)
+        results.append(replace(result, curves=curves, tried=tried(trials, gap, seed)))
     text, pictures = write(results, manifest, out)
     with Outbox(store) as outbox:
         for name, picture in pictures.items():
@@ -63,6 +68,35 @@ def compare(store: Store, out: Location, search: str | None = None) -> str:
         for name in ("compare.md", "compare.html"):
             outbox.put(partial(store.text, parent.run_id, (out / name).read_text(), name))
     return text
+
+
+def _named(store: Store, search: str, shards: Location) -> TrialRun:
+    """Return a search by its run id, if it is one of these shards: the report is theirs."""
+    run = store.run(search)
+    there = run.tags.get("shards", "")
+    if not there or locate(there) != shards.resolve():
+        raise UserError(
+            f"run {search} is {f'a search of {there}' if there else 'no search'}, not of {shards}; "
+            "name its own storage, or leave --search out"
+        )
+    return run
+
+
+def tried(trials: list[TrialRun], gap: str, seed: str) -> dict[str, int]:
+    """Return how many distinct configurations each arm tried at one gap, failed ones included.
+
+    Args:
+        trials: Of a search.
+        gap: Tag of the gap.
+        seed: Training seed of the search; other seeds repeat configurations.
+    """
+    own = [run for run in trials if run.tags.get("gap") == gap]
+    different: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    for run in own:
+        if run.params.get("train.seed") == seed:
+            configurations = different.setdefault(run.tags.get("sequence", ""), set())
+            configurations.add(tuple(sorted(run.params.items())))
+    return {arm: len(configurations) for arm, configurations in sorted(different.items())}
 
 
 def best_trials(trials: list[TrialRun], gap: str, seed: str) -> dict[str, list[TrialRun]]:

@@ -22,6 +22,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
     lines = []
     for result in results:
         lines += _table(result, manifest)
+        lines += _effort(result)
         lines += _contrasts(result)
         lines += _separations(result, manifest)
     lines += _between_gaps(results)
@@ -61,6 +62,14 @@ def _table(result: GapResult, manifest: Manifest) -> list[str]:
         cells += [str(undefined), f"{row.decay_error:.4f}", _seeds(row)]
         lines.append(f"| {_name(method, result)} | {' | '.join(cells)} |")
     return [*lines, "", *([f"**{result.leak}**", ""] if result.leak else [])]
+
+
+def _effort(result: GapResult) -> list[str]:
+    """Return how many networks each arm's best was chosen from."""
+    if not result.tried:
+        return []
+    counts = ", ".join(f"{count} of {arm}" for arm, count in result.tried.items())
+    return [f"Distinct configurations tried at {result.gap} bp: {counts}.", ""]
 
 
 def _name(method: str, result: GapResult) -> str:
@@ -131,6 +140,7 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
         "split": result.split,
         "leak": result.leak,
         "settings": dict(result.settings),
+        "configurations": dict(result.tried),
         "differences": {
             f"{ours} - {theirs}": {name: _difference(one) for name, one in scores.items()}
             for (ours, theirs), scores in result.differences.items()

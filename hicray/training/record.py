@@ -22,15 +22,13 @@ from hicray.storage import Location
 from hicray.training import checkpoint, track
 from hicray.training.data import Data
 from hicray.training.logged import log_model
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE, best_of
 from hicray.training.outbox import Outbox
 from hicray.training.trial import UNWRITABLE, arm, best_checkpoint, past, trial_name
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice
 
 logger = logging.getLogger(__name__)
-VAL_OBJECTIVE = f"val_{OBJECTIVE}"
-BEST_OBJECTIVE = f"best_{VAL_OBJECTIVE}"
 Epoch = dict[str, Any]
 """Metrics of an epoch, by name."""
 
@@ -151,8 +149,7 @@ class Trials:
             stopped = len(history) < config.train.epochs
             self.store.figure(run, loss_curves({self.name(config): lines}), "loss_curves.png")
             self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
-            best = max(epoch[VAL_OBJECTIVE] for epoch in history)
-            self.store.log(run, {BEST_OBJECTIVE: best}, len(history))
+            self.store.log(run, {BEST_OBJECTIVE: best_of(history)}, len(history))
         self.store.finish(run, status)
 
     def model(self, best: Best) -> None:
@@ -208,15 +205,22 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         """End the search instead of trying again, where that would be of no use."""
         _stop_where_unwritable(trial)
 
-    def catch_up(self, results: tune.ResultGrid) -> None:
-        """Record trials of an earlier process, whose records may not have arrived; say failures."""
+    def catch_up(self, results: tune.ResultGrid) -> dict[str, str]:
+        """Record trials of an earlier process, whose records may not have arrived; say failures.
+
+        Returns:
+            How each trial ended, by name.
+        """
+        statuses = {}
         for result in results:
+            name, status = self._name(result.config), "FAILED" if result.error else "FINISHED"
+            statuses[name] = status
             if result.error:
                 reason = str(result.error).rstrip().splitlines()[-1]
-                logger.warning("trial %s failed: %s", self._name(result.config), reason)
-            if self._name(result.config) not in self._ended:
-                epochs = int((result.metrics or {}).get("epoch", 0))
-                self._end(result.config, "FAILED" if result.error else "FINISHED", epochs)
+                logger.warning("trial %s failed: %s", name, reason)
+            if name not in self._ended:
+                self._end(result.config, status, int((result.metrics or {}).get("epoch", 0)))
+        return statuses
 
     def _name(self, chosen: dict[str, Any]) -> str:
         return self.trials.name(cfg.override(self.first, chosen))

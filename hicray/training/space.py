@@ -1,10 +1,12 @@
 """What a search tries: cells, and the choices of each.
 
 {seq, noseq} x {gaps} are cells, not knobs: the easier gap must not starve the harder one, nor
-one arm get more tries. Every cell has as many trials, of the same seed, from the same first
-guess.
+one arm get more tries. Every cell tries as many distinct configurations, of the same seed, from
+the same first guess: what every network has is searched in every arm, so that none runs out.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,6 +15,8 @@ from hicray.training.checkpoint import by_content
 from hicray.windows.manifest import Manifest
 
 SSIM_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4)
+RATE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Learning rates, relative to the first guess."""
 DEPTHS = (1, 2, 3, 4, 5, 6)
 FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")
 
@@ -54,9 +58,13 @@ class Cell(NamedTuple):
     def space(self, search: SearchConfig) -> dict[str, tuple[Any, ...]]:
         """Return the choices of each searched setting, the first guess among them.
 
-        DNA's are searched where there is DNA, the depth where there is a tower.
+        The loss and the learning rate are searched in every arm; DNA's settings where there is
+        DNA, the depth where there is a tower.
         """
-        space: dict[str, tuple[Any, ...]] = {"train.ssim_weight": SSIM_WEIGHTS}
+        space: dict[str, tuple[Any, ...]] = {
+            "train.ssim_weight": SSIM_WEIGHTS,
+            "train.base_learning_rate": learning_rates(search.train.base_learning_rate),
+        }
         if self.sequence != "off":
             space["model.fusion"] = FUSIONS
             if search.model.dna == "tower" and self.sequence != "composition":
@@ -65,7 +73,37 @@ class Cell(NamedTuple):
         return {name: tuple(dict.fromkeys((*v, guess[name]))) for name, v in space.items()}
 
 
+def learning_rates(guess: float) -> tuple[float, ...]:
+    """Return the base learning rates around a first guess, rounded so that they read well."""
+    return tuple(
+        guess if factor == 1 else float(f"{guess * factor:.3g}") for factor in RATE_FACTORS
+    )
+
+
+def cells(coarse_bin_sizes: Iterable[int], search: SearchConfig) -> list[Cell]:
+    """Return the cells of a search, in the order in which they run."""
+    return [Cell(size, arm) for size in coarse_bin_sizes for arm in search.sequences]
+
+
+def require_distinct(search: SearchConfig, coarse_bin_sizes: Iterable[int]) -> None:
+    """Refuse more trials than the smallest cell has configurations.
+
+    Raises:
+        UserError: There are, or there is no trial at all.
+    """
+    spaces = {cell: cell.space(search) for cell in cells(coarse_bin_sizes, search)}
+    sizes = {cell: math.prod(map(len, space.values())) for cell, space in spaces.items()}
+    least = min(sizes, key=lambda cell: sizes[cell])
+    if not 1 <= search.trials <= sizes[least]:
+        axes = " x ".join(f"{len(values)} {name}" for name, values in spaces[least].items())
+        raise cfg.UserError(
+            f"--trials {search.trials} cannot be: every arm tries as many distinct configurations, "
+            f"and arm {least.sequence} has {sizes[least]} ({axes}); give 1 to {sizes[least]}"
+        )
+
+
 def search_name(search: SearchConfig, manifest: Manifest) -> str:
-    """Return the identity of a search on a shard set."""
+    """Return the identity of a search on a shard set: what it is, and what it may try."""
     identity = replace(search, model=by_content(search.model))
-    return f"search-{cfg.digest([cfg.digest(identity), manifest.plan])}"
+    spaces = [cell.space(search) for cell in cells(manifest.coarse_bin_sizes, search)]
+    return f"search-{cfg.digest([cfg.digest(identity), spaces, manifest.plan])}"

@@ -5,7 +5,6 @@ those. The loop, the data and the checkpoints are the same.
 """
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from tqdm import tqdm
 from hicray.config import TrialConfig
 from hicray.training import checkpoint
 from hicray.training.data import Data
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.objective import rank
 from hicray.training.trial import trial_name
 from hicray.windows.trained import trained_on
 
@@ -50,11 +49,6 @@ def sweep(trials: Mapping[Key, TrialConfig], data: Data, folder: Path) -> dict[K
     return places
 
 
-def _objective(metrics: dict[str, Any]) -> float:
-    value = float(metrics[f"val_{OBJECTIVE}"])
-    return value if math.isfinite(value) else -math.inf
-
-
 def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
     """Train one configuration on one core; write its best epoch's weights and all its history."""
     # timm brings torchvision, which the driver need not wait for.
@@ -71,7 +65,7 @@ def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
     best: dict[str, torch.Tensor] = {}
     for epoch in range(trial.train.epochs):
         history.append(loop.epoch(epoch))
-        if history[-1] is max(history, key=_objective):
+        if history[-1] is max(history, key=rank):
             best = copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
     unfinished = place.with_suffix(".unfinished")

@@ -33,19 +33,23 @@ from hicray.storage import Location, S3Path, uri_of
 
 EXPERIMENT = "hicray"
 SEARCH, TRIAL, EXPERIMENT_RUN = "hicray.search", "hicray.trial", "hicray.experiment"
+LAST_RUN = "hicray.last_run"
+"""Tag of a search: when it was last started, in ms; MLflow keeps the first time alone."""
 _PARENT = "mlflow.parentRunId"
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
 class TrialRun(NamedTuple):
-    """A child run as ``compare`` reads it."""
+    """A run as ``compare`` reads it."""
 
     run_id: str
     name: str
     tags: dict[str, str]
     params: dict[str, str]
     metrics: dict[str, float]
+    status: str = ""
+    start_time: int = 0
 
 
 def default_uri(storage: Location) -> str:
@@ -207,8 +211,17 @@ class Store:
 
     def trials(self, search_run: str) -> list[TrialRun]:
         """Return the child runs of a search."""
-        wanted = f"tags.`{_PARENT}` = '{search_run}'"
-        return [_trial(run) for run in self.client.search_runs([self.experiment()], wanted)]
+        return self._runs(f"tags.`{_PARENT}` = '{search_run}'")
+
+    def _runs(self, wanted: str) -> list[TrialRun]:
+        """Return all runs that a filter lets through; a page of MLflow's has 1,000."""
+        found: list[TrialRun] = []
+        token: str | None = None
+        while token is None or token:
+            page = self.client.search_runs([self.experiment()], wanted, page_token=token)
+            found += map(_trial, page)
+            token = page.token or ""
+        return found
 
     def known_trials(self, search: Callable[[], str]) -> list[TrialRun]:
         """Return the child runs of a search, or none where the store is away just now.
@@ -231,16 +244,22 @@ class Store:
         except MlflowException as error:
             raise UserError(f"{self.uri} has no run {run_id}; `mlflow ui` lists them") from error
 
-    def last_search(self) -> TrialRun:
-        """Return the newest search.
+    def last_search(self, shards: Location) -> TrialRun:
+        """Return the search of a shard set that was run last, be it for the first time or again.
 
         Raises:
             UserError: There is none.
         """
-        runs = self.client.search_runs([self.experiment()], f"tags.`{SEARCH}` LIKE '%'")
-        if not runs:
-            raise UserError(f"{self.uri} holds no search yet; run experiments/tune_encoder.py")
-        return _trial(runs[0])
+        place = str(shards.resolve())
+        own = [
+            run for run in self._runs(f"tags.`{SEARCH}` LIKE '%'") if run.tags["shards"] == place
+        ]
+        if not own:
+            raise UserError(
+                f"{self.uri} holds no search of {shards.parent}; run experiments/tune_encoder.py "
+                "with this --storage, or name another --tracking-uri"
+            )
+        return max(own, key=lambda run: int(run.tags.get(LAST_RUN, run.start_time)))
 
 
 def use(uri: str) -> None:
@@ -264,6 +283,6 @@ def _tags(tags: Mapping[str, str]) -> list[RunTag]:
 
 
 def _trial(run: Run) -> TrialRun:
-    data = run.data
+    info, data = run.info, run.data
     tags, params, metrics = dict(data.tags), dict(data.params), dict(data.metrics)
-    return TrialRun(run.info.run_id, run.info.run_name, tags, params, metrics)
+    return TrialRun(info.run_id, info.run_name, tags, params, metrics, info.status, info.start_time)

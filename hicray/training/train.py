@@ -28,6 +28,7 @@ from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.losses import loss
 from hicray.training.metrics import Scored, Sums, decay_error
+from hicray.training.objective import ranked
 from hicray.training.optimizer import make_optimizer, move_to
 from hicray.windows.batches import Batch
 from hicray.windows.decoding import decoded
@@ -107,11 +108,11 @@ def network(trial: TrialConfig, data: Data) -> nn.Module:
 
 def _report(metrics: dict[str, Any], loop: "Loop", progress: Progress) -> None:
     if loop.place.rank:
-        ray.train.report(metrics)
+        ray.train.report(ranked(metrics))
         return
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.save(Path(folder), loop.bare, loop.optimizer, progress)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        ray.train.report(ranked(metrics), checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
 class Loop:
@@ -214,13 +215,18 @@ class Loop:
             )
             finite = math.isfinite(value.item())
             # NaN reaches the summed gradient, so that all workers skip a step that one cannot take.
-            scale = 1 / config.accumulate if finite else math.nan
+            scale = 1 / self._summed(step) if finite else math.nan
             (value * scale).backward()  # type: ignore[no-untyped-call]  # torch
         if finite and step >= self.steps - math.ceil(TRAIN_WINDOWS_SCORED / config.batch_size):
             scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
         if moves:
             self._move(step, epoch)
         return float(value.detach())
+
+    def _summed(self, step: int) -> int:
+        """Return how many steps' gradients are summed with this one's: the last may be fewer."""
+        first = step - step % self.trial.train.accumulate
+        return min(self.trial.train.accumulate, self.steps - first)
 
     def _seed(self, epoch: int) -> int:
         entropy = [self.trial.train.seed, epoch, self.place.rank]

@@ -4,10 +4,13 @@ The name is the identity: the same configuration on the same shards finds its ow
 on from its last checkpoint, and is reported, not retrained, once it has finished.
 """
 
+import contextlib
 import errno
-import math
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -15,18 +18,20 @@ import ray.train.torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from hicray.config import TrialConfig, digest, override
+from hicray.config import TrialConfig, UserError, digest, override
 from hicray.storage import Location, matching
 from hicray.training import checkpoint
 from hicray.training.data import Data
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.objective import RANK, rank, ranked
+from hicray.windows.claim import exclusive
 
-_BEST = f"val_{OBJECTIVE}"
 DIVERGED = "diverged.txt"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a storage that the next try would meet again."""
 _START_S = 900
 """Seconds in which workers have to start: a cloud's GPU nodes take minutes; Ray waits for one."""
+LEAVING_S = 30.0
+"""Seconds in which a trial's former driver has to go: Ray ends those of a killed search."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,41 @@ def drive_trial(
         resources: What to train with.
     """
     trial = override(first, chosen)
-    name = trial_name(trial, data.manifest.plan)
-    own = folder / name
+    own = folder / trial_name(trial, data.manifest.plan)
+    with _alone(own):
+        _drive(trial, data, own, resources)
+
+
+@contextlib.contextmanager
+def _alone(folder: Location) -> Iterator[None]:
+    """Keep a trial's folder to oneself: two drivers would write one another's checkpoints.
+
+    A bucket has no lock that ends with a process; there the claim on the whole storage has to do.
+
+    Raises:
+        UserError: It is driven by another process, and still is after a while.
+    """
+    with contextlib.ExitStack() as held:
+        if isinstance(folder, Path):
+            _enter(held, folder)
+        yield
+
+
+def _enter(held: contextlib.ExitStack, folder: Path) -> None:
+    deadline = time.monotonic() + LEAVING_S
+    while True:
+        try:
+            return held.enter_context(exclusive(folder))
+        except UserError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
+def _drive(trial: TrialConfig, data: Data, own: Location, resources: Resources) -> None:
     history = past(own)
     for metrics in history:
-        tune.report(metrics)
+        tune.report(ranked(metrics))
     if len(history) == trial.train.epochs:
         return
     if fault := diverged(own):
@@ -89,8 +124,8 @@ def drive_trial(
             resources_per_worker=_per_worker(resources),
         ),
         run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=str(folder),
+            name=own.name,
+            storage_path=str(own.parent),
             callbacks=[TuneReportCallback()],
             # A node that a cloud announces to take away counts as no failure: Ray Train trains on
             # until it goes, keeps an epoch that ends by then, and starts anew on another node.
@@ -98,7 +133,7 @@ def drive_trial(
             checkpoint_config=ray.train.CheckpointConfig(
                 # Besides the best one and the last: what to go back to if that is damaged.
                 num_to_keep=2,
-                checkpoint_score_attribute=_BEST,
+                checkpoint_score_attribute=RANK,
             ),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
@@ -155,10 +190,5 @@ def checkpoints(folder: Location) -> list[Location]:
 
 def best_checkpoint(*folders: Location) -> Location | None:
     """Return the checkpoint of trials whose last epoch scored best, None where there is none."""
-
-    def score(path: Location) -> float:
-        value = float(checkpoint.read_progress(path).history[-1][_BEST])
-        return value if math.isfinite(value) else -math.inf
-
     there = [path for folder in folders for path in checkpoints(folder)]
-    return max(there, key=score, default=None)
+    return max(there, key=lambda one: rank(checkpoint.read_progress(one).history[-1]), default=None)

@@ -5,14 +5,11 @@ import math
 import sys
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
-import optuna
 import ray
-from optuna.samplers import TPESampler
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
 
 from hicray import cluster
 from hicray import config as cfg
@@ -23,26 +20,22 @@ from hicray.storage import Location, remove_tree
 from hicray.training import track
 from hicray.training.data import Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
+from hicray.training.objective import RANK
 from hicray.training.outbox import Outbox
-from hicray.training.record import (
-    BEST_OBJECTIVE,
-    VAL_OBJECTIVE,
-    Bar,
-    Recorder,
-    Trials,
-    gap_tag,
-    open_best,
-)
-from hicray.training.space import Cell, SearchConfig, search_name
-from hicray.training.state import damage
+from hicray.training.record import Bar, Recorder, Trials, gap_tag, open_best
+from hicray.training.searcher import DistinctSearch
+from hicray.training.space import Cell, SearchConfig, cells, require_distinct, search_name
+from hicray.training.state import damage, ended, note_end
 from hicray.training.trial import Resources, arm, best_checkpoint, diverged, drive_trial
+from hicray.windows.enough import require_step
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tune looks for result files that this package turns off, and says so at the end of each cell.
 # Why a trial failed, it says in a page; the recorder does in a line.
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+SEEDS = "-seeds"
+"""How the state of the Tuner that repeats a cell's best trial is called, behind the cell's name."""
 SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
 """The sets that a search may see."""
 
@@ -62,7 +55,12 @@ def search(
         manifest: Of the shard set.
         resources: Of one trial.
         store: Where runs are recorded.
+
+    Raises:
+        UserError: The cluster, the windows or the choices are too few for it.
     """
+    require_distinct(what, manifest.coarse_bin_sizes)
+    require_step(manifest.num_windows("train"), what.train)
     cluster.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)
     name, tags = search_name(what, manifest), _search_tags(shards, manifest)
     # The same search in another storage is another one: its trials have their own checkpoints.
@@ -74,12 +72,11 @@ def search(
     with Outbox(store) as outbox:
         outbox.put(lambda: store.resume(parent()))
         trials = Trials(store, parent, manifest, inputs.trials)
-        for size in manifest.coarse_bin_sizes:
-            for sequence in what.sequences:
-                cell = Cell(size, sequence)
-                job = _CellJob(what, cell, inputs, resources, outbox, trials)
-                if not job.is_done(recorded):
-                    job.run(shards.parent / "search" / name)
+        state = shards.parent / "search" / name
+        for cell in cells(manifest.coarse_bin_sizes, what):
+            job = _CellJob(what, cell, inputs, resources, outbox, trials, state)
+            if not job.is_done(recorded):
+                job.run(recorded)
         outbox.put(lambda: store.finish(parent()))
     return parent()
 
@@ -88,6 +85,8 @@ def _search_tags(shards: Location, manifest: Manifest) -> dict[str, str]:
     return {
         "dataset": manifest.plan,
         "shards": str(shards.resolve()),
+        # A run that goes on keeps the time when it was first started.
+        track.LAST_RUN: str(track.now()),
         "sources": ",".join(manifest.sources),
         "mlflow.source.git.commit": track.git_commit(),
     }
@@ -138,66 +137,81 @@ class _CellJob:
     resources: Resources
     outbox: Outbox
     trials: Trials
+    state: Location
 
     def is_done(self, recorded: list[track.TrialRun]) -> bool:
-        """Return whether all trials have ended and the best is recorded as a model."""
-        own = {"sequence": arm(self.cell.first_guess(self.what)), "gap": self._gap()}
-        ended = [
-            run
-            for run in recorded
-            if own.items() <= run.tags.items() and BEST_OBJECTIVE in run.metrics
-        ]
-        wanted = self.what.trials + self.what.seeds - 1
-        return len(ended) >= wanted and any("model" in run.tags for run in ended)
+        """Return whether Tune has ended all trials, and they and the best's model are recorded.
 
-    def run(self, state: Location) -> None:
+        Some may have failed: they did so more than once, and would again.
+        """
+        own = {run.name: run for run in self._own(recorded)}
+        parts = [ended(self._folder(suffix)) for suffix in self._parts()]
+        statuses = {name: status for part in parts for name, status in part.items()}
+        there = [run for name, run in own.items() if run.status == statuses.get(name)]
+        return (
+            all(parts) and len(there) == len(statuses) and any("model" in run.tags for run in there)
+        )
+
+    def run(self, recorded: list[track.TrialRun]) -> None:
         """Run the cell's Tuner, or go on with one that was interrupted; record its best trial."""
         space = {k: tune.choice(list(v)) for k, v in self.cell.space(self.what).items()}
         guess = self.cell.first_guess(self.what)
-        results = self._tune(state, "", guess, space, self._tune_config())
+        results = self._tune("", guess, space, self._tune_config(recorded))
         tried = [cfg.override(guess, result.config) for result in results]
         if self.what.seeds > 1:
-            best = results.get_best_result(VAL_OBJECTIVE, "max", scope="all")
-            tried += self._repeat(state, cfg.override(guess, best.config))
+            best = results.get_best_result(RANK, "max", scope="all")
+            tried += self._repeat(cfg.override(guess, best.config))
         folders = (self.inputs.trials / self.trials.name(config) for config in tried)
         if (place := best_checkpoint(*folders)) is not None:
             best_model = open_best(place, self.inputs.data(self.cell))
             self.outbox.put(partial(self.trials.model, best_model))
 
-    def _repeat(self, state: Location, best: cfg.TrialConfig) -> list[cfg.TrialConfig]:
+    def _own(self, recorded: list[track.TrialRun]) -> list[track.TrialRun]:
+        own = {"sequence": arm(self.cell.first_guess(self.what)), "gap": self._gap()}
+        return [run for run in recorded if own.items() <= run.tags.items()]
+
+    def _parts(self) -> list[str]:
+        """Return what the names of the cell's Tuners end with."""
+        return ["", SEEDS] if self.what.seeds > 1 else [""]
+
+    def _folder(self, suffix: str) -> Location:
+        return self.state / f"{self.cell.sequence}-{self.cell.coarse_bin_size}{suffix}"
+
+    def _repeat(self, best: cfg.TrialConfig) -> list[cfg.TrialConfig]:
         """Train a configuration with further seeds, none of them stopped early."""
         seeds = [best.train.seed + i for i in range(1, self.what.seeds)]
         config = tune.TuneConfig(
-            metric=VAL_OBJECTIVE,
+            metric=RANK,
             mode="max",
             max_concurrent_trials=self._concurrent(),
             trial_dirname_creator=_directory,
         )
-        results = self._tune(state, "-seeds", best, {"train.seed": tune.grid_search(seeds)}, config)
+        results = self._tune(SEEDS, best, {"train.seed": tune.grid_search(seeds)}, config)
         return [cfg.override(best, result.config) for result in results]
 
     def _tune(
         self,
-        state: Location,
         suffix: str,
         first: cfg.TrialConfig,
         space: dict[str, Any],
         config: tune.TuneConfig,
     ) -> tune.ResultGrid:
-        name = f"{self.cell.sequence}-{self.cell.coarse_bin_size}{suffix}"
-        folder, resources = self.inputs.trials, self.resources
-        data = self.inputs.data(self.cell)
+        own = self._folder(suffix)
         drive = tune.with_parameters(
-            drive_trial, first=first, data=data, folder=folder, resources=resources
+            drive_trial,
+            first=first,
+            data=self.inputs.data(self.cell),
+            folder=self.inputs.trials,
+            resources=self.resources,
         )
         trainable = tune.with_resources(drive, cluster.driver())
         recorder = Recorder(self.outbox, self.trials, first)
         count = self.what.seeds - 1 if suffix else self.what.trials
         bar = Bar(f"{arm(first)} {self._gap()}{suffix}", count * first.train.epochs)
-        where = str(state.resolve() / name)
-        if fault := damage(state / name):
+        where = str(own.resolve())
+        if fault := damage(own):
             sys.stderr.write(f"{where} is damaged: {fault}; the trials go on from checkpoints\n")
-            remove_tree(state / name)
+            remove_tree(own)
         if tune.Tuner.can_restore(where):
             tuner = tune.Tuner.restore(where, trainable, resume_errored=True)
             # Tune would call those that it pickled, of a process that is no more.
@@ -208,8 +222,8 @@ class _CellJob:
                 param_space=space,
                 tune_config=config,
                 run_config=tune.RunConfig(
-                    name=name,
-                    storage_path=str(state.resolve()),
+                    name=own.name,
+                    storage_path=str(self.state.resolve()),
                     callbacks=[recorder, bar],
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=1),
@@ -220,39 +234,54 @@ class _CellJob:
                 results = tuner.fit()
             except tune.TuneError as error:  # with a callback's error as text
                 raise cluster.disk_failure(str(error)) or error from None
-        recorder.catch_up(results)
+        statuses = recorder.catch_up(results)
         if results.num_errors == len(results):
-            self._give_up([cfg.override(first, result.config) for result in results])
-            failed = f"every trial of {name} failed: {results.errors[0]}"
-            raise cluster.disk_failure(failed) or RuntimeError(failed)
+            self._give_up(own.name, first, results)
+        note_end(own, statuses)
         return results
 
-    def _give_up(self, tried: list[cfg.TrialConfig]) -> None:
-        """Say in a sentence that all trials diverged, if they did."""
+    def _give_up(self, name: str, first: cfg.TrialConfig, results: tune.ResultGrid) -> NoReturn:
+        """Say why all trials failed, in a sentence where they diverged or a user can mend it."""
+        tried = [cfg.override(first, result.config) for result in results]
         faults = [diverged(self.inputs.trials / self.trials.name(config)) for config in tried]
         if all(faults):
-            raise UserError(f"every {arm(tried[0])} trial at {self._gap()} diverged: {faults[0]}")
+            raise UserError(f"every {arm(first)} trial at {self._gap()} diverged: {faults[0]}")
+        for reason in results.errors:
+            if isinstance(reason, UserError):
+                raise reason
+        failed = f"every trial of {name} failed: {results.errors[0]}"
+        raise cluster.disk_failure(failed) or RuntimeError(failed)
 
-    def _tune_config(self) -> tune.TuneConfig:
-        guess = cfg.flatten(self.cell.first_guess(self.what))
-        space = self.cell.space(self.what)
-        sampler = TPESampler(seed=self.what.seed, multivariate=True, constant_liar=True)
+    def _tune_config(self, recorded: list[track.TrialRun]) -> tune.TuneConfig:
         epochs = self.what.train.epochs
         return tune.TuneConfig(
-            metric=VAL_OBJECTIVE,
+            metric=RANK,
             mode="max",
             num_samples=self.what.trials,
             max_concurrent_trials=self._concurrent(),
             reuse_actors=True,
-            search_alg=OptunaSearch(
-                sampler=sampler, points_to_evaluate=[{name: guess[name] for name in space}]
-            ),
+            search_alg=DistinctSearch(self.what.seed, self._first(recorded)),
             # One past the end: a trial ends by itself, and is only stopped early by its rivals.
             scheduler=ASHAScheduler(
                 time_attr="epoch", max_t=epochs + 1, grace_period=max(1, math.ceil(epochs / 3))
             ),
             trial_dirname_creator=_directory,
         )
+
+    def _first(self, recorded: list[track.TrialRun]) -> list[dict[str, Any]]:
+        """Return what the cell tries first: the guess, then what it tried before it lost its state.
+
+        Else a cell that begins anew would come by more configurations than others.
+        """
+        space, guess = self.cell.space(self.what), cfg.flatten(self.cell.first_guess(self.what))
+        seed = str(self.what.train.seed)
+        before = [
+            {name: value for name, values in space.items() for value in values
+             if run.params.get(name) == str(value)}
+            for run in self._own(recorded)
+            if run.params.get("train.seed") == seed
+        ]  # fmt: skip
+        return [{name: guess[name] for name in space}, *before]
 
     def _concurrent(self) -> int:
         if self.resources.use_gpu:

@@ -1,6 +1,6 @@
 """Which runs of a search are compared."""
 
-from hicray.evaluation.report import best_trials
+from hicray.evaluation.report import best_trials, tried
 from hicray.training.record import BEST_OBJECTIVE
 from hicray.training.track import TrialRun
 
@@ -33,3 +33,15 @@ def test_the_best_configuration_of_the_searchs_seed_comes_with_its_other_seeds()
         "noseq": ["c"],
         "seq": ["b", "b1", "b2"],
     }
+
+
+def test_configurations_are_counted_once_each_in_the_searchs_own_seed():
+    trials = [
+        run("a", "seq", 0.7, depth=1),
+        run("failed", "seq", None, depth=2, checkpoint=""),
+        run("the same again", "seq", 0.7, depth=1),
+        run("other seed", "seq", 0.9, depth=1, seed=1),
+        run("other gap", "seq", 0.9, depth=5, gap="256->128"),
+        run("c", "noseq", 0.5),
+    ]
+    assert tried(trials, "512->128", "0") == {"noseq": 1, "seq": 2}

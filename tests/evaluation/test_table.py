@@ -69,3 +69,11 @@ def test_json_holds_every_window_and_no_nan(result):
     assert noseq["windows"]["oe_pearson"][3] is None
     assert noseq["scores"]["oe_pearson"]["undefined"] == 1
     assert len(noseq["windows"]["row_start"]) == 40
+
+
+def test_the_number_of_configurations_of_each_arm_is_stated(result):
+    counted = replace(result, tried={"noseq": 16, "seq": 16})
+    text = render([counted], MANIFEST)
+    assert "Distinct configurations tried at 16000->4000 bp: 16 of noseq, 16 of seq." in text
+    assert plain([counted], MANIFEST)["gaps"]["16000->4000"]["configurations"]["seq"] == 16
+    assert "Distinct configurations" not in render([result], MANIFEST)

@@ -95,7 +95,7 @@ class Run:
     def steps(self) -> list[int]:
         """Return the epochs that MLflow has of the one trial."""
         store = Store(default_uri(self.storage), self.storage / "artifacts")
-        (trial,) = store.trials(store.last_search().run_id)
+        (trial,) = store.trials(store.last_search(self.storage / "shards").run_id)
         history = store.client.get_metric_history(trial.run_id, "val_loss")
         assert store.client.get_run(trial.run_id).info.status == "FINISHED"
         return [metric.step for metric in history]

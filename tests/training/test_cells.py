@@ -2,25 +2,40 @@
 
 import pytest
 
-from hicray.config import ModelConfig, TrainConfig
-from hicray.training.space import DEPTHS, FUSIONS, SSIM_WEIGHTS, Cell, SearchConfig
+from hicray.config import ModelConfig, TrainConfig, UserError
+from hicray.training.space import (
+    DEPTHS,
+    FUSIONS,
+    SSIM_WEIGHTS,
+    Cell,
+    SearchConfig,
+    require_distinct,
+)
+
+RATES = (0.000375, 0.00075, 0.0015, 0.003, 0.006)
+SHARED = {"train.ssim_weight": SSIM_WEIGHTS, "train.base_learning_rate": RATES}
 
 
 def space(sequence="on", **choices):
-    train = TrainConfig(ssim_weight=choices.pop("ssim_weight", 0.2))
-    search = SearchConfig(model=ModelConfig(**choices), train=train)
+    own = {name: choices.pop(name) for name in list(choices) if name in vars(TrainConfig())}
+    search = SearchConfig(model=ModelConfig(**choices), train=TrainConfig(**own))
     return Cell(16_000, sequence).space(search)
 
 
 @pytest.mark.parametrize("sequence", ["on", "blank"])
 def test_cells_with_dna_modules_search_depth_and_fusion(sequence):
     found = space(sequence)
-    assert set(found) == {"train.ssim_weight", "model.depth", "model.fusion"}
+    assert set(found) == {*SHARED, "model.depth", "model.fusion"}
     assert (found["model.depth"], found["model.fusion"]) == (DEPTHS, FUSIONS)
 
 
 def test_noseq_searches_what_it_has():
-    assert space("off") == {"train.ssim_weight": SSIM_WEIGHTS}
+    assert space("off") == SHARED
+
+
+@pytest.mark.parametrize("sequence", ["off", "on", "blank", "composition", "elsewhere"])
+def test_what_all_networks_have_is_searched_in_every_arm(sequence):
+    assert SHARED.items() <= space(sequence).items()
 
 
 def test_the_pooled_encoder_has_no_depth_to_search():
@@ -31,3 +46,31 @@ def test_the_first_guess_is_always_among_the_choices():
     found = space(depth=8, ssim_weight=0.3)
     assert found["model.depth"] == (*DEPTHS, 8)
     assert found["train.ssim_weight"] == (*SSIM_WEIGHTS, 0.3)
+
+
+def test_learning_rates_read_well_and_hold_the_first_guess_as_it_is():
+    found = space(base_learning_rate=0.0123456)
+    assert found["train.base_learning_rate"] == (0.00309, 0.00617, 0.0123456, 0.0247, 0.0494)
+    assert space(base_learning_rate=0.064)["train.base_learning_rate"][0] == 0.016
+
+
+def refused(trials, sequences):
+    search = SearchConfig(
+        model=ModelConfig(), train=TrainConfig(), sequences=sequences, trials=trials
+    )
+    require_distinct(search, (8_000, 16_000))
+
+
+def test_more_trials_than_the_smallest_arm_has_configurations_are_refused():
+    refused(25, ("off", "on"))
+    refused(450, ("on",))
+    said = (
+        r"--trials 26 .* arm off has 25 \(5 train.ssim_weight x 5 train.base_learning_rate\); "
+        r"give 1 to 25"
+    )
+    with pytest.raises(UserError, match=said):
+        refused(26, ("on", "off"))
+    with pytest.raises(UserError, match=r"arm composition has 75 .* give 1 to 75"):
+        refused(76, ("on", "composition"))
+    with pytest.raises(UserError, match="--trials 0 "):
+        refused(0, ("off",))

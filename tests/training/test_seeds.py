@@ -9,6 +9,7 @@ from ray import tune
 
 from hicray import config as cfg
 from hicray.training import tune as searching
+from hicray.training.objective import ranked
 from hicray.training.space import SearchConfig
 from hicray.training.track import Store, default_uri
 from hicray.training.trial import Resources
@@ -24,7 +25,7 @@ def report(
     for epoch in (1, 2):
         score = SCORES[trial.model.depth] - 0.01 * trial.train.seed + 0.01 * epoch
         losses = {"train_loss": 1.0, "val_loss": 1.0}
-        tune.report({"epoch": epoch, "val_oe_pearson": score, **losses})
+        tune.report(ranked({"epoch": epoch, "val_oe_pearson": score, **losses}))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a kill or a full disk leaves of Ray Tune's own state, cut by hand."""
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -58,3 +59,12 @@ def test_a_state_without_a_trial_is_damaged(state: Path, tmp_path: Path):
     (file,) = (tmp_path / "cell").glob("experiment_state-*")
     file.write_text('{"trial_data": []}')
     assert damage(tmp_path / "cell") == f"{file.name} is cut short"
+
+
+def test_trials_that_the_searcher_did_not_suggest_are_damage(state: Path, tmp_path: Path):
+    """A kill between two of Tune's files; restored, it would suggest the same trial again."""
+    shutil.copytree(state, tmp_path / "cell")
+    for file in (tmp_path / "cell").glob("search_gen_state-*"):
+        known = pickle.loads(file.read_bytes())
+        file.write_bytes(pickle.dumps(known | {"counter": known["counter"] - 1}))
+        assert damage(tmp_path / "cell") == "it has 1 trials where 0 were suggested"

@@ -1,0 +1,38 @@
+"""Whether a data set has as many training windows as one step takes."""
+
+from hicray.config import DataConfig, TrainConfig, UserError
+from hicray.maps.bins import assign, parse_split
+from hicray.maps.contacts import open_map
+from hicray.windows.plan import chromosome_windows, layout
+
+
+def most_windows(config: DataConfig) -> int:
+    """Return how many training windows fit the chromosomes; some may be too little usable."""
+    how = layout(config)
+    count = 0
+    for uri in config.contacts:
+        lengths = open_map(uri, config.fine_bin_size, weights_name=config.weights).chromsizes
+        for chrom, split in assign(parse_split(config.split), lengths).items():
+            if split == "train":
+                windows = chromosome_windows(lengths[chrom], config.fine_bin_size, split, how)
+                count += len(windows)
+    return count
+
+
+def require_step(windows: int, config: TrainConfig) -> None:
+    """Refuse a training set that has fewer windows than one step of all workers takes.
+
+    Args:
+        windows: Training windows, or the most that there can be.
+        config: The training.
+
+    Raises:
+        UserError: It has.
+    """
+    step = config.workers * config.batch_size
+    if windows < step:
+        raise UserError(
+            f"the training chromosomes have {windows} windows, one step takes {step} "
+            f"(--workers {config.workers} x --batch-size {config.batch_size}); lower these, or cut "
+            "more windows by --train-stride-bins, --window-bins or another --split"
+        )

@@ -1,0 +1,51 @@
+"""Drivers of trials that train nothing: they report what they are told, and leave checkpoints.
+
+Tune runs them in processes of its own, so that what they need is found here by import.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from hicray import config as cfg
+from hicray.model.build import build
+from hicray.training import checkpoint
+from hicray.training.objective import ranked
+from hicray.training.trial import trial_name
+from hicray.windows.trained import trained_on
+
+FAILING = 0.4
+"""SSIM weight of configurations whose trial fails."""
+EPOCH = {"train_loss": 1.0, "val_loss": 1.0}
+
+
+def untrained(
+    chosen: dict[str, Any], first: cfg.TrialConfig, data: Any, folder: Path, resources: Any
+) -> None:
+    """Leave a network as it was made, as the only checkpoint of a trial of one epoch."""
+    trial = cfg.override(first, chosen)
+    if trial.train.ssim_weight == FAILING:
+        raise RuntimeError("this one fails")
+    place = folder / trial_name(trial, data.manifest.plan) / "checkpoint_0"
+    history = [{"epoch": 1, "val_oe_pearson": 1 - trial.train.ssim_weight, **EPOCH}]
+    if not place.exists():
+        sizes = {"window_bins": data.manifest.window_bins, "bin_size": data.manifest.fine_bin_size}
+        model = build(trial.model, **sizes)
+        place.mkdir(parents=True)
+        scale = trained_on(data.manifest, trial.coarse_bin_size)
+        progress = checkpoint.Progress(trial, data.manifest.plan, history, trained=scale)
+        checkpoint.save(place, model, torch.optim.SGD(model.parameters()), progress)
+    tune.report(ranked(history[0]))
+
+
+def undefined_at_first(
+    chosen: dict[str, Any], first: cfg.TrialConfig, data: Any, folder: Path, resources: Any
+) -> None:
+    """Report two epochs, the first of which has no O/E Pearson where the second has the best."""
+    trial = cfg.override(first, chosen)
+    best = trial.train.ssim_weight == first.train.ssim_weight
+    for epoch, score in ((1, math.nan), (2, 0.9)) if best else ((1, 0.4), (2, 0.5)):
+        tune.report(ranked({"epoch": epoch, "val_oe_pearson": score, **EPOCH}))

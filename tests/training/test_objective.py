@@ -1,0 +1,116 @@
+"""A score that is undefined in one epoch hides no other: wherever trials or epochs are ranked."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray.train
+import torch
+
+from hicray import config as cfg
+from hicray.evaluation.report import best_trials
+from hicray.training import checkpoint, train, trial
+from hicray.training import tune as searching
+from hicray.training.data import Data
+from hicray.training.objective import UNDEFINED, best_of, rank, ranked
+from hicray.training.space import SearchConfig
+from hicray.training.track import Store, default_uri
+from hicray.training.trial import Resources, best_checkpoint
+from hicray.windows.stream import open_windows
+from tests.training.drivers import undefined_at_first
+
+UNKNOWN = math.nan
+TRIAL = cfg.TrialConfig(
+    coarse_bin_size=512, model=cfg.ModelConfig(), train=cfg.TrainConfig(epochs=4, workers=1)
+)
+
+
+def history(*scores: float) -> list[dict[str, Any]]:
+    return [{"epoch": i + 1, "val_oe_pearson": score} for i, score in enumerate(scores)]
+
+
+def test_an_epoch_without_a_score_ranks_below_every_other():
+    ranks = [rank(one) for one in history(UNKNOWN, -0.99, 0.3, math.inf)]
+    assert ranks == [UNDEFINED, -0.99, 0.3, UNDEFINED]
+    assert ranked({"val_oe_pearson": UNKNOWN})["objective"] == -1.0
+    assert math.isnan(ranked({"val_oe_pearson": UNKNOWN})["val_oe_pearson"])
+
+
+@pytest.mark.parametrize("scores", [(UNKNOWN, 0.5, 0.3), (0.5, UNKNOWN, 0.3), (0.3, 0.5, UNKNOWN)])
+def test_the_best_epoch_of_a_trial_is_the_best_defined_one(scores):
+    assert best_of(history(*scores)) == 0.5
+    assert math.isnan(best_of(history(UNKNOWN, UNKNOWN)))
+
+
+@pytest.fixture
+def searched(tiny_shards, local_ray, tmp_path, monkeypatch):
+    """Search one cell whose best trial's first epoch is undefined, and repeat that trial."""
+    monkeypatch.setattr(searching, "drive_trial", undefined_at_first)
+    what = SearchConfig(
+        model=cfg.ModelConfig(),
+        train=cfg.TrainConfig(epochs=2, ssim_weight=0.33),
+        sequences=("off",),
+        trials=4,
+        seeds=2,
+    )
+    folder, manifest = tiny_shards
+    shards = tmp_path / "shards"
+    shards.symlink_to(folder)
+    store = Store(default_uri(tmp_path), tmp_path)
+    one_gap = replace(manifest, coarse_bin_sizes=(512,))
+    return store, searching.search(what, shards, one_gap, Resources(), store)
+
+
+def test_a_search_finds_a_trial_whose_first_epoch_was_undefined(searched):
+    """By Tune's choice for the repetition, in MLflow, and in what is compared."""
+    store, parent = searched
+    runs = store.trials(parent)
+    best = max(runs, key=lambda run: run.metrics["best_val_oe_pearson"])
+    assert best.metrics["best_val_oe_pearson"] == 0.9
+    assert best.params["train.ssim_weight"] == "0.33"
+    assert math.isnan(store.curve(best.run_id, "val_oe_pearson")[0])
+    (repeated,) = [run for run in runs if run.params["train.seed"] == "1"]
+    assert repeated.params["train.ssim_weight"] == "0.33"
+    there = [run._replace(tags=run.tags | {"checkpoint": "there"}) for run in runs]
+    (arm,) = best_trials(there, "512->128", "0").values()
+    assert arm[0].params["train.ssim_weight"] == "0.33"
+
+
+class _Model(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+
+def report_undefined(config: dict[str, Any]) -> None:
+    """Report the best epoch first, then two that are undefined, then a poor one."""
+    model = _Model()
+    place = train.Place(0, 1, torch.device("cpu"))
+    loop: Any = type("Loop", (), {"place": place, "bare": model, "optimizer": None})
+    loop.optimizer = torch.optim.SGD(model.parameters())
+    epochs = history(0.9, UNKNOWN, UNKNOWN, 0.3)
+    for done in range(1, len(epochs) + 1):
+        progress = checkpoint.Progress(TRIAL, "plan", epochs[:done])
+        train._report(epochs[done - 1], loop, progress)
+
+
+class _Deaf(ray.train.UserCallback):
+    """Stands for the callback that needs a Tune trial."""
+
+
+def test_ray_train_keeps_the_best_checkpoint_though_later_ones_are_undefined(
+    tiny_shards, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(trial, "worker_loop", report_undefined)
+    monkeypatch.setattr(trial, "TuneReportCallback", _Deaf)
+    own = tmp_path / "trial"
+    folder, manifest = tiny_shards
+    sets = (open_windows(folder, manifest, split, 512) for split in searching.SEARCHED)
+    trial._drive(TRIAL, Data(manifest, *sets), own, Resources())
+    kept = [checkpoint.read_progress(place).epoch for place in trial.checkpoints(own)]
+    assert kept == [1, 4]
+    best = best_checkpoint(own)
+    assert best is not None
+    assert checkpoint.read_progress(best).epoch == 1
