@@ -55,14 +55,19 @@ _HELD_OUT = frozenset({"4", "5", "11", "14"})
 
 @dataclass(frozen=True)
 class Row:
-    """One method's scores, a run for each training seed."""
+    """One method's scores, by training seed; what is not trained has one run."""
 
-    runs: tuple[HeldOut, ...]
+    by_seed: Mapping[int, HeldOut]
 
     @property
-    def frames(self) -> list[pd.DataFrame]:
-        """Windows of each run."""
-        return [run.windows for run in self.runs]
+    def runs(self) -> tuple[HeldOut, ...]:
+        """Runs, without their seeds."""
+        return tuple(self.by_seed.values())
+
+    @property
+    def frames(self) -> dict[int, pd.DataFrame]:
+        """Windows of each run, by training seed."""
+        return {seed: run.windows for seed, run in self.by_seed.items()}
 
     def windows(self, score: str) -> np.ndarray:
         """Return each window's score, averaged over the seeds where it is defined."""
@@ -135,8 +140,8 @@ def judge(
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
     windows = windows_of(trials, shards, manifest, size, split)
     runs, shown = _score(arms, trials, windows, more or {})
-    rows = {name: Row(tuple(own)) for name, own in runs.items()}
-    rows[HALVES] = Row((windows.score_halves(),))
+    rows = {name: Row(own) for name, own in runs.items()}
+    rows[HALVES] = Row({0: windows.score_halves()})
     return GapResult(
         gap=f"{size}->{manifest.fine_bin_size}",
         coarse_bin_size=size,
@@ -155,25 +160,25 @@ def _score(
     trials: Mapping[str, Sequence[TrialConfig]],
     windows: WindowSet,
     more: Mapping[str, Predictor],
-) -> tuple[dict[str, list[HeldOut]], dict[str, Tensor]]:
-    """Score every row, its runs in the order of seeds; return what the arms make of two windows.
+) -> tuple[dict[str, dict[int, HeldOut]], dict[str, Tensor]]:
+    """Score every row by training seed; return what the arms make of two windows, too.
 
     One network at a time is in memory.
     """
     manifest, first = windows.collate.manifest, _first(windows)
     free = {**baselines(windows.collate), **more}
-    runs = {name: [run] for name, run in windows.score(free, "baselines").items()}
+    runs = {name: {0: run} for name, run in windows.score(free, "baselines").items()}
     if NOSEQ in trials:
         untrained = {UNTRAINED: model_predictor(_fresh(trials[NOSEQ][0], manifest))}
-        runs |= {name: [run] for name, run in windows.score(untrained, UNTRAINED).items()}
+        runs |= {name: {0: run} for name, run in windows.score(untrained, UNTRAINED).items()}
     shown: dict[str, Tensor] = {}
     for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
-        for seed, place in enumerate(arms[arm]):
-            predict = model_predictor(load(place, manifest))
+        for trial, place in zip(trials[arm], arms[arm], strict=True):
+            seed, predict = trial.train.seed, model_predictor(load(place, manifest))
             views = _views(arm, predict, windows.collate)
-            for name, run in windows.score(views, f"{arm}, seed {seed + 1}").items():
-                runs.setdefault(name, []).append(run)
-            if not seed:
+            for name, run in windows.score(views, f"{arm}, seed {seed}").items():
+                runs.setdefault(name, {})[seed] = run
+            if arm not in shown:
                 shown[arm] = predict(first)
     return runs | {name: runs.pop(name) for name in more}, shown
 

@@ -1,36 +1,41 @@
-"""Is one method better than another on the same windows? A block bootstrap of the difference.
+"""Is one method better than another on the same windows? A t interval of the paired difference.
 
-Neighbouring windows are not independent, nor are windows of one trained network: blocks of
-neighbours are drawn with replacement, and so are the training seeds, crossed with them.
+Neighbouring windows are not independent, nor are windows of one trained network. Blocks of
+neighbours and training seeds are the units: the interval adds what each varies by, with the few
+degrees of freedom that each has. Its coverage is simulated by ``experiments/coverage.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
-from scipy.stats import wilcoxon
+from scipy.stats import t as student
 
 BLOCK_WINDOWS = 4
-"""Neighbouring windows that are drawn together: they are not independent."""
+"""Neighbouring windows that are taken together: they are not independent."""
 MIN_BLOCKS = 8
 """With fewer blocks an interval would be dressed up."""
-DRAWS = 4_000
+MIN_SEEDS = 3
+"""With fewer training seeds nothing is said of other trainings than these."""
+_LEAST_SHARE = 0.2
+"""Of the seeds' variance, which is kept however much of it blocks explain; by simulation."""
 _PLACE = ["chrom", "row_start"]
+BySeed = Mapping[int, pd.DataFrame]
+"""Windows with chrom, row_start (bp) and scores, by training seed."""
 
 
 class Difference(NamedTuple):
     """Mean difference over windows and seeds with its 95 % interval; NaN: too few windows.
 
     Attributes:
-        mean: Over windows, then seeds.
+        mean: Over windows and seeds.
         low: Lower bound.
         high: Upper bound.
         windows: With a defined difference.
         blocks: Of neighbouring windows.
         seeds: Training seeds, paired.
-        p: Wilcoxon's signed rank test over the blocks' means.
     """
 
     mean: float
@@ -39,7 +44,6 @@ class Difference(NamedTuple):
     windows: int
     blocks: int
     seeds: int = 1
-    p: float = float("nan")
 
     @property
     def judged(self) -> bool:
@@ -51,32 +55,42 @@ class Difference(NamedTuple):
         """Whether the interval lies above zero."""
         return self.judged and self.low > 0
 
+    @property
+    def scope(self) -> str:
+        """What the interval speaks of, where that is not training in general; else empty.
+
+        The spread of trainings cannot be told from one, and hardly from two.
+        """
+        if self.seeds >= MIN_SEEDS:
+            return ""
+        return "in this one training" if self.seeds == 1 else "in these two trainings"
+
     def __str__(self) -> str:
         """Return e.g. ``+0.052 [+0.048, +0.057], n = 64 windows in 16 blocks, 3 seeds``."""
-        seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
-        n = f"n = {self.windows} windows in {self.blocks} blocks, {seeds}"
         if not self.windows:
             return "undefined"
+        n = f"n = {self.windows} windows in {self.blocks} blocks"
         if not self.judged:
             return f"{self.mean:+.3g}, too few windows to judge ({n}; {MIN_BLOCKS} blocks needed)"
-        return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}], {n}, p = {self.p:.2g}"
+        seeds = self.scope or f"{self.seeds} seeds"
+        return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}], {n}, {seeds}"
 
 
-def paired_difference(
-    ours: Sequence[pd.DataFrame], theirs: Sequence[pd.DataFrame], score: str, *, seed: int = 0
-) -> Difference:
+def paired_difference(ours: BySeed, theirs: BySeed, score: str) -> Difference:
     """Return ours minus theirs with a 95 % interval, paired by window and by training seed.
 
     Loci are blocked along their chromosome, ``BLOCK_WINDOWS`` neighbours to a block; windows of one
     locus, of several maps or off the diagonal, share its block, as they share its DNA. Windows
-    where a score is undefined are left out. A method of one seed is paired with each of the
-    other's, and counts as one; of unequal numbers, seeds without a partner are left out.
+    where a score is undefined are left out. Seeds are paired by number, and those without a
+    partner left out; a method of one run is paired with each of the other's, and counts as one.
 
     Args:
-        ours: By seed: windows with chrom, row_start (bp) and the score.
+        ours: Windows of each seed.
         theirs: The other method's.
         score: Column to compare.
-        seed: Of the draws.
+
+    Raises:
+        ValueError: The windows are not the same, or no seed is.
     """
     table = gains(ours, theirs, score)
     blocks = table[_PLACE[0]].astype(str) + "/" + _block(table).astype(str)
@@ -85,18 +99,17 @@ def paired_difference(
     counts = each.notna().groupby(blocks, sort=False).sum().to_numpy().astype(float)
     there = counts.sum(axis=1) > 0
     sums, counts = sums[there], counts[there]
-    windows, seeds = int(each.notna().any(axis=1).sum()), min(len(ours), len(theirs))
+    windows = int(each.notna().any(axis=1).sum())
+    seeds = 1 if 1 in (len(ours), len(theirs)) else each.shape[1]
     mean = float(sums.sum() / counts.sum()) if windows else float("nan")
     if len(sums) < MIN_BLOCKS:
         return Difference(mean, float("nan"), float("nan"), windows, len(sums), seeds)
-    low, high = _interval(sums, counts, np.random.default_rng(seed))
-    return Difference(mean, low, high, windows, len(sums), seeds, _signed_rank(sums, counts))
+    half = half_width(sums, counts, over_trainings=seeds >= MIN_SEEDS)
+    return Difference(mean, mean - half, mean + half, windows, len(sums), seeds)
 
 
 def difference_of_gains(
-    wide: tuple[Sequence[pd.DataFrame], Sequence[pd.DataFrame]],
-    near: tuple[Sequence[pd.DataFrame], Sequence[pd.DataFrame]],
-    score: str,
+    wide: tuple[BySeed, BySeed], near: tuple[BySeed, BySeed], score: str
 ) -> Difference:
     """Return how much larger one gain is than another on the same windows.
 
@@ -109,20 +122,38 @@ def difference_of_gains(
     return paired_difference(larger, smaller, score)
 
 
-def _by_seed(table: pd.DataFrame, score: str) -> list[pd.DataFrame]:
+def _by_seed(table: pd.DataFrame, score: str) -> dict[int, pd.DataFrame]:
     seeds = table.columns.drop(_PLACE)
-    return [table[_PLACE].assign(**{score: table[seed]}) for seed in seeds]
+    return {int(seed): table[_PLACE].assign(**{score: table[seed]}) for seed in seeds}
 
 
-def gains(ours: Sequence[pd.DataFrame], theirs: Sequence[pd.DataFrame], score: str) -> pd.DataFrame:
-    """Return chrom, row_start, and ours minus theirs in a column for each seed, by place."""
-    places = [one[_PLACE].reset_index(drop=True) for one in (*ours, *theirs)]
+def gains(ours: BySeed, theirs: BySeed, score: str) -> pd.DataFrame:
+    """Return chrom, row_start, and ours minus theirs in a column for each seed, by place.
+
+    Raises:
+        ValueError: The windows are not the same, or no seed is.
+    """
+    places = [one[_PLACE].reset_index(drop=True) for one in (*ours.values(), *theirs.values())]
     if any(not place.equals(places[0]) for place in places):
         raise ValueError("methods that are compared must be scored on the same windows")
-    shared = [len(one) for one in (ours, theirs) if len(one) > 1]
-    pairs = [(ours[i % len(ours)], theirs[i % len(theirs)]) for i in range(min(shared, default=1))]
-    columns = {i: a[score].to_numpy() - b[score].to_numpy() for i, (a, b) in enumerate(pairs)}
-    return places[0].assign(**{str(i): column for i, column in columns.items()})
+    columns = {
+        str(seed): a[score].to_numpy() - b[score].to_numpy()
+        for seed, (a, b) in _pairs(ours, theirs).items()
+    }
+    return places[0].assign(**columns)
+
+
+def _pairs(ours: BySeed, theirs: BySeed) -> dict[int, tuple[pd.DataFrame, pd.DataFrame]]:
+    if len(theirs) == 1:
+        (other,) = theirs.values()
+        return {seed: (one, other) for seed, one in ours.items()}
+    if len(ours) == 1:
+        (own,) = ours.values()
+        return {seed: (own, one) for seed, one in theirs.items()}
+    shared = sorted(ours.keys() & theirs.keys())
+    if not shared:
+        raise ValueError(f"no training seed in common: {sorted(ours)} and {sorted(theirs)}")
+    return {seed: (ours[seed], theirs[seed]) for seed in shared}
 
 
 def _block(table: pd.DataFrame) -> "pd.Series[int]":
@@ -130,21 +161,41 @@ def _block(table: pd.DataFrame) -> "pd.Series[int]":
     return (rank - 1) // BLOCK_WINDOWS
 
 
-def _interval(
+def half_width(
     sums: Float64[np.ndarray, "blocks seeds"],
     counts: Float64[np.ndarray, "blocks seeds"],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    blocks, seeds = sums.shape
-    drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=DRAWS)
-    seeded = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
-    totals = [((drawn @ part) * seeded).sum(axis=1) for part in (sums, counts)]
-    low, high = np.percentile(totals[0] / totals[1].clip(min=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _signed_rank(
-    sums: Float64[np.ndarray, "blocks seeds"], counts: Float64[np.ndarray, "blocks seeds"]
+    *,
+    over_trainings: bool,
 ) -> float:
-    means = sums.sum(axis=1) / counts.sum(axis=1)
-    return float(wilcoxon(means).pvalue) if np.any(means) else 1.0
+    """Return half of a 95 % interval of the mean: blocks' variance, and trainings' if asked.
+
+    The squares of two t intervals are added, one over blocks and one over seeds. Both hold what
+    blocks and seeds do together, which is taken off the seeds' part.
+
+    Args:
+        sums: Of the differences of a block's windows.
+        counts: Of those windows.
+        over_trainings: Speak of other trainings too; else of these alone.
+
+    Source:
+        Burdick and Graybill 1992, Confidence Intervals on Variance Components, ch. 2.
+    """
+    mean = sums.sum() / counts.sum()
+    share = counts.sum(axis=1) / counts.sum()
+    by_block = sums.sum(axis=1) / counts.sum(axis=1)
+    blocks, seeds = sums.shape
+    spread = blocks / (blocks - 1) * float(np.sum((share * (by_block - mean)) ** 2))
+    square = _quantile(blocks) ** 2 * spread
+    if over_trainings:
+        by_seed = sums.sum(axis=0) / counts.sum(axis=0)
+        expected = by_block[:, None] + by_seed - mean
+        cells = np.divide(sums, counts, out=expected.copy(), where=counts > 0)
+        shared = float(np.sum((share[:, None] * (cells - expected)) ** 2))
+        shared *= blocks / ((blocks - 1) * (seeds - 1) * seeds)
+        trained = float(by_seed.var(ddof=1)) / seeds
+        square += _quantile(seeds) ** 2 * max(trained - shared, _LEAST_SHARE * trained)
+    return float(np.sqrt(square))
+
+
+def _quantile(units: int) -> float:
+    return float(student.ppf(0.975, units - 1))

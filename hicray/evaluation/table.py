@@ -7,7 +7,7 @@ import numpy as np
 
 from hicray.evaluation.held_out import HeldOut
 from hicray.evaluation.judge import ELSEWHERE, NOSEQ, SEQ, SHOWN, GapResult, Row, gain_over_gaps
-from hicray.evaluation.paired import BLOCK_WINDOWS, Difference
+from hicray.evaluation.paired import BLOCK_WINDOWS, MIN_SEEDS, Difference
 from hicray.evaluation.verdict import verdict
 from hicray.training.metrics import OBJECTIVE, SCORES, VERSION
 from hicray.windows.manifest import Manifest
@@ -36,8 +36,9 @@ def _how(manifest: Manifest) -> str:
         "pixels, values log10(contacts + 1) / log10(1001). O/E Pearson: "
         f"log((x + {manifest.eps:g}) / (E + {manifest.eps:g})), separations of 2 bins and more, "
         "each map by its own decay. Mean over seeds ± sd over windows; differences are paired by "
-        f"window and seed, with 95 % bootstraps over blocks of {BLOCK_WINDOWS} neighbouring "
-        "windows crossed with seeds, and Wilcoxon's p over blocks. Halves are scored one against "
+        f"window and seed, with 95 % t intervals over blocks of {BLOCK_WINDOWS} neighbouring "
+        f"windows and over seeds; with fewer than {MIN_SEEDS} seeds they speak of these trainings "
+        "alone, and may be far too narrow for others. Halves are scored one against "
         "the other, not against the whole map; no fine-tune is noseq's network before training. "
         "To be expected of real maps: no gain at 8 -> 4 kb and full depth, more at 16 -> 4 kb and "
         f"40-800 kb from the diagonal, none with swapped DNA. Metrics version {VERSION}; windows "

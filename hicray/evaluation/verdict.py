@@ -38,19 +38,23 @@ def _clause(result: GapResult) -> str:
             f"{gain.blocks} blocks of neighbours, where {MIN_BLOCKS} are needed"
         )
     size = f"{gain.mean:+.3g} O/E Pearson (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
-    several = f"{gain.seeds} training seeds"
-    sure = "one training seed (its spread unknown)" if gain.seeds == 1 else several
-    n = f"{gain.windows} {result.split} windows, {sure}"
+    seeds = f"{gain.seeds} training seed{'s' if gain.seeds > 1 else ''}"
+    n = f"{gain.windows} {result.split} windows, {seeds}"
     if gain.high < 0:
-        return f"DNA did harm: {size} against noseq, {n}"
+        return f"DNA did harm{_scope(gain)}: {size} against noseq, {n}"
     if gain.low <= 0:
         return (
-            f"DNA did not help measurably: {size} against noseq, {n}; a gain above "
-            f"{gain.high:.3g} is excluded{_aside(result)}"
+            f"DNA did not help measurably{_scope(gain)}: {size} against noseq, {n}; a gain above "
+            f"{gain.high:.3g} is excluded{_scope(gain)}{_aside(result)}"
         )
     if doubts := _doubts(result):
-        return f"seq beat noseq by {size}, {n}, but {', '.join(doubts)}"
-    return f"DNA helped: {size} against noseq, {n}{_support(result)}"
+        return f"seq beat noseq{_scope(gain)} by {size}, {n}, but {', '.join(doubts)}"
+    return f"DNA helped{_scope(gain)}: {size} against noseq, {n}{_support(result)}"
+
+
+def _scope(gain: Difference) -> str:
+    """Say of which trainings a statement is, where that is not of training in general."""
+    return f" {gain.scope}" if gain.scope else ""
 
 
 def _doubts(result: GapResult) -> list[str]:

@@ -52,11 +52,11 @@ def gap_result(rows: dict[str, Row], **changes) -> GapResult:
     return replace(result, **changes)
 
 
-def result_of(levels: dict[str, float], *, count=64, seeds=2, seed=0) -> GapResult:
+def result_of(levels: dict[str, float], *, count=64, seeds=3, seed=0) -> GapResult:
     """Return rows around the given levels of every score."""
     rng = np.random.default_rng(seed)
     rows = {
-        name: Row(tuple(held_out(rng, level, count) for _ in range(seeds)))
+        name: Row({seed: held_out(rng, level, count) for seed in range(seeds)})
         for name, level in levels.items()
     }
     return gap_result(rows)

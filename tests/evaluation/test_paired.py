@@ -1,11 +1,18 @@
-"""The block bootstrap, against cases with a known answer."""
+"""Intervals of paired differences, against cases with a known answer."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 
-from hicray.evaluation.paired import MIN_BLOCKS, difference_of_gains, paired_difference
+from experiments import coverage
+from hicray.evaluation.paired import (
+    MIN_BLOCKS,
+    difference_of_gains,
+    half_width,
+    paired_difference,
+)
 
 
 def windows(values, groups=8):
@@ -21,33 +28,40 @@ def windows(values, groups=8):
 
 def test_a_constant_difference_has_no_spread():
     base = windows(np.linspace(0, 1, 64))
-    found = paired_difference([base.assign(score=base["score"] + 0.1)], [base], "score")
+    found = paired_difference({0: base.assign(score=base["score"] + 0.1)}, {0: base}, "score")
     assert found.mean == pytest.approx(0.1)
     assert found.low == pytest.approx(0.1)
     assert found.high == pytest.approx(0.1)
     assert (found.windows, found.blocks) == (64, 16)
 
 
-def test_no_difference_has_an_interval_around_zero_most_of_the_time(rng):
-    covered = 0
-    for seed in range(60):
-        ours, theirs = (windows(rng.normal(size=160)) for _ in range(2))
-        found = paired_difference([ours], [theirs], "score", seed=seed)
-        covered += found.low <= 0 <= found.high
-    assert 51 <= covered <= 60
+def test_the_interval_of_one_training_is_scipys_over_block_means(rng):
+    ours = windows(rng.normal(0.2, 1, 160))
+    found = paired_difference({0: ours}, {0: windows(np.zeros(160))}, "score")
+    means = ours["score"].to_numpy().reshape(40, 4).mean(axis=1)
+    assert (found.low, found.high) == pytest.approx(ttest_1samp(means, 0).confidence_interval())
+
+
+def test_where_seeds_alone_differ_the_interval_is_students_over_seeds():
+    seeds = (0.0, 0.1, 0.5)
+    ours = {i: windows(np.full(160, level)) for i, level in enumerate(seeds)}
+    found = paired_difference(ours, {i: windows(np.zeros(160)) for i in ours}, "score")
+    half = student.ppf(0.975, 2) * np.std(seeds, ddof=1) / np.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.2 - half, 0.2 + half))
+    assert found.scope == ""
 
 
 def test_neighbours_that_move_together_widen_the_interval(rng):
     blocks = np.repeat(rng.normal(size=40), 4)
     theirs = windows(np.zeros(160))
-    together = paired_difference([windows(blocks)], [theirs], "score")
-    apart = paired_difference([windows(rng.permutation(blocks))], [theirs], "score")
+    together = paired_difference({0: windows(blocks)}, {0: theirs}, "score")
+    apart = paired_difference({0: windows(rng.permutation(blocks))}, {0: theirs}, "score")
     assert together.high - together.low > 1.4 * (apart.high - apart.low)
 
 
 def test_too_few_windows_are_said_not_dressed_up():
     few = windows(np.linspace(0, 1, 4), groups=2)
-    found = paired_difference([few], [few], "score")
+    found = paired_difference({0: few}, {0: few}, "score")
     assert not found.judged
     assert "too few windows to judge" in str(found)
     assert str(MIN_BLOCKS) in str(found)
@@ -56,7 +70,7 @@ def test_too_few_windows_are_said_not_dressed_up():
 def test_undefined_windows_are_left_out():
     base = windows(np.zeros(64))
     ours = base.assign(score=np.where(np.arange(64) == 3, np.nan, 0.2))
-    found = paired_difference([ours], [base], "score")
+    found = paired_difference({0: ours}, {0: base}, "score")
     assert found.windows == 63
     assert found.mean == pytest.approx(0.2)
 
@@ -64,32 +78,75 @@ def test_undefined_windows_are_left_out():
 def test_seeds_that_disagree_widen_the_interval(rng):
     base = windows(np.zeros(160))
     noise = rng.normal(0, 0.01, 160)
-    agree = [windows(0.1 + noise) for _ in range(3)]
-    apart = [windows(level + noise) for level in (0.0, 0.1, 0.2)]
-    one, other = (paired_difference(ours, [base], "score") for ours in (agree, apart))
+    agree = {seed: windows(0.1 + noise) for seed in range(3)}
+    apart = {seed: windows(level + noise) for seed, level in enumerate((0.0, 0.1, 0.2))}
+    nothing = dict.fromkeys(range(3), base)
+    one, other = (paired_difference(ours, nothing, "score") for ours in (agree, apart))
     assert one.mean == pytest.approx(other.mean)
     assert other.high - other.low > 5 * (one.high - one.low)
 
 
-def test_seeds_are_paired_and_a_method_of_one_seed_meets_each_and_counts_as_one(rng):
-    ours = [windows(rng.normal(size=64)) for _ in range(3)]
-    theirs = [one.assign(score=one["score"] - 0.3) for one in ours]
-    paired = paired_difference(ours, theirs, "score")
-    assert paired.low == pytest.approx(0.3)
-    assert paired_difference(ours, theirs[:2], "score").seeds == 2
-    assert paired_difference(ours, [windows(np.zeros(64))], "score").seeds == 1
+def test_seeds_are_paired_by_number_not_by_place(rng):
+    ours = {seed: windows(rng.normal(size=64)) for seed in (0, 1, 2, 7)}
+    theirs = {seed: ours[seed].assign(score=ours[seed]["score"] - 0.3) for seed in (7, 1, 0)}
+    found = paired_difference(ours, theirs, "score")
+    assert found.seeds == 3
+    assert (found.low, found.high) == pytest.approx((0.3, 0.3))
+    with pytest.raises(ValueError, match="no training seed in common"):
+        paired_difference(ours, {4: theirs[7], 5: theirs[1]}, "score")
 
 
-def test_the_rank_test_is_scipys_over_block_means(rng):
-    ours = windows(rng.normal(0.2, 1, 160))
-    found = paired_difference([ours], [windows(np.zeros(160))], "score")
-    means = ours["score"].to_numpy().reshape(40, 4).mean(axis=1)
-    assert found.p == pytest.approx(wilcoxon(means).pvalue)
+def test_a_method_of_one_run_meets_each_seed_and_counts_as_one(rng):
+    ours = {seed: windows(rng.normal(size=64)) for seed in range(3)}
+    found = paired_difference(ours, {0: windows(np.zeros(64))}, "score")
+    assert (found.seeds, found.scope) == (1, "in this one training")
+    assert found.mean == pytest.approx(np.mean([one["score"].mean() for one in ours.values()]))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"), [(1, "one training"), (2, "two trainings"), (3, "3 s")]
+)
+def test_an_interval_says_of_which_trainings_it_is(rng, seeds, words):
+    ours = {seed: windows(rng.normal(size=64)) for seed in range(seeds)}
+    theirs = {seed: windows(np.zeros(64)) for seed in range(seeds)}
+    assert words in str(paired_difference(ours, theirs, "score"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", coverage.SPREADS)
+@pytest.mark.parametrize("seeds", coverage.SEEDS)
+@pytest.mark.parametrize("blocks", coverage.BLOCKS)
+def test_intervals_cover_what_they_speak_of(blocks, seeds, spread):
+    found = coverage.coverage(blocks, seeds, spread, draws=5000)
+    assert 0.93 <= found.promised <= 0.98
+
+
+def test_what_is_simulated_is_what_is_printed(rng):
+    cells, _ = coverage.simulate(rng, 16, 3, (0.02, 0.01))
+    ours = {seed: windows(np.repeat(cells[:, seed], 4)) for seed in range(3)}
+    found = paired_difference(ours, {i: windows(np.zeros(64)) for i in ours}, "score")
+    many = np.full(cells.shape, 4.0)
+    half = half_width(cells * many, many, over_trainings=True)
+    assert (found.high - found.low) / 2 == pytest.approx(half)
+
+
+def test_unequal_blocks_count_by_their_windows_and_lost_cells_by_their_margins(rng):
+    """A cell without windows is where its block and seed would have it: it adds no spread."""
+    ours = {seed: windows(rng.normal(seed, 0.1, 64)) for seed in range(3)}
+    whole = paired_difference(ours, {i: windows(np.zeros(64)) for i in ours}, "score")
+    ours[1].loc[:3, "score"] = np.nan
+    ours[2].loc[9, "score"] = np.nan
+    part = paired_difference(ours, {i: windows(np.zeros(64)) for i in ours}, "score")
+    assert part.blocks == whole.blocks
+    assert part.high - part.low == pytest.approx(whole.high - whole.low, rel=0.1)
 
 
 def test_gains_are_compared_by_window_and_seed(rng):
-    base = [windows(rng.normal(size=64)) for _ in range(2)]
-    larger, smaller = ([one.assign(score=one["score"] + by) for one in base] for by in (0.3, 0.1))
+    base = {seed: windows(rng.normal(size=64)) for seed in range(2)}
+    larger, smaller = (
+        {seed: one.assign(score=one["score"] + by) for seed, one in base.items()}
+        for by in (0.3, 0.1)
+    )
     found = difference_of_gains((larger, base), (smaller, base), "score")
     assert (found.seeds, found.windows) == (2, 64)
     assert (found.low, found.high) == pytest.approx((0.2, 0.2))
@@ -98,14 +155,14 @@ def test_gains_are_compared_by_window_and_seed(rng):
 def test_windows_out_of_order_are_refused():
     base = windows(np.zeros(64))
     with pytest.raises(ValueError, match="same windows"):
-        paired_difference([base], [base[::-1]], "score")
+        paired_difference({0: base}, {0: base[::-1]}, "score")
 
 
 def test_windows_of_one_locus_share_a_block_whatever_map_they_are_of(rng):
     one = windows(rng.normal(size=64))
     theirs = one.assign(score=0.0)
     both = [pd.concat([part, part], ignore_index=True) for part in (one, theirs)]
-    once = paired_difference([one], [theirs], "score")
-    twice = paired_difference([both[0]], [both[1]], "score")
+    once = paired_difference({0: one}, {0: theirs}, "score")
+    twice = paired_difference({0: both[0]}, {0: both[1]}, "score")
     assert twice._replace(windows=64) == pytest.approx(once)
     assert twice.windows == 128

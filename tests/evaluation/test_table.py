@@ -13,9 +13,9 @@ from tests.evaluation.results import MANIFEST, gap_result, held_out
 @pytest.fixture
 def result(rng):
     rows = {
-        "distance only": Row((held_out(rng, 0.4, 40, undefined=range(40)),)),
-        "noseq": Row((held_out(rng, 0.5, 40, undefined=[3]),)),
-        "seq": Row((held_out(rng, 0.6, 40),)),
+        "distance only": Row({0: held_out(rng, 0.4, 40, undefined=range(40))}),
+        "noseq": Row({0: held_out(rng, 0.5, 40, undefined=[3])}),
+        "seq": Row({0: held_out(rng, 0.6, 40)}),
     }
     return gap_result(rows)
 
@@ -34,12 +34,12 @@ def test_the_difference_is_stated_with_its_interval_and_n(result):
     lines = render([result], MANIFEST).splitlines()
     line = next(x for x in lines if x.startswith("| seq - noseq | O/E Pearson"))
     assert "[+0.09" in line or "+0.10" in line
-    assert "n = 39 windows in 10 blocks, 1 seed" in line
+    assert "n = 39 windows in 10 blocks, in this one training" in line
     assert any(x.startswith("| 8,000 to 16,000 bp | +0.") for x in lines)
 
 
 def test_spread_over_seeds_and_leaks_are_shown(rng):
-    rows = {"noseq": Row(tuple(held_out(rng, 0.5 + 0.1 * i, 40) for i in range(2)))}
+    rows = {"noseq": Row({i: held_out(rng, 0.5 + 0.1 * i, 40) for i in range(2)})}
     text = render([gap_result(rows, leak="leak: chr9")], MANIFEST)
     assert "| 2 (0.07" in text
     assert "**leak: chr9**" in text
@@ -52,7 +52,7 @@ def test_gains_at_two_gaps_are_compared(result):
 
 
 def test_a_missing_arm_is_said(rng):
-    text = render([gap_result({"noseq": Row((held_out(rng, 0.5, 40),))})], MANIFEST)
+    text = render([gap_result({"noseq": Row({0: held_out(rng, 0.5, 40)})})], MANIFEST)
     assert "were not both trained" in text
 
 

@@ -43,6 +43,16 @@ def test_gaps_are_clauses_of_one_sentence_that_says_how_sure():
     result = result_of({"noseq": 0.5, "seq": 0.6})
     said = verdict([result, result])
     assert said.count("16000->4000") == 2
-    assert said.count("64 test windows, 2 training seeds") == 2
+    assert said.count("64 test windows, 3 training seeds") == 2
     assert said.endswith(".")
-    assert "one training seed" in verdict([result_of({"noseq": 0.5, "seq": 0.6}, seeds=1)])
+
+
+@pytest.mark.parametrize(("seeds", "scope"), [(1, "in this one training"), (2, "these two tr")])
+@pytest.mark.parametrize(
+    ("level", "words"), [(0.6, "DNA helped"), (0.5, "did not help measurably"), (0.4, "did harm")]
+)
+def test_few_seeds_speak_of_their_own_trainings_alone(seeds, scope, level, words):
+    said = verdict([result_of({"noseq": 0.5, "seq": level}, seeds=seeds)])
+    assert words in said
+    assert said.count(scope) == 1 + said.count("is excluded")
+    assert "in th" not in verdict([result_of({"noseq": 0.5, "seq": level})])
