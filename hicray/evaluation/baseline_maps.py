@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float64
 from tqdm import tqdm
 
 from hicray.maps.bands import Band, at_columns, filtered, pixel_table, usable_pixels
-from hicray.maps.features import Curve, DecaySums
+from hicray.maps.expected import Curve
+from hicray.maps.features import DecaySums
 from hicray.maps.write import write_float_cool
 from hicray.windows.cut import Level, chromosome_total, read_chromosome
 from hicray.windows.manifest import coarse_name
