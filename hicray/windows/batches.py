@@ -151,6 +151,13 @@ class Collate:
         per_source = len(self.manifest.splits)
         return self._fine_curve.repeat_interleave(per_source, dim=0)
 
+    @property
+    def fine_per_coarse(self) -> Float[Tensor, " groups"]:
+        """Reads of each group's fine map over those of its coarse one, which may be thinned."""
+        sources = self.manifest.sources.values()
+        ratios = [info.total_reads["fine"] / info.total_reads[self.map_name] for info in sources]
+        return torch.tensor(ratios).repeat_interleave(len(self.manifest.splits))
+
     def compact(self, table: pa.Table) -> dict[str, Tensor]:
         """Return small host tensors: integer counts, weight vectors, base codes."""
         sources = list(self.manifest.sources)
