@@ -241,8 +241,8 @@ class Maker:
 def _curve(sums: DecaySums, reach: int) -> Curve:
     """Return the expected, smoothed over what windows reach, as theirs is, and beyond it apart."""
     near = DecaySums(sums.contacts[:reach], sums.pixels[:reach])
-    curve: Curve = np.concatenate([near.expected(), sums.expected()[reach:]])
-    return np.nan_to_num(curve)
+    curve: Curve = np.nan_to_num(np.append(near.expected(), sums.expected()[reach:]))
+    return curve
 
 
 def _balanced(level: Level, bins: int) -> Grid:
