@@ -12,6 +12,7 @@ from hicray.maps.bins import (
     num_bins,
     parse_split,
     split_sets,
+    teaching,
 )
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.genome import Genome
@@ -81,12 +82,12 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[
     offered = levels(uri)
     fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
     split, window = parse_split(config.split), config.window_bins * config.fine_bin_size
-    sets = split_sets(split, fine.chromsizes, window)
-    _check_window(config, fine, sets)
+    every, sets = assign(split, fine.chromsizes), split_sets(split, fine.chromsizes, window)
     check_chromosomes(
-        fine, genome, sets, fasta=config.genome, match_chr=config.match_chr,
+        fine, genome, every, fasta=config.genome, match_chr=config.match_chr,
         others="--split 'train=...;val=...;test=...'",
     )  # fmt: skip
+    _check_window(config, fine, every)
     made = config.coarse_keep < 1
     read = () if made else tuple(b for b in config.coarse_bin_sizes if b in offered)
     if not (made and config.disjoint_reads):
@@ -99,7 +100,7 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[
         names = ", ".join(f"{size:,}" for size in missing)
         lines.append(f"  no bins of {names} bp: will be summed from {fine.bin_size:,} bp")
     lines += [_describe(name, sets, fine.chromsizes) for name in SPLIT_NAMES]
-    unfit = [chrom for chrom in assign(split, fine.chromsizes) if chrom not in sets]
+    unfit = [chrom for chrom in every if chrom not in sets]
     if unfit:
         lines.append(
             f"  not trained on: {_listed(unfit)}, as mitochondrial or shorter than a window of "
@@ -184,18 +185,19 @@ def genome_names(
 
 
 def _check_window(config: DataConfig, contacts: ContactMap, sets: Mapping[str, SplitName]) -> None:
-    every = assign(parse_split(config.split), contacts.chromsizes)
+    able = teaching(contacts.chromsizes, 0)
     for name in SPLIT_NAMES:
-        chroms = [chrom for chrom, one in every.items() if one == name]
+        chroms = [c for c, one in sets.items() if one == name and (name != "train" or c in able)]
         if not chroms:
             raise UserError(
                 f"split {config.split!r} leaves no chromosome to {name}, of "
                 f"{', '.join(contacts.chromsizes)}; give --split 'train=...;val=...;test=...'"
             )
-        most = max(num_bins(contacts.chromsizes[chrom], contacts.bin_size) for chrom in chroms)
-        # A training chromosome holds a whole window; one that is judged may be a little shorter.
-        needed = config.window_bins * (1 if name == "train" else config.min_usable)
-        if most < needed or name not in sets.values():
+        longest = max(contacts.chromsizes[chrom] for chrom in chroms)
+        most, needed = num_bins(longest, contacts.bin_size), config.min_usable * config.window_bins
+        if name == "train":  # holds a window; a chromosome that is judged may end before
+            most, needed = longest // contacts.bin_size, config.window_bins
+        if most < needed:
             raise UserError(
                 f"the longest {name} chromosome has {most} bins of "
                 f"{contacts.bin_size:,} bp, a window needs {needed:.0f} of {config.window_bins}; "
