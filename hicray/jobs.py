@@ -157,8 +157,8 @@ def enhance(request: Enhance) -> None:
     connect(Run(use_gpu=request.use_gpu))
     done = run(job)
     spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in done.seconds.items())
-    driver, actor = (f"{peak / 2**30:.2f} GiB" for peak in done.peak_bytes)
-    say(f"{done.out}: {done.tiles} tiles; {spent}; at most {driver} here, {actor} in an actor")
+    here, there = (f"at most {peak / 2**30:.2f} GiB" for peak in done.peak_bytes)
+    say(done.scale, f"{done.out}: {done.tiles} tiles; {spent}; {here} here, {there} in an actor")
 
 
 def ablate(request: Ablate) -> None:
@@ -173,8 +173,9 @@ def ablate(request: Ablate) -> None:
     request.out.write_bytes(png(found.picture()))
     change = found.ablation.log2_change.abs()
     say(
+        found.scale,
         f"{request.out}: without it, contacts of the window change by {float(change.mean()):.4f} "
-        f"(mean |log2|) and at most {float(change.max()):.4f}"
+        f"(mean |log2|) and at most {float(change.max()):.4f}",
     )
 
 

@@ -155,7 +155,7 @@ MISTAKES = {
     "chr": (bare_names, "--match-chr"),
     "no weights": (unweighted, "--raw"),
     "divisive weights": (divisive, "--weights KR"),
-    "small map": (lambda _: {"--window-bins": 64}, "a window needs 45 of 64"),
+    "small map": (lambda _: {"--window-bins": 64}, "a window needs 64 of 64"),
     "absent chromosome": (lambda _: {"--split": "val=chrB;test=chr7"}, "chr7 is not in the map"),
     "unknown split": (lambda _: {"--split": "nonsense"}, "name one of orca"),
     "plain gzip": (plain_gzip, "bgzip"),

@@ -9,7 +9,7 @@ from hicray.maps.contacts import open_map
 from hicray.model.build import build
 from hicray.training import checkpoint
 from hicray.windows.locus import measure
-from hicray.windows.trained import Trained
+from hicray.windows.trained import Trained, TrainedSource
 
 
 def trained_for(
@@ -22,11 +22,9 @@ def trained_for(
         coarse_bin_size=coarse,
         window_bins=window,
         raw=raw,
-        cap=None,
         eps=1.0,
-        fine_expected=curve,
         chroms=(),
-        sources=("map",),
+        sources=(TrainedSource(name="map", total_reads=1, cap=None, fine_expected=curve),),
     )
 
 

@@ -8,7 +8,7 @@ from hicray.evaluation.interpret import Ablation, Site, ablate
 from hicray.evaluation.preflight import Opened
 from hicray.figures import Picture, map_panels
 from hicray.maps.bins import Region
-from hicray.windows.locus import Loci, measure
+from hicray.windows.locus import Loci, measure_for
 from hicray.windows.scales import from_network, to_network
 from hicray.windows.trained import Trained
 
@@ -18,12 +18,14 @@ class LocusAblation(NamedTuple):
 
     Attributes:
         region: The stretch.
+        scale: Whose scale the network took, and why.
         start: Of the window, in bp.
         coarse: The map that was given, in scaled contacts per fine pixel.
         ablation: Of one window.
     """
 
     region: Region
+    scale: str
     start: int
     coarse: torch.Tensor
     ablation: Ablation
@@ -48,15 +50,17 @@ def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAbla
         draws: Random replacements that are averaged.
     """
     file, contacts = opened.network, opened.contacts
+    facts = measure_for(file.trained, contacts)
+    scale = file.trained.chosen(facts.total_reads)
+    file = file.for_map(facts.total_reads, sum(contacts.chromsizes.values()))
     trained = file.trained
-    facts = measure(contacts, len(trained.fine_expected) // trained.gap, raw=trained.raw)
     loci = Loci(contacts, facts, trained, opened.dna)
     start = _window_start(region, contacts.chromsizes[region.chrom], trained)
     windows = loci.inputs(region.chrom, [(start, start)])
     site = Site(0, region.start - start + file.flank_bins * trained.fine_bin_size)
     length = region.end - region.start
     found = ablate(file.open().values, windows, [site], length, draws=draws)
-    return LocusAblation(region, start, from_network(windows.coarse), found)
+    return LocusAblation(region, scale, start, from_network(windows.coarse), found)
 
 
 def _window_start(region: Region, length: int, trained: Trained) -> int:

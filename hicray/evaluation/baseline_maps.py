@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float64
 from tqdm import tqdm
 
 from hicray.maps.bands import Band, at_columns, filtered, pixel_table, usable_pixels
-from hicray.maps.features import Curve, DecaySums
+from hicray.maps.expected import Curve
+from hicray.maps.features import DecaySums
 from hicray.maps.write import write_float_cool
 from hicray.windows.cut import Level, chromosome_total, read_chromosome
 from hicray.windows.manifest import coarse_name
@@ -171,17 +172,21 @@ class Maker:
         # Coarse pixels around the farthest fine ones lie up to two coarse bins further off.
         width = -(-separations // self.gap) * self.gap + 4 * self.gap
         self.how = Layout(width, width, (0,))
-        self.scale = {name: self._scale(name) for name in ("fine", self.name)}
+        sums = {name: self._sums(name) for name in ("fine", self.name)}
+        # Both stand at the fine map's depth, which a coarse level of its own need not have.
+        reads = sums["fine"][0]
+        self.scale = {name: reads / own if own else 1.0 for name, (_, own) in sums.items()}
         self.expected = self._expected(train)
         self.usable = {chrom: self.coarse(chrom).usable for chrom in chroms}
 
-    def _scale(self, name: str) -> float:
+    def _sums(self, name: str) -> tuple[float, float]:
+        """Return a map's reads and balanced contacts."""
         contacts = self.source.maps[name]
         chroms = tqdm(contacts.chromsizes, desc=f"sum {name}", unit="chrom")
         reads, balanced = np.sum(
             [chromosome_total(contacts, chrom, raw=self.raw) for chrom in chroms], axis=0
         )
-        return float(reads / balanced) if balanced else 1.0
+        return float(reads), float(balanced)
 
     def _expected(self, train: tuple[str, ...]) -> Expected:
         sums: dict[str, list[DecaySums]] = {"fine": [], self.name: []}
@@ -189,8 +194,9 @@ class Maker:
             decays = read_chromosome(self.source, chrom, self.how, raw=self.raw).decays
             for name, one in decays.items():
                 sums[name].append(one)
+        reach = {"fine": self.separations, self.name: -(-self.separations // self.gap)}
         curves = {
-            name: np.nan_to_num(sum(many[1:], start=many[0]).expected() * self.scale[name])
+            name: _curve(sum(many[1:], start=many[0]), reach[name]) * self.scale[name]
             for name, many in sums.items()
         }
         return Expected(curves["fine"], curves[self.name])
@@ -230,6 +236,13 @@ class Maker:
                 band = baseline(coarse, self.expected) * _inside(coarse)
                 yield pixel_table(band, first)
             first += self.source.fine.num_bins(chrom)
+
+
+def _curve(sums: DecaySums, reach: int) -> Curve:
+    """Return the expected, smoothed over what windows reach, as theirs is, and beyond it apart."""
+    near = DecaySums(sums.contacts[:reach], sums.pixels[:reach])
+    curve: Curve = np.nan_to_num(np.append(near.expected(), sums.expected()[reach:]))
+    return curve
 
 
 def _balanced(level: Level, bins: int) -> Grid:

@@ -7,7 +7,7 @@ from pathlib import Path
 from hicray.config import DataConfig, UserError, digest
 from hicray.evaluation.baseline_maps import BASELINES, Maker
 from hicray.evaluation.options import Baselines
-from hicray.maps.bins import assign, parse_split
+from hicray.maps.bins import parse_split, split_sets
 from hicray.maps.contacts import open_map
 from hicray.maps.thin import derive
 from hicray.windows.manifest import write_json
@@ -104,7 +104,8 @@ def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...]]:
             f"{', '.join(list(offered)[:8])}{', ...' if len(offered) > 8 else ''}: name those"
         )
     if split:
-        sets = assign(parse_split(split), offered)
+        window = options.window_bins * options.fine_bin_size
+        sets = split_sets(parse_split(split), offered, window)
         learnt = tuple(chrom for chrom, name in sets.items() if name == "train")
         judged = tuple(chrom for chrom, name in sets.items() if name == "test")
     else:

@@ -9,12 +9,17 @@ from hicray.evaluation.held_out import Predictor
 from hicray.model.enhancer import Enhancer
 from hicray.model.run import predict
 from hicray.windows.batches import Batch, Collate
-from hicray.windows.scales import separations, to_network
+from hicray.windows.scales import from_network, separations, to_network
 
 
 def baselines(collate: Collate) -> Mapping[str, Predictor]:
     """Return the free predictions that every table carries, in network units."""
-    expected = collate.fine_expected
+    expected, depth = collate.fine_expected, collate.fine_per_coarse
+
+    def upsampled(batch: Batch) -> Float[Tensor, "batch rows cols"]:
+        """The coarse map at the fine one's depth: where reads were thinned, it has fewer."""
+        ratio = depth.to(batch.coarse.device)[batch.group]
+        return to_network(from_network(batch.coarse) * ratio[:, None, None])
 
     def distance_only(batch: Batch) -> Float[Tensor, "batch rows cols"]:
         """Training chromosomes' mean at each separation: knows nothing of the locus."""
@@ -23,7 +28,7 @@ def baselines(collate: Collate) -> Mapping[str, Predictor]:
         return to_network(curves[batch.group[:, None, None], apart])
 
     return {
-        "upsampled coarse": lambda batch: batch.coarse,
+        "upsampled coarse": upsampled,
         "distance only": distance_only,
         "coarse O/E x fine expected": lambda batch: batch.base,
     }

@@ -28,11 +28,11 @@ from hicray.evaluation.tiler import Blended, Clock, Job, Tiler, Unit, peak_bytes
 from hicray.evaluation.tiles import Blend
 from hicray.maps.write import band_pixels, genome_wide, write_enhanced
 from hicray.windows.claim import LOCK, exclusive
-from hicray.windows.locus import MapFacts, measure
+from hicray.windows.locus import MapFacts, measure_for
 from hicray.windows.manifest import write_json
 from hicray.windows.sources import fingerprint
 
-VERSION = 1
+VERSION = 2
 """To be raised when the same inputs would give another map."""
 NOTE, FACTS = "enhance.json", "map.json"
 
@@ -42,12 +42,14 @@ class Done:
     """What was written, and what it cost.
 
     Attributes:
+        scale: Whose scale the network took, and why.
         tiles: How many were predicted now.
         seconds: By stage.
         peak_bytes: Largest resident memory, of the driver and of an actor.
     """
 
     out: Path
+    scale: str
     tiles: int
     seconds: Mapping[str, float]
     peak_bytes: tuple[int, int]
@@ -110,6 +112,7 @@ def enhance(job: Job, predict: Predict | None = None) -> Done:
 def _enhance(job: Job, predict: Predict) -> Done:
     clock = Clock()
     facts = _facts(job)
+    scale = job.network.trained.chosen(facts.total_reads)
     genome_length = sum(job.contacts.chromsizes.values())
     job = replace(job, network=job.network.for_map(facts.total_reads, genome_length))
     clock.lap("decay")
@@ -120,16 +123,14 @@ def _enhance(job: Job, predict: Predict) -> Done:
         tiles, peak = _run(job, left, predict(job, facts, units), clock)
     _write(job, facts)
     clock.lap("write")
-    return Done(job.out, tiles, dict(clock.seconds), (peak_bytes(), peak))
+    return Done(job.out, scale, tiles, dict(clock.seconds), (peak_bytes(), peak))
 
 
 def _facts(job: Job) -> MapFacts:
     """Return what is known of the whole map, from the parts if an earlier run left it there."""
     note = job.parts / FACTS
     if not note.exists():
-        trained = job.network.trained
-        separations = len(trained.fine_expected) // trained.gap
-        write_json(note, asdict(measure(job.contacts, separations, raw=trained.raw)))
+        write_json(note, asdict(measure_for(job.network.trained, job.contacts)))
     fields = json.loads(note.read_text())
     return MapFacts(fields["total_reads"], fields["scale"], tuple(fields["expected"]))
 
@@ -199,12 +200,14 @@ def _pixels(job: Job, chrom: str) -> Iterator[pd.DataFrame]:
 
 def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
     trained = asdict(job.network.trained)
-    del trained["fine_expected"]
+    (source,) = trained.pop("sources")
+    del source["fine_expected"]
     return {
         "hicray": _version(),
         "model": job.network.place,
         "model_sha256": job.network.digest,
         "trained": trained,
+        "source": source,
         "contacts": job.contacts.uri,
         "contacts_sha256": fingerprint(job.contacts.uri),
         "genome": job.dna.fasta if job.dna else None,

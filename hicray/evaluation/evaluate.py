@@ -28,7 +28,9 @@ from hicray.evaluation.correlation import CorrelationSums, correlation_sums, def
 from hicray.evaluation.scc import scc, smoothing_bins
 from hicray.evaluation.window_scores import EPS, window_scores
 from hicray.maps.bands import Band, Mask, square, usable_pixels
-from hicray.maps.features import Curve, DecaySums, decay_sums
+from hicray.maps.bins import teaching
+from hicray.maps.expected import Curve
+from hicray.maps.features import DecaySums, decay_sums
 from hicray.training.metrics import MIN_SEPARATION, decay_error
 from hicray.windows.plan import Layout, chromosome_windows, usable_fraction
 
@@ -152,11 +154,12 @@ def evaluate(compared: Compared) -> Evaluation:
 
 
 def _expected(compared: Compared) -> Curve:
-    """Return the fine map's decay over all its chromosomes, whichever are scored."""
-    chroms = tqdm(compared.fine.chromsizes, desc="expected", unit="chrom")
+    """Return the fine map's decay over its chromosomes of a window or more, scored or not."""
+    sizes = compared.fine.chromsizes
+    chroms = teaching(sizes, compared.window_bins * compared.bin_size) or tuple(sizes)
     sums = [
         decay_sums(compared.fine.band(c, compared.window_bins), _ones(compared.fine_usable(c)))
-        for c in chroms
+        for c in tqdm(chroms, desc="expected", unit="chrom")
     ]
     expected: Curve = np.nan_to_num(sum(sums[1:], start=sums[0]).expected())
     return expected
@@ -246,5 +249,9 @@ def _ones(usable: Bool[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
 
 def _stacked(decays: tuple[tuple[DecaySums, DecaySums], ...]) -> torch.Tensor:
     """Return decays as ``decay_error`` takes them: method, fine, pixels."""
-    sums = [(other.contacts, fine.contacts, fine.pixels) for fine, other in decays]
+    sums = [
+        # Where an implausible pixel is out of one map's sums alone, their pixels differ.
+        (other.contacts * (fine.pixels / np.maximum(other.pixels, 1)), fine.contacts, fine.pixels)
+        for fine, other in decays
+    ]
     return torch.from_numpy(np.array(sums, dtype=np.float64).transpose(0, 2, 1))

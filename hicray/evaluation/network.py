@@ -28,7 +28,7 @@ from hicray.training.checkpoint import Progress
 from hicray.training.trial import best_checkpoint
 from hicray.windows.inputs import Inputs
 from hicray.windows.scales import LOG_MAX, from_network
-from hicray.windows.trained import Trained, image_cap
+from hicray.windows.trained import Trained, TrainedSource, image_cap
 
 LOGGED = ("models:/", "runs:/")
 PUBLISHED_MOST = 1_000.0
@@ -105,12 +105,15 @@ class NetworkFile:
     digest: str
 
     def for_map(self, total_reads: int, genome_length: int) -> "NetworkFile":
-        """Return it with the image's cap: a published file takes it from the map that it reads."""
-        if self.kind != "published":
-            return self
-        return replace(
-            self, trained=replace(self.trained, cap=image_cap(total_reads, genome_length))
-        )
+        """Return it with one scale, of the source nearest in depth to the map that is read.
+
+        A published file has none: its image's cap follows from that map.
+        """
+        chosen = self.trained.nearest(total_reads)
+        if self.kind == "published":
+            own = replace(chosen.source, cap=image_cap(total_reads, genome_length))
+            chosen = replace(chosen, sources=(own,))
+        return replace(self, trained=chosen)
 
     def open(self, device: torch.device | str = "cpu") -> Network:
         """Load the weights.
@@ -227,16 +230,16 @@ def _find_published(path: str, sizes: BinSizes) -> NetworkFile:
             f"{path} is for windows of {patches} patches, which are no square of whole coarse "
             f"bins {gap} fine ones wide; give another file or --fine-bin-size {coarse}"
         )
+    # It reads no base: of a curve, only the length is needed.
+    scale = TrainedSource(name="", total_reads=0, cap=None, fine_expected=(0.0,) * window)
     trained = Trained(
         fine_bin_size=fine,
         coarse_bin_size=coarse,
         window_bins=window,
         raw=True,
-        cap=None,
         eps=1.0,
-        fine_expected=(0.0,) * window,  # it reads no base
         chroms=(),
-        sources=(),
+        sources=(scale,),
     )
     digest = checkpoint.weights_digest(path)
     place = str(locate(path))

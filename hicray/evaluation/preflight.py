@@ -1,6 +1,7 @@
 """Whether what a user asks of a network can be had: said before work starts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +82,8 @@ def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
     """
     sizes = BinSizes(request.bin_size, request.fine_bin_size)
     network = find(request.checkpoint, sizes, request.tracking_uri)
+    if request.like:
+        network = replace(network, trained=network.trained.like(request.like))
     trained = network.trained
     contacts = open_map(request.contacts, trained.coarse_bin_size, weights_name=request.weights)
     if not trained.raw:

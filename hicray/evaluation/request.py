@@ -24,6 +24,9 @@ class Request:
     """Take chromosome names of map and genome that differ only in 'chr' as the same."""
     weights: str = "weight"
     """Column of balancing weights; Juicer's divisive ones (KR, VC, ...) are inverted."""
+    like: str = ""
+    """Which of the maps that the network was trained on gives the result its depth and decay; the
+    one nearest in depth if not given."""
     tracking_uri: str = ""
     """MLflow store that knows the URI; $MLFLOW_TRACKING_URI if not given."""
 

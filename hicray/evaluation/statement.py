@@ -16,7 +16,7 @@ from hicray.evaluation.correlation import band_means, distance_bands
 from hicray.evaluation.evaluate import Evaluation, Score, together
 from hicray.evaluation.window_scores import EPS, WINDOW_SCORES
 from hicray.figures import by_distance, located_maps
-from hicray.maps.features import Curve
+from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
 from hicray.training.metrics import MIN_SEPARATION, VERSION
 from hicray.windows.manifest import write_json

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from hicray.training.metrics import SCORES, Scored
 from hicray.windows.scales import Scale, to_network
 
-EPS = Scale(cap=None).eps
+EPS = Scale().eps
 """Pseudo-count of observed over expected, in contacts."""
 WINDOW_SCORES = ("mse", "mae", "psnr", "pearson", "spearman", *SCORES[2:])
 

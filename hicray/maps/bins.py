@@ -12,6 +12,8 @@ from hicray.config import UserError
 
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
+_MITOCHONDRIAL = frozenset({"m", "mt", "mito"})
+"""Rings in many copies, folded as no chromosome is; names without 'chr', in lower case."""
 
 
 @dataclass(frozen=True)
@@ -135,3 +137,26 @@ def assign(split: Split, chroms: Iterable[str]) -> dict[str, SplitName]:
     if split.train is None:
         sets |= {chrom: "train" for chrom in chroms if chrom not in sets}
     return {chrom: sets[chrom] for chrom in chroms if chrom in sets}
+
+
+def teaching(sizes: Mapping[str, int], window: int) -> tuple[str, ...]:
+    """Return the chromosomes that training and expected curves may learn from.
+
+    Mitochondrial DNA and what is shorter than a window are not among them.
+
+    Args:
+        sizes: Length of each chromosome, in bp.
+        window: Length of a window, in bp.
+    """
+    return tuple(
+        chrom
+        for chrom, length in sizes.items()
+        if length >= window and bare(chrom).lower() not in _MITOCHONDRIAL
+    )
+
+
+def split_sets(split: Split, sizes: Mapping[str, int], window: int) -> dict[str, SplitName]:
+    """Return the set of each chromosome as ``assign``, but train on ``teaching`` ones alone."""
+    able = teaching(sizes, window)
+    sets = assign(split, sizes)
+    return {chrom: name for chrom, name in sets.items() if name != "train" or chrom in able}

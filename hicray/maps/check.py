@@ -4,7 +4,16 @@ from collections.abc import Iterable, Mapping
 
 from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, UserError
 from hicray.copies import local
-from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, bare, num_bins, parse_split
+from hicray.maps.bins import (
+    SPLIT_NAMES,
+    SplitName,
+    assign,
+    bare,
+    num_bins,
+    parse_split,
+    split_sets,
+    teaching,
+)
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.genome import Genome
 
@@ -72,12 +81,13 @@ def _check_gap(config: DataConfig, coarse: int) -> None:
 def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[str]:
     offered = levels(uri)
     fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
-    sets = assign(parse_split(config.split), fine.chromsizes)
+    split, window = parse_split(config.split), config.window_bins * config.fine_bin_size
+    every, sets = assign(split, fine.chromsizes), split_sets(split, fine.chromsizes, window)
     check_chromosomes(
-        fine, genome, sets, fasta=config.genome, match_chr=config.match_chr,
+        fine, genome, every, fasta=config.genome, match_chr=config.match_chr,
         others="--split 'train=...;val=...;test=...'",
     )  # fmt: skip
-    _check_window(config, fine, sets)
+    _check_window(config, fine, every)
     made = config.coarse_keep < 1
     read = () if made else tuple(b for b in config.coarse_bin_sizes if b in offered)
     if not (made and config.disjoint_reads):
@@ -89,12 +99,19 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[
     if missing and not made:
         names = ", ".join(f"{size:,}" for size in missing)
         lines.append(f"  no bins of {names} bp: will be summed from {fine.bin_size:,} bp")
-    return lines + [_describe(name, sets, fine.chromsizes) for name in SPLIT_NAMES]
+    lines += [_describe(name, sets, fine.chromsizes) for name in SPLIT_NAMES]
+    unfit = [chrom for chrom in every if chrom not in sets]
+    if unfit:
+        lines.append(
+            f"  not trained on: {_listed(unfit)}, as mitochondrial or shorter than a window of "
+            f"{window:,} bp"
+        )
+    return lines
 
 
 def _describe(name: SplitName, sets: Mapping[str, SplitName], sizes: Mapping[str, int]) -> str:
     chroms = [chrom for chrom, one in sets.items() if one == name]
-    return f"  {name}: {_listed(chroms)}, {sum(sizes[chrom] for chrom in chroms):,} bp"
+    return f"  {name}: {', '.join(chroms)}, {sum(sizes[chrom] for chrom in chroms):,} bp"
 
 
 def check_chromosomes(
@@ -168,21 +185,21 @@ def genome_names(
 
 
 def _check_window(config: DataConfig, contacts: ContactMap, sets: Mapping[str, SplitName]) -> None:
-    needed = config.min_usable * config.window_bins
+    able = teaching(contacts.chromsizes, 0)
     for name in SPLIT_NAMES:
-        bins = [
-            num_bins(contacts.chromsizes[chrom], contacts.bin_size)
-            for chrom, one in sets.items()
-            if one == name
-        ]
-        if not bins:
+        chroms = [c for c, one in sets.items() if one == name and (name != "train" or c in able)]
+        if not chroms:
             raise UserError(
                 f"split {config.split!r} leaves no chromosome to {name}, of "
                 f"{', '.join(contacts.chromsizes)}; give --split 'train=...;val=...;test=...'"
             )
-        if max(bins) < needed:
+        longest = max(contacts.chromsizes[chrom] for chrom in chroms)
+        most, needed = num_bins(longest, contacts.bin_size), config.min_usable * config.window_bins
+        if name == "train":  # holds a window; a chromosome that is judged may end before
+            most, needed = longest // contacts.bin_size, config.window_bins
+        if most < needed:
             raise UserError(
-                f"the longest {name} chromosome has {max(bins)} bins of "
+                f"the longest {name} chromosome has {most} bins of "
                 f"{contacts.bin_size:,} bp, a window needs {needed:.0f} of {config.window_bins}; "
                 "take smaller --window-bins or --fine-bin-size, or longer chromosomes"
             )

@@ -7,8 +7,12 @@ import pandas as pd
 from jaxtyping import Float, Float64, Int64, Shaped
 
 from hicray.copies import local_uri
+from hicray.maps.expected import Curve, smoothed
 
-Curve = Float64[np.ndarray, " separations"]
+IMPLAUSIBLE_TIMES, IMPLAUSIBLE_READS = 30.0, 30.0
+"""A pixel of more reads than so many times its expectation, and so many besides, is no contact.
+
+Loops stand at up to 20 times their expectation; mismapped repeats at hundreds of times."""
 
 
 class DecaySums(NamedTuple):
@@ -24,15 +28,17 @@ class DecaySums(NamedTuple):
         return DecaySums(self.contacts + other.contacts, self.pixels + other.pixels)
 
     def expected(self) -> Curve:
-        """Return mean contacts by separation; NaN where no pixel is usable."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self.pixels > 0, self.contacts / self.pixels, np.nan)
+        """Return smooth mean contacts by separation; NaN where no pixel is usable."""
+        return smoothed(self.contacts, self.pixels)
 
 
 def decay_sums(
     band: Shaped[np.ndarray, "bins separations"], weights: Float64[np.ndarray, " bins"]
 ) -> DecaySums:
     """Sum balanced contacts by separation over the pixels whose two bins are usable.
+
+    A pixel whose reads are implausible by the smooth expectation of this band is in neither sum:
+    one mismapped repeat would lift its separation in every window.
 
     Args:
         band: Raw counts; ``band[row, s]`` is the pixel (row, row + s).
@@ -41,15 +47,35 @@ def decay_sums(
     Source:
         ``cooltools.expected_cis`` with ``ignore_diags=0``: ``balanced.sum / n_valid``.
     """
-    contacts = np.zeros(band.shape[1])
+    reach = min(band.shape[1], len(weights))
+    contacts, excess = np.zeros((2, band.shape[1]))
     pixels = np.zeros(band.shape[1], dtype=np.int64)
-    usable = np.isfinite(weights)
-    factors = np.where(usable, weights, 0.0)
-    for s in range(min(band.shape[1], len(weights))):
-        rows = slice(0, len(weights) - s)
-        contacts[s] = np.dot(band[rows, s] * factors[rows], factors[s:])
-        pixels[s] = np.count_nonzero(usable[rows] & usable[s:])
+    most, left = np.full(band.shape[1], np.inf), np.arange(reach)
+    while len(left):
+        for s in left.tolist():
+            contacts[s], pixels[s], excess[s] = _diagonal(band, weights, s, float(most[s]))
+        most = np.nan_to_num(IMPLAUSIBLE_TIMES * smoothed(contacts, pixels))
+        left = np.flatnonzero(excess > most)  # less these, the rest may be implausible
     return DecaySums(contacts, pixels)
+
+
+def _diagonal(
+    band: Shaped[np.ndarray, "bins separations"],
+    weights: Float64[np.ndarray, " bins"],
+    separation: int,
+    most: float,
+) -> tuple[float, int, float]:
+    """Return sum and number of a separation's usable pixels, and the largest excess among them.
+
+    Excess is balanced contacts less those of ``IMPLAUSIBLE_READS``; pixels above ``most`` are
+    left out.
+    """
+    rows = slice(0, len(weights) - separation)
+    factors = weights[rows] * weights[separation:]
+    contacts = band[rows, separation] * factors
+    excess = contacts - IMPLAUSIBLE_READS * factors
+    kept = excess <= most  # not so of NaN, which is not usable
+    return float(contacts[kept].sum()), int(kept.sum()), float(excess[kept].max(initial=0.0))
 
 
 def observed_over_expected(

@@ -128,7 +128,7 @@ def progress_from(fields: dict[str, Any], where: Location | str) -> Progress:
             model=ModelConfig(**trial["model"]),
             train=TrainConfig(**trial["train"]),
         )
-        known = None if trained is None else from_plain(trained)
+        known = None if trained is None else from_plain(trained, where)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{where} was written by another version of hicray ({error}); train anew in another "

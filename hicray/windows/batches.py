@@ -14,7 +14,7 @@ from hicray.maps.genome import N, PackedGenome
 from hicray.windows.dna import DnaReader, Whose
 from hicray.windows.inputs import NETWORK, CoarseWindows, decode_coarse, given, spread_balanced
 from hicray.windows.manifest import Manifest, coarse_name
-from hicray.windows.scales import Scale, spread, to_network
+from hicray.windows.scales import Scale, caps_of, spread, to_network
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 
 _COMPLEMENT = torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8)
@@ -121,7 +121,7 @@ class Collate:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
         self.gap = coarse_bin_size // manifest.fine_bin_size
-        self.scale = Scale(cap=manifest.caps[self.map_name], eps=manifest.eps)
+        self.scale = Scale(eps=manifest.eps)
         self.reader = None if genome is None else DnaReader(genome, manifest, flank_bins)
         self.tokens, self.dna = tokens, dna
         chroms = manifest.splits
@@ -134,6 +134,7 @@ class Collate:
             name: torch.tensor([info.scale[name] for info in sources], dtype=torch.float32)
             for name in ("fine", self.map_name)
         }
+        self._caps = caps_of(info.caps[self.map_name] for info in sources)
         self._reads = torch.tensor([float(info.total_reads[self.map_name]) for info in sources])
 
     def _curves(self, name: str) -> Float[Tensor, "sources separations"]:
@@ -145,6 +146,13 @@ class Collate:
         """Fine decay of the training chromosomes for each group, in contacts."""
         per_source = len(self.manifest.splits)
         return self._fine_curve.repeat_interleave(per_source, dim=0)
+
+    @property
+    def fine_per_coarse(self) -> Float[Tensor, " groups"]:
+        """Reads of each group's fine map over those of its coarse one, which may be thinned."""
+        sources = self.manifest.sources.values()
+        ratios = [info.total_reads["fine"] / info.total_reads[self.map_name] for info in sources]
+        return torch.tensor(ratios).repeat_interleave(len(self.manifest.splits))
 
     def compact(self, table: pa.Table) -> dict[str, Tensor]:
         """Return small host tensors: integer counts, weight vectors, base codes."""
@@ -218,7 +226,7 @@ class Collate:
         maps = decode_coarse(
             self._coarse_windows(on),
             self.gap,
-            self.scale.cap,
+            self._caps.to(source.device)[source],
             coarse_expected=self._coarse_curve.to(source.device)[source],
             fine_expected=self._fine_curve.to(source.device)[source],
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 from hicray.windows.scales import (
@@ -104,7 +104,7 @@ def spread_balanced(
 def decode_coarse(
     windows: CoarseWindows,
     gap: int,
-    cap: float | None,
+    cap: Float64[Tensor, " batch"],
     *,
     coarse_expected: Float[Tensor, "batch coarse_separations"],
     fine_expected: Float[Tensor, "batch separations"],
@@ -114,7 +114,7 @@ def decode_coarse(
     Args:
         windows: The coarse map's.
         gap: Fine bins to a coarse one.
-        cap: Of the image.
+        cap: Of each window's image, as ``caps_of``.
         coarse_expected: Scaled mean contacts of each window's coarse map by separation.
         fine_expected: Likewise of the fine map, by separation of fine bins.
     """

@@ -10,12 +10,13 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from hicray.maps.bins import num_bins
+from hicray.maps.bins import num_bins, teaching
 from hicray.maps.contacts import ContactMap
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.maps.genome import Genome, PackedSequence, unpack
 from hicray.windows.cut import Level, chromosome_total, pad, unit_weights, window_counts
 from hicray.windows.inputs import CoarseWindows, Inputs, decode_coarse
+from hicray.windows.scales import caps_of
 from hicray.windows.trained import Trained
 
 
@@ -57,27 +58,39 @@ class _Chromosome(NamedTuple):
     dna: PackedSequence | None
 
 
-def measure(contacts: ContactMap, num_separations: int, *, raw: bool) -> MapFacts:
+def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: int = 0) -> MapFacts:
     """Read a map once, a chromosome's band at a time.
+
+    Its decay is that of chromosomes that one could train on, or of all where there is none.
 
     Args:
         contacts: The coarse map.
         num_separations: Of its own bins, from 0 up.
         raw: Take raw counts instead of balanced contacts.
+        window: Length of a window, in bp.
 
     Raises:
         UserError: It has no such weights.
     """
     sums = DecaySums(np.zeros(num_separations), np.zeros(num_separations, dtype=np.int64))
     reads, balanced = 0, 0.0
+    chroms = teaching(contacts.chromsizes, window) or tuple(contacts.chromsizes)
     for chrom in tqdm(contacts.chromsizes, desc="read the map's decay", unit="chrom"):
-        level = _read(contacts, chrom, num_separations, raw=raw)
-        sums += decay_sums(level.band, level.weights)
+        if chrom in chroms:
+            level = _read(contacts, chrom, num_separations, raw=raw)
+            sums += decay_sums(level.band, level.weights)
         own_reads, own_balanced = chromosome_total(contacts, chrom, raw=raw)
         reads, balanced = reads + own_reads, balanced + own_balanced
     scale = reads / balanced if balanced else 1.0
     expected = np.nan_to_num(sums.expected() * scale)
     return MapFacts(reads, scale, tuple(expected.tolist()))
+
+
+def measure_for(trained: Trained, contacts: ContactMap) -> MapFacts:
+    """Measure a map as far as a network's windows reach."""
+    window = trained.window_bins * trained.fine_bin_size
+    separations = trained.num_separations // trained.gap
+    return measure(contacts, separations, raw=trained.raw, window=window)
 
 
 def _read(contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool) -> Level:
@@ -91,7 +104,7 @@ class Loci:
     Args:
         contacts: The coarse map.
         facts: As ``measure`` found them.
-        trained: What the network was trained on.
+        trained: What the network was trained on, with the one source whose scale is taken.
         dna: None for a network that reads none.
     """
 
@@ -101,7 +114,9 @@ class Loci:
         self.contacts, self.facts, self.trained, self.dna = contacts, facts, trained, dna
         self._genome = None if dna is None else Genome(dna.fasta)
         self._coarse_expected = torch.tensor([facts.expected])
-        self._fine_expected = torch.tensor([trained.fine_expected])
+        source = trained.source
+        self._fine_expected = torch.tensor([source.fine_expected])
+        self._cap = caps_of([source.cap])
         self._last: _Chromosome | None = None
 
     def num_bins(self, chrom: str) -> int:
@@ -134,7 +149,7 @@ class Loci:
         maps = decode_coarse(
             windows,
             trained.gap,
-            trained.cap,
+            self._cap.to(device).expand(many),
             coarse_expected=self._coarse_expected.to(device).expand(many, -1),
             fine_expected=self._fine_expected.to(device).expand(many, -1),
         )

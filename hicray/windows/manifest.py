@@ -16,7 +16,7 @@ from hicray.config import UserError
 from hicray.maps.bins import SplitName
 from hicray.storage import Location, replaced
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 GENOME = "genome.parquet"
@@ -42,6 +42,7 @@ class SourceInfo:
         chromsizes: In bp.
         total_reads: Within chromosomes, by map.
         scale: Factor by map that brings its balanced sum to its raw sum.
+        caps: As ``trained.image_cap``, by map.
         expected: Scaled mean contacts by separation (own bins), by map, training chromosomes.
     """
 
@@ -50,6 +51,7 @@ class SourceInfo:
     chromsizes: Mapping[str, int]
     total_reads: Mapping[str, int]
     scale: Mapping[str, float]
+    caps: Mapping[str, float | None]
     expected: Mapping[str, list[float]]
 
     def curve(self, name: str) -> Float64[np.ndarray, " separations"]:
@@ -68,7 +70,6 @@ class Manifest:
     diagonal_only: bool
     raw: bool
     eps: float
-    caps: Mapping[str, float | None]
     splits: Mapping[str, SplitName]
     genome: Mapping[str, str]
     sources: Mapping[str, SourceInfo]

@@ -4,12 +4,14 @@ Everything works on tensors of any device, so that compact integers travel to it
 float maps are made there. Upstream's input image: HiCFoundation's inference (its task 3).
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 LOG_MAX = float(np.log10(1001.0))
@@ -25,11 +27,9 @@ class Scale:
     """How contacts become network input, fixed per shard set and saved with every checkpoint.
 
     Attributes:
-        cap: Largest count that the image tells apart; None takes each window's own maximum.
         eps: Pseudo-count of observed over expected, in contacts.
     """
 
-    cap: float | None
     eps: float = 1.0
 
 
@@ -43,25 +43,33 @@ def from_network(values: Maps) -> Maps:
     return (torch.pow(10.0, values * LOG_MAX) - 1).clamp(min=0)
 
 
+def caps_of(caps: Iterable[float | None]) -> Float64[Tensor, " caps"]:
+    """Return caps of images as a tensor: infinite where each window takes its own maximum."""
+    return torch.tensor([math.inf if cap is None else cap for cap in caps], dtype=torch.float64)
+
+
 def contact_image(
-    contacts: Maps, diagonal: Int[Tensor, " batch"], cap: float | None
+    contacts: Maps, diagonal: Int[Tensor, " batch"], cap: Float64[Tensor, " batch"]
 ) -> Float[Tensor, "batch 3 rows cols"]:
     """Return the normalised image that HiCFoundation's encoder reads.
 
     The main diagonal is zeroed where a window holds it, as upstream's inference does. High
     contact is 0; the first channel is a constant 1; then ImageNet's mean and deviation.
+
+    Args:
+        contacts: Of each window.
+        diagonal: First column minus first row, in bins.
+        cap: As ``caps_of``: the largest count that each window's image tells apart.
     """
     eye = torch.eye(
         contacts.shape[-2], contacts.shape[-1], dtype=torch.bool, device=contacts.device
     )
     zeroed = contacts.masked_fill(eye & (diagonal == 0)[:, None, None], 0.0)
-    if cap is None:
-        logs = torch.log10(zeroed + 1)
-        # A window without a single contact would divide by zero.
-        top = logs.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
-    else:
-        logs = torch.log10(zeroed.clamp(max=cap) + 1)
-        top = torch.full_like(logs[:, :1, :1], float(np.log10(cap + 1)))
+    most = cap[:, None, None]
+    logs = torch.log10(torch.minimum(zeroed, most.to(zeroed.dtype)) + 1)
+    # A window without a single contact would divide by zero.
+    own = logs.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
+    top = torch.where(torch.isfinite(most), torch.log10(most + 1).to(logs.dtype), own)
     value = (top - logs) / top
     image = torch.stack([torch.ones_like(value), value, value], dim=1)
     mean = image.new_tensor(IMAGENET_MEAN)[:, None, None]

@@ -23,7 +23,7 @@ import ray.data
 from tqdm import tqdm
 
 from hicray.config import DataConfig, UserError
-from hicray.maps.bins import SPLIT_NAMES, SplitName, assign, parse_split
+from hicray.maps.bins import SPLIT_NAMES, SplitName, parse_split, split_sets
 from hicray.maps.check import genome_names
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
@@ -86,7 +86,8 @@ def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Ma
 
 
 def _plan_job(config: DataConfig, folder: Location, sources: list[Source], how: Layout) -> _Job:
-    splits = assign(parse_split(config.split), sources[0].fine.chromsizes)
+    window = config.window_bins * config.fine_bin_size
+    splits = split_sets(parse_split(config.split), sources[0].fine.chromsizes, window)
     planned: dict[SplitName, int] = {}
     for source in sources:
         for chrom, split in splits.items():
@@ -204,8 +205,6 @@ def _manifest(
             "take smaller windows, or check the map's weights"
         )
     infos = {s.name: _source_info(config, s, parts, i) for i, s in enumerate(sources)}
-    genome_length = sum(sources[0].fine.chromsizes.values())
-    first = next(iter(infos.values()))
     dropped = pd.DataFrame(parts).groupby("split")["dropped"].sum()
     return mf.Manifest(
         plan=plan,
@@ -215,7 +214,6 @@ def _manifest(
         diagonal_only=len(job.how.offsets) == 1,
         raw=config.raw,
         eps=EPS,
-        caps={name: image_cap(reads, genome_length) for name, reads in first.total_reads.items()},
         splits=job.splits,
         genome={"path": str(config.genome), "fingerprint": fingerprint(config.genome)},
         sources=infos,
@@ -231,6 +229,7 @@ def _source_info(
     reads = {n: sum(p["totals"][n][0] for p in own) for n in source.maps}
     balanced = {n: sum(p["totals"][n][1] for p in own) for n in source.maps}
     scale = {n: reads[n] / balanced[n] if balanced[n] else 1.0 for n in source.maps}
+    genome_length = sum(source.fine.chromsizes.values())
     train = [p for p in own if p["split"] == "train" and "decays" in p]
     expected = {}
     for name in source.maps:
@@ -243,5 +242,6 @@ def _source_info(
         chromsizes=dict(source.fine.chromsizes),
         total_reads=reads,
         scale=scale,
+        caps={name: image_cap(own_reads, genome_length) for name, own_reads in reads.items()},
         expected=expected,
     )

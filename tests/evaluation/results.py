@@ -20,7 +20,6 @@ MANIFEST = Manifest(
     diagonal_only=True,
     raw=False,
     eps=1.0,
-    caps={},
     splits={"chr1": "train", "chr8": "val", "chr9": "test"},
     genome={},
     sources={},

@@ -16,6 +16,7 @@ from hicray.evaluation.compared import open_compared, resolve
 from hicray.evaluation.evaluate import evaluate
 from hicray.evaluation.held_out import WindowSet
 from hicray.evaluation.options import Evaluate
+from hicray.maps.expected import smoothed
 from hicray.windows.batches import Collate
 from hicray.windows.sources import open_sources
 from tests.maps.test_bands import dense
@@ -124,21 +125,24 @@ def test_gaussian_smooths_the_upsampled_map_over_usable_pixels(yeast, made):
     np.testing.assert_allclose(made["gaussian"][there], (sums / np.maximum(weights, 1e-12))[there])
 
 
-def training_mean(uri, bin_size, s):
-    return np.nanmean(np.concatenate([np.diagonal(scaled(uri, bin_size, c), s) for c in TRAIN]))
+@cache
+def training_curve(uri, bin_size, separations):
+    maps = [scaled(uri, bin_size, chrom) for chrom in TRAIN]
+    by = [np.concatenate([np.diagonal(x, s) for x in maps]) for s in range(separations)]
+    return smoothed(*np.transpose([(np.nansum(x), np.isfinite(x).sum()) for x in by]))
 
 
 def test_the_expected_is_that_of_training_chromosomes(yeast, made, shares):
     coarse = scaled(yeast[1], COARSE, CHROM)
     there = inside(yeast)
     for s, coarse_s in ((0, 0), (7, 2), (60, 15)):  # the coarse separation at row 1
-        mean = training_mean(yeast[1], FINE, s)
+        mean = training_curve(yeast[1], FINE, WHOLE)[s]
         found = np.diagonal(made["distance only"], s)
         assert found[np.isfinite(found)] == pytest.approx(mean, rel=1e-6)
         row = int(np.flatnonzero(np.diagonal(there, s) & (np.arange(len(there) - s) % GAP == 1))[0])
         own = coarse[row // GAP, (row + s) // GAP]
         assert (row + s) // GAP - row // GAP == coarse_s
-        expected = own / training_mean(yeast[1], COARSE, coarse_s) * mean
+        expected = own / training_curve(yeast[1], COARSE, WHOLE // GAP)[coarse_s] * mean
         assert made["coarse O/E x fine expected"][row, row + s] == pytest.approx(expected, rel=1e-6)
 
 

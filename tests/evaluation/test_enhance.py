@@ -26,7 +26,7 @@ from hicray.windows.batches import Collate
 from hicray.windows.locus import Dna, Loci, MapFacts, measure
 from hicray.windows.manifest import GENOME
 from hicray.windows.reading import columns, read_rows, shard_at
-from hicray.windows.trained import Trained, trained_on
+from hicray.windows.trained import Trained, TrainedSource, trained_on
 from tests import oracles
 from tests.published import published_file
 from tests.shared_data import shared_data, write_fasta
@@ -52,17 +52,20 @@ class Identity(NetworkFile):
         return Upsampled()
 
 
+def flat_source(separations, name="a", total_reads=1, cap=None, level=1.0):
+    curve = (level,) * separations
+    return TrainedSource(name=name, total_reads=total_reads, cap=cap, fine_expected=curve)
+
+
 def identity(gap, window, offsets=1):
     trained = Trained(
         fine_bin_size=FINE,
         coarse_bin_size=gap * FINE,
         window_bins=window,
         raw=False,
-        cap=None,
         eps=1.0,
-        fine_expected=(1.0,) * (offsets * window),
         chroms=(),
-        sources=(),
+        sources=(flat_source(offsets * window),),
     )
     return Identity(kind="checkpoint", place="identity", trained=trained, digest="0")
 

@@ -100,13 +100,18 @@ def test_maps_of_other_tools_are_ranked_as_expected(maps, found):
     assert errors == sorted(errors)
 
 
+def plausible_mean(contacts):
+    """Without the pixel of hundreds of reads on a separation of few, which chrIII has."""
+    return np.nanmean(contacts[contacts < 30 + 30 * np.nanmedian(contacts)])
+
+
 def test_the_decay_error_is_that_of_dense_maps(maps, found):
     logs = []
     for chrom in CHROMS:
         usable = found.compared.usable(chrom)
         fine, half = (contacts(maps, name, chrom, usable) for name in ("real", "half"))
         for s in range(SIDE):
-            means = [np.nanmean(np.diagonal(x, s)) for x in (half, fine)]
+            means = [plausible_mean(np.diagonal(x, s)) for x in (half, fine)]
             logs.append(np.log((means[0] + 1) / (means[1] + 1)))
     error = together(list(found.scores["half"].values())).whole()["decay_error"]
     assert error == pytest.approx(np.sqrt(np.mean(np.square(logs))), rel=1e-6)

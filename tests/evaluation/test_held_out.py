@@ -1,5 +1,7 @@
 """Baselines and predictors on held-out windows, against dense maps read by cooler."""
 
+from dataclasses import replace
+
 import cooler
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.held_out import WindowSet
+from hicray.maps.expected import smoothed
 from hicray.model import run
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
@@ -16,6 +19,8 @@ from hicray.training.metrics import SCORES
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Place
 from hicray.windows.batches import Collate
+from hicray.windows.scales import from_network
+from hicray.windows.shards import prepare
 from hicray.windows.stream import open_windows
 
 COARSE, FINE, SIDE = 512, 128, 64
@@ -52,11 +57,13 @@ def test_distance_only_is_the_training_mean_of_each_separation(
     manifest = tiny_shards[1]
     train = [chrom for chrom, split in manifest.splits.items() if split == "train"]
     scale = next(iter(manifest.sources.values())).scale["fine"]
-    values = [np.diag(dense(tiny_simulation, FINE, chrom), 7) * scale for chrom in train]
+    maps = [dense(tiny_simulation, FINE, chrom) * scale for chrom in train]
+    by = [np.concatenate([np.diagonal(one, s) for one in maps]) for s in range(SIDE)]
+    curve = smoothed(*np.transpose([(np.nansum(x), np.isfinite(x).sum()) for x in by]))
     predicted = baselines(collate)["distance only"](batch)
     contacts = 10 ** (predicted[0].numpy() * np.log10(1001)) - 1
-    expected = np.nanmean(np.concatenate(values))
-    assert np.diag(contacts, 7) == pytest.approx(expected, rel=1e-4)
+    assert np.diag(contacts, 7) == pytest.approx(curve[7], rel=1e-4)
+    assert curve[7] == pytest.approx(np.nanmean(by[7]), rel=0.02)
 
 
 def test_the_upsampled_coarse_map_is_the_coarse_level_per_fine_pixel(
@@ -102,6 +109,32 @@ def test_what_is_kept_of_a_window_is_sums_not_maps(tiny_shards, collate, batch):
     empty.add(batch.base, batch.target, batch.usable, batch.diagonal, batch.group)
     kept = sum(tensor.nbytes for part in empty._parts for tensor in part)
     assert kept / len(batch) <= 8 * (8 * SIDE + 4)  # bytes; a pair of maps has 8 * SIDE^2
+
+
+def level_of_upsampled(folder, manifest, size):
+    """Contacts of the baseline over those of the target, and those of the coarse map itself."""
+    windows, sums = WindowSet(folder, "test", Collate(manifest, size), size), np.zeros(3)
+    for batch in windows.batches():
+        maps = baselines(windows.collate)["upsampled coarse"](batch), batch.target, batch.coarse
+        sums += [float(from_network(one)[batch.usable].sum()) for one in maps]
+    return sums[0] / sums[1], sums[2] / sums[1]
+
+
+@pytest.mark.parametrize("disjoint", [False, True])
+def test_the_upsampled_map_of_thinned_reads_stands_at_the_level_of_the_target(
+    tiny_data, tiny_shards, tmp_path, disjoint
+):
+    thinned = replace(
+        tiny_data, coarse_keep=0.25, disjoint_reads=disjoint, coarse_bin_sizes=(FINE, COARSE)
+    )
+    manifest = prepare(thinned, tmp_path)
+    level, before = level_of_upsampled(tmp_path, manifest, FINE)
+    assert level == pytest.approx(1, abs=0.01)
+    assert before == pytest.approx(1 / 3 if disjoint else 0.25, rel=0.01)
+    # Balanced at another bin size, a chromosome's share of all contacts is another.
+    whole, same = level_of_upsampled(*tiny_shards, COARSE)
+    assert whole == pytest.approx(same, rel=1e-6)
+    assert level_of_upsampled(tmp_path, manifest, COARSE)[0] == pytest.approx(whole, rel=0.02)
 
 
 def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):

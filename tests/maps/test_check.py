@@ -64,7 +64,9 @@ def test_a_real_map_and_its_genome_pass():
     lines = check_data(config)
     assert "17 sequences, 12,157,105 bp" in lines[0]
     assert lines[1].endswith("bins of 2,000, 4,000, 8,000, 16,000 bp")
-    assert lines[3:] == ["  val: chrII, 813,184 bp", "  test: chrVII, 1,090,940 bp"]
+    assert lines[2] == "  train: chrIV, chrXII, chrXIII, chrXV, chrXVI, 5,573,898 bp"
+    assert lines[3:5] == ["  val: chrII, 813,184 bp", "  test: chrVII, 1,090,940 bp"]
+    assert lines[5].startswith("  not trained on: chrI, chrIII, chrV, chrVI, chrVIII and ")
 
 
 @pytest.mark.parametrize("absent", ["contacts", "genome"])
@@ -292,10 +294,30 @@ def test_a_split_that_leaves_nothing_to_train_is_refused(files):
 
 
 def test_a_map_too_small_for_one_window_is_refused(files):
-    message = refused(files, window_bins=64)
-    assert "the longest val chromosome has 41 bins of 1,000 bp, a window needs 45 of 64" in message
+    message = refused(files, window_bins=48)
+    assert "the longest test chromosome has 33 bins of 1,000 bp, a window needs 34 of 48" in message
     assert "--window-bins or --fine-bin-size" in message
-    assert check_data(replace(files, window_bins=64, min_usable=0.5))
+    assert check_data(replace(files, window_bins=48, min_usable=0.5))
+    message = refused(files, window_bins=64, min_usable=0.5)
+    assert (
+        "the longest train chromosome has 60 bins of 1,000 bp, a window needs 64 of 64" in message
+    )
+
+
+def test_short_and_mitochondrial_chromosomes_do_not_train_and_all_that_do_are_named(
+    files, tmp_path
+):
+    sizes = SIZES | {f"chr{n}": 40_000 for n in range(6)} | {"chrM": 90_000, "chrS": 31_999}
+    path = write_map(tmp_path / "b.cool", sizes, BIN, weights="weight")
+    lines = check_data(
+        replace(files, contacts=(path,), genome=str(write_fasta(tmp_path / "b.fa", sizes)))
+    )
+    assert lines[-4:] == [
+        "  train: chrA, chr0, chr1, chr2, chr3, chr4, chr5, 300,000 bp",
+        "  val: chrB, 40,300 bp",
+        "  test: chrC, 33,000 bp",
+        "  not trained on: chrM, chrS, as mitochondrial or shorter than a window of 32,000 bp",
+    ]
 
 
 # networks -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hicray.config import DataConfig
+from hicray.maps.expected import smoothed
 from hicray.maps.genome import read_packed
 from hicray.maps.write import write_cool
 from hicray.windows.batches import Collate
@@ -184,7 +185,11 @@ def test_images_are_upstreams_of_the_coarse_map(contacts, decoded):
 
 
 def test_the_cap_touches_only_the_image(folder, manifest):
-    capped = replace(manifest, caps=dict.fromkeys(manifest.caps, 3.0))
+    sources = {
+        name: replace(info, caps=dict.fromkeys(info.caps, 3.0))
+        for name, info in manifest.sources.items()
+    }
+    capped = replace(manifest, sources=sources)
     rows = table(folder, manifest, 2)
     plain, small = (
         collate.decode(collate.compact(rows))
@@ -200,14 +205,12 @@ def test_the_cap_touches_only_the_image(folder, manifest):
 
 
 def mean_by_separation(contacts, gap):
-    """Scaled mean over the usable pixels of the training chromosomes, one diagonal at a time."""
+    """Scaled mean over the usable pixels of the training chromosomes, smooth by separation."""
     clr = cooler.Cooler(f"{contacts}::/resolutions/{BIN * gap}")
     maps = [clr.matrix(balance=True).fetch(chrom) for chrom in ("chr1", "chr3")]
-    means = [
-        np.nanmean(np.concatenate([np.diagonal(one, s) for one in maps]))
-        for s in range(2 * WINDOW // gap)
-    ]
-    return np.array(means) * scale(contacts, gap)
+    by = [np.concatenate([np.diagonal(one, s) for one in maps]) for s in range(2 * WINDOW // gap)]
+    sums, pixels = np.transpose([(np.nansum(x), np.isfinite(x).sum()) for x in by])
+    return smoothed(sums, pixels) * scale(contacts, gap)
 
 
 def test_base_is_coarse_observed_over_expected_times_fine_expected(contacts, decoded):

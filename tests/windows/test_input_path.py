@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hicray.windows.scales import LOG_MAX, contact_image, from_network, to_network
+from hicray.windows.scales import LOG_MAX, caps_of, contact_image, from_network, to_network
 from tests import oracles
 from tests.oracles import WINDOW
 from tests.parity import HEADS, chromosomes, io_of, pipeline
@@ -24,7 +24,7 @@ FIRST_BIN = 40
 
 def image_of(counts, *, diagonal, cap):
     counts = counts if counts.ndim == 3 else counts[None]
-    return contact_image(counts, torch.full((len(counts),), diagonal), cap)
+    return contact_image(counts, torch.full((len(counts),), diagonal), caps_of([cap] * len(counts)))
 
 
 def inference_window():

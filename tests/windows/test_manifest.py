@@ -24,6 +24,7 @@ def manifest():
         chromsizes={"chr1": 1_000, "chr2": 900},
         total_reads={"fine": 3_000_000_000, "coarse_256": 12},
         scale={"fine": 1 / 3, "coarse_256": 1e-17},
+        caps={"fine": None, "coarse_256": 100.0},
         expected={"fine": [1.5, 0.1 + 0.2], "coarse_256": [0.0]},
     )
     shards = (
@@ -39,7 +40,6 @@ def manifest():
         diagonal_only=True,
         raw=False,
         eps=1.0,
-        caps={"fine": None, "coarse_256": 100.0},
         splits={"chr1": "train", "chr2": "val"},
         genome={"path": "genome.fa", "fingerprint": "cd"},
         sources={"a": source},

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hicray.windows.scales import (
     balance,
+    caps_of,
     contact_image,
     fine_pixels,
     from_network,
@@ -78,7 +79,9 @@ def upstream_image(counts, *, on_diagonal, cutoff):
 def test_image_equals_upstreams_inference(rng, cap, diagonal):
     counts = rng.negative_binomial(1, 0.02, (2, 32, 32))
     counts[1] //= 100  # a window whose maximum is below the cap
-    image = contact_image(torch.tensor(counts).double(), torch.tensor([diagonal] * 2), cap)
+    image = contact_image(
+        torch.tensor(counts).double(), torch.tensor([diagonal] * 2), caps_of([cap] * 2)
+    )
     for window, own in zip(image, counts, strict=True):
         expected = upstream_image(own, on_diagonal=diagonal == 0, cutoff=cap)
         np.testing.assert_allclose(window.numpy(), expected, rtol=1e-9)
@@ -86,14 +89,14 @@ def test_image_equals_upstreams_inference(rng, cap, diagonal):
 
 def test_image_zeroes_the_diagonal_only_of_the_windows_that_hold_it():
     counts = torch.full((2, 16, 16), 7.0)
-    image = contact_image(counts, torch.tensor([0, 16]), None)
+    image = contact_image(counts, torch.tensor([0, 16]), caps_of([None] * 2))
     none, most = ((1 - 0.456) / 0.224, -0.456 / 0.224)
     torch.testing.assert_close(image[0, 1].diagonal(), torch.full((16,), none))
     torch.testing.assert_close(image[1, 1], torch.full((16, 16), most))
 
 
 def test_image_of_a_window_without_contacts_is_finite():
-    image = contact_image(torch.zeros(1, 16, 16), torch.tensor([0]), None)
+    image = contact_image(torch.zeros(1, 16, 16), torch.tensor([0]), caps_of([None]))
     torch.testing.assert_close(image[0, 1], torch.full((16, 16), (1 - 0.456) / 0.224))
 
 
