@@ -84,7 +84,9 @@ def main() -> None:
         """Write what a model has to beat as maps: upsampled, smoothed, by distance, half reads."""
         baselines(options)
 
-    def compare_arms(storage: str, tracking_uri: str = "", search: str | None = None) -> None:
+    def compare_arms(
+        storage: str, tracking_uri: str = "", search: str | None = None, use_gpu: bool = False
+    ) -> None:
         """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
 
         Args:
@@ -92,8 +94,9 @@ def main() -> None:
             tracking_uri: MLflow store or server; if not given, $MLFLOW_TRACKING_URI or the SQLite
                 file in the storage.
             search: Run id of the search; the storage's own that was run last if not given.
+            use_gpu: Score on a GPU of the cluster.
         """
-        compare(locate(storage), tracking_uri, search)
+        compare(locate(storage), tracking_uri, search, use_gpu=use_gpu)
 
     verbs: dict[str, Callable[..., Any]] = {
         "check": check,

@@ -126,16 +126,19 @@ def tune(options: Tune) -> None:
             "such as --arms off on blank"
         )
     storage, search = search_cells(options, options.arms)
-    compare(storage, options.run.tracking_uri, search)
+    compare(storage, options.run.tracking_uri, search, use_gpu=options.run.use_gpu)
 
 
-def compare(storage: Location, tracking_uri: str = "", search: str | None = None) -> None:
+def compare(
+    storage: Location, tracking_uri: str = "", search: str | None = None, *, use_gpu: bool = False
+) -> None:
     """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
 
     Args:
         storage: Folder of the search.
         tracking_uri: MLflow store or server; as ``open_store`` says if not given.
         search: Run id of the search; the one of this storage that was run last if not given.
+        use_gpu: Score on a GPU of the cluster, which is joined or started if need be.
 
     Raises:
         UserError: The store holds no search of this storage, or the one named is another's.
@@ -144,7 +147,9 @@ def compare(storage: Location, tracking_uri: str = "", search: str | None = None
     from hicray.training import track
 
     store = open_store(storage, tracking_uri)
-    text = run(store, storage, search)
+    if use_gpu:
+        connect(Run(use_gpu=True))
+    text = run(store, storage, search, use_gpu=use_gpu)
     say("", text, "", f"page: {storage / 'report' / 'compare.html'}", track.ui_command(store.uri))
 
 
@@ -223,6 +228,7 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, s
 
 
 def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
+    from hicray.windows.dna import require_elsewhere
     from hicray.windows.enough import most_windows, require_step
 
     require_step(most_windows(data), what.train)
@@ -234,6 +240,8 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
     store = open_store(storage, run.tracking_uri)
     store.experiment()
     folder, manifest = _shards(data, storage)
+    if "elsewhere" in what.sequences:
+        require_elsewhere(manifest, what.model.flank_bins)
     return search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
 
 

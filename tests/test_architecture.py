@@ -14,6 +14,7 @@ GROUND = {"config", "figures", "cluster", "storage", "copies"}
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
     "Bio": {"maps.genome"},
+    "bioframe": {"maps.assembly"},
     "cooler": {"maps.contacts", "maps.features", "maps.write"},
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts"},

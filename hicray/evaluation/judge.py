@@ -15,9 +15,10 @@ from torch import Tensor
 
 from hicray.config import TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
+from hicray.evaluation.caveats import leak, no_elsewhere
 from hicray.evaluation.held_out import Band, HeldOut, Predictor, WindowSet, band_score, device
 from hicray.evaluation.paired import Difference, difference_of_gains, paired_difference
-from hicray.maps.bins import SplitName, bare
+from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
@@ -49,8 +50,6 @@ CONTRASTS = (
     (BLANK, NOSEQ),
 )
 """What is compared with what."""
-_HELD_OUT = frozenset({"4", "5", "11", "14"})
-"""Human chromosomes that HiCFoundation's authors held out of its training."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,7 @@ class GapResult:
         curves: Training and validation loss by epoch, by arm.
         leak: What published weights may have seen of the split; empty without any.
         tried: Distinct configurations that the search tried, by arm; empty without a search.
+        left_out: Which control cannot be shown, and why; empty where none is missing.
     """
 
     gap: str
@@ -112,6 +112,7 @@ class GapResult:
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     leak: str = ""
     tried: Mapping[str, int] = field(default_factory=dict)
+    left_out: str = ""
 
 
 Arms = Mapping[str, Sequence[Location]]
@@ -139,6 +140,9 @@ def judge(
     """
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
     windows = windows_of(trials, shards, manifest, size, split)
+    left_out = no_elsewhere(windows) if trials.keys() & {SEQ, ELSEWHERE} else ""
+    if left_out:
+        arms = {arm: own for arm, own in arms.items() if arm != ELSEWHERE}
     runs, shown = _score(arms, trials, windows, more or {})
     rows = {name: Row(own) for name, own in runs.items()}
     rows[HALVES] = Row({0: windows.score_halves()})
@@ -152,6 +156,7 @@ def judge(
         settings={arm: describe(own[0]) for arm, own in trials.items()},
         examples=_examples(shown, _first(windows), windows.collate),
         leak=leak([one for own in trials.values() for one in own], manifest, split),
+        left_out=left_out,
     )
 
 
@@ -166,6 +171,7 @@ def _score(
     One network at a time is in memory.
     """
     manifest, first = windows.collate.manifest, _first(windows)
+    swappable = not no_elsewhere(windows)
     free = {**baselines(windows.collate), **more}
     runs = {name: {0: run} for name, run in windows.score(free, "baselines").items()}
     if NOSEQ in trials:
@@ -175,7 +181,7 @@ def _score(
     for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
         for trial, place in zip(trials[arm], arms[arm], strict=True):
             seed, predict = trial.train.seed, model_predictor(load(place, manifest))
-            views = _views(arm, predict, windows.collate)
+            views = _views(arm, predict, windows.collate, swappable=swappable)
             for name, run in windows.score(views, f"{arm}, seed {seed}").items():
                 runs.setdefault(name, {})[seed] = run
             if arm not in shown:
@@ -220,17 +226,16 @@ def _fresh(trial: TrialConfig, manifest: Manifest) -> Enhancer:
     return model.eval().to(device())
 
 
-def _views(arm: str, predict: Predictor, collate: Collate) -> dict[str, Predictor]:
+def _views(
+    arm: str, predict: Predictor, collate: Collate, *, swappable: bool
+) -> dict[str, Predictor]:
     """Return a network's rows: as it was trained, and a seq network with DNA not its own."""
     if arm == ELSEWHERE:
         return {arm: _with_dna(predict, collate, "elsewhere")}
     if arm != SEQ:
         return {arm: predict}
-    return {
-        SEQ: predict,
-        SHUFFLED: _with_dna(predict, collate, "shuffled"),
-        SWAPPED: _with_dna(predict, collate, "elsewhere"),
-    }
+    views = {SEQ: predict, SHUFFLED: _with_dna(predict, collate, "shuffled")}
+    return views | ({SWAPPED: _with_dna(predict, collate, "elsewhere")} if swappable else {})
 
 
 def _with_dna(predict: Predictor, collate: Collate, dna: Whose) -> Predictor:
@@ -271,16 +276,6 @@ def describe(trial: TrialConfig) -> str:
             parts.append(f"depth {model.depth}")
         parts.append(f"fusion {model.fusion}")
     return ", ".join(parts)
-
-
-def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) -> str:
-    """Return what published weights may have seen of a set; empty where nothing."""
-    published = any(trial.model.encoder != "scratch" for trial in trials)
-    chroms = [chrom for chrom, one in manifest.splits.items() if one == split]
-    seen = [chrom for chrom in chroms if bare(chrom) not in _HELD_OUT]
-    if not published or not seen:
-        return ""
-    return f"leak: the published encoder may have seen {', '.join(seen)} in its own training"
 
 
 def _examples(

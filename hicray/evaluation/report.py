@@ -10,7 +10,9 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from tqdm import tqdm
 
+from hicray import cluster
 from hicray.config import UserError
 from hicray.evaluation.held_out import Band
 from hicray.evaluation.judge import NOSEQ, SEQ, GapResult, judge
@@ -36,7 +38,9 @@ from hicray.windows.manifest import Manifest, read_manifest, write_json
 TITLE = "Does DNA help to sharpen this contact map?"
 
 
-def compare(store: Store, storage: Location, search: str | None = None) -> str:
+def compare(
+    store: Store, storage: Location, search: str | None = None, *, use_gpu: bool = False
+) -> str:
     """Score a search's best trials beside baselines and controls; log, write, return the statement.
 
     Args:
@@ -44,6 +48,7 @@ def compare(store: Store, storage: Location, search: str | None = None) -> str:
         storage: Folder of the search; compare.md, compare.json, compare.html and the figures go to
             ``report`` in it.
         search: Run id of the search; None takes the one of this storage that was run last.
+        use_gpu: Score on a node that has a GPU, by the Ray that is joined; else here.
 
     Raises:
         UserError: There is no such search, it is another storage's, or its shards are gone.
@@ -54,12 +59,13 @@ def compare(store: Store, storage: Location, search: str | None = None) -> str:
     trials = store.trials(parent.run_id)
     seed = parent.params.get("train.seed", "0")
     results = []
-    for size in manifest.coarse_bin_sizes:
+    for size in tqdm(manifest.coarse_bin_sizes, desc="compare", unit="gap", disable=not use_gpu):
         gap = gap_tag(size, manifest)
         runs = best_trials(trials, gap, seed)
         arms = {arm: [locate(run.tags["checkpoint"]) for run in own] for arm, own in runs.items()}
         curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
-        result = judge(arms, shards, manifest, size)
+        scored = arms, shards, manifest, size
+        result = cluster.on_gpu(judge, *scored) if use_gpu else judge(*scored)
         results.append(replace(result, curves=curves, tried=tried(trials, gap, seed)))
     text, pictures = write(results, manifest, out)
     with Outbox(store) as outbox:

@@ -22,7 +22,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
     lines = []
     for result in results:
         lines += _table(result, manifest)
-        lines += _effort(result)
+        lines += [*([result.left_out, ""] if result.left_out else []), *_effort(result)]
         lines += _contrasts(result)
         lines += _separations(result, manifest)
     lines += _between_gaps(results)
@@ -140,6 +140,7 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
     return {
         "split": result.split,
         "leak": result.leak,
+        "left_out": result.left_out,
         "settings": dict(result.settings),
         "configurations": dict(result.tried),
         "differences": {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,11 @@ from hicray.windows.manifest import Manifest, coarse_name
 from hicray.windows.scales import Scale, caps_of, spread, to_network
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 
-_COMPLEMENT = torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8)
+
+@cache
+def complement(device: torch.device) -> UInt8[Tensor, " codes"]:
+    """Return the base that pairs with each, where it is used."""
+    return torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8, device=device)
 
 
 @dataclass
@@ -94,7 +99,7 @@ class Batch:
 
 
 def _other_strand(bases: UInt8[Tensor, "batch bases"]) -> UInt8[Tensor, "batch bases"]:
-    return _COMPLEMENT.to(bases.device)[bases.flip(-1).long()]
+    return complement(bases.device)[bases.flip(-1).long()]
 
 
 class Collate:
@@ -128,14 +133,14 @@ class Collate:
         self.groups = [(source, chrom) for source in manifest.sources for chrom in chroms]
         self._group_of = {pair: i for i, pair in enumerate(self.groups)}
         sources = manifest.sources.values()
-        self._fine_curve = self._curves("fine")
-        self._coarse_curve = self._curves(self.map_name)
-        self._scales = {
-            name: torch.tensor([info.scale[name] for info in sources], dtype=torch.float32)
-            for name in ("fine", self.map_name)
-        }
-        self._caps = caps_of(info.caps[self.map_name] for info in sources)
-        self._reads = torch.tensor([float(info.total_reads[self.map_name]) for info in sources])
+        reads = [float(info.total_reads[self.map_name]) for info in sources]
+        constants = {"cap": caps_of(info.caps[self.map_name] for info in sources)}
+        constants |= {"reads": torch.tensor(reads)}
+        for name in ("fine", self.map_name):
+            scales = [info.scale[name] for info in sources]
+            constants[f"{name}_scale"] = torch.tensor(scales, dtype=torch.float32)
+            constants[f"{name}_curve"] = self._curves(name)
+        self._constants = {torch.device("cpu"): constants}
 
     def _curves(self, name: str) -> Float[Tensor, "sources separations"]:
         curves = [info.curve(name) for info in self.manifest.sources.values()]
@@ -145,7 +150,8 @@ class Collate:
     def fine_expected(self) -> Float[Tensor, "groups separations"]:
         """Fine decay of the training chromosomes for each group, in contacts."""
         per_source = len(self.manifest.splits)
-        return self._fine_curve.repeat_interleave(per_source, dim=0)
+        curves = self._constants[torch.device("cpu")]["fine_curve"]
+        return curves.repeat_interleave(per_source, dim=0)
 
     @property
     def fine_per_coarse(self) -> Float[Tensor, " groups"]:
@@ -226,13 +232,13 @@ class Collate:
         maps = decode_coarse(
             self._coarse_windows(on),
             self.gap,
-            self._caps.to(source.device)[source],
-            coarse_expected=self._coarse_curve.to(source.device)[source],
-            fine_expected=self._fine_curve.to(source.device)[source],
+            self._of("cap", source),
+            coarse_expected=self._of(f"{self.map_name}_curve", source),
+            fine_expected=self._of("fine_curve", source),
         )
         weights = on["fine_row_weights"], on["fine_col_weights"]
         fine = spread_balanced(on["fine_counts"], *weights, 1)
-        fine = fine * self._scale("fine", source)[:, None, None]
+        fine = fine * self._of("fine_scale", source)[:, None, None]
         usable = [torch.isfinite(axis) for axis in weights]
         return Batch(
             image=maps.image,
@@ -240,7 +246,7 @@ class Collate:
             base=maps.base,
             target=to_network(fine),
             usable=usable[0][:, :, None] & usable[1][:, None, :],
-            total_reads=self._reads.to(fine.device)[source],
+            total_reads=self._of("reads", source),
             diagonal=on["diagonal"],
             group=on["group"],
             row_start=on["row_start"],
@@ -255,11 +261,16 @@ class Collate:
             counts=on[f"{name}_counts"],
             row_weights=on[f"{name}_row_weights"],
             col_weights=on[f"{name}_col_weights"],
-            scale=self._scale(name, on["source"]),
+            scale=self._of(f"{name}_scale", on["source"]),
             num_rows=on["num_rows"],
             num_cols=on["num_cols"],
             diagonal=on["diagonal"],
         )
 
-    def _scale(self, name: str, source: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        return self._scales[name].to(source.device)[source]
+    def _of(self, name: str, source: Int[Tensor, " batch"]) -> Float[Tensor, "batch ..."]:
+        """Return what is known of each window's source, kept on every device that asks."""
+        device = source.device
+        if device not in self._constants:
+            host = self._constants[torch.device("cpu")]
+            self._constants[device] = {key: one.to(device) for key, one in host.items()}
+        return self._constants[device][name][source]

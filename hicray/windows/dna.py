@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from hicray.config import UserError
+from hicray.maps.bins import SPLIT_NAMES, SplitName
 from hicray.maps.genome import A, Codes, N, PackedGenome, T, unpack
 from hicray.windows.manifest import Manifest
 
@@ -72,6 +74,45 @@ def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:
     first = place - (int(ends[at]) - lengths[there])
     last = max(lengths[there] - manifest.window_bins * size, 0)
     return there, min(first, last) // size * size
+
+
+def has_elsewhere(manifest: Manifest, split: SplitName, flank_bins: int = 0) -> bool:
+    """Return whether another locus of a set shares no base with a window, for all its windows.
+
+    Not so where a set is shorter than two windows: half a set away is then the window itself.
+
+    Args:
+        manifest: Of the shard set.
+        split: The set.
+        flank_bins: Fine bins of DNA that are read beyond either end of a window.
+    """
+    size, window = manifest.fine_bin_size, manifest.window_bins
+    lengths = next(iter(manifest.sources.values())).chromsizes
+    read = (window + 2 * flank_bins) * size
+    # Training windows overlap, by three quarters unless told otherwise.
+    step = (max(1, window // 4) if split == "train" else window) * size
+    for chrom in (name for name, one in manifest.splits.items() if one == split):
+        last = max(lengths[chrom] - window * size, 0)
+        for start in range(0, last + step, step):
+            there, first = elsewhere(manifest, chrom, start)
+            if there == chrom and abs(first - start) < read:
+                return False
+    return True
+
+
+def require_elsewhere(manifest: Manifest, flank_bins: int) -> None:
+    """Refuse to train on another locus' DNA where a set has none.
+
+    Raises:
+        UserError: A set is shorter than two windows.
+    """
+    for split in SPLIT_NAMES:
+        if not has_elsewhere(manifest, split, flank_bins):
+            raise UserError(
+                f"--arms elsewhere: the {split} chromosomes are shorter than two windows of "
+                f"{manifest.window_bins} bins, so that no other locus is far enough; take smaller "
+                "--window-bins, another --split, or leave that arm out"
+            )
 
 
 def shuffle_dinucleotides(codes: Codes, rng: np.random.Generator) -> Codes:

@@ -16,7 +16,6 @@ from hicray.evaluation.judge import (
     SWAPPED,
     UNTRAINED,
     judge,
-    leak,
     load,
     windows_of,
 )
@@ -164,11 +163,3 @@ def test_an_untaught_tower_does_not_read_the_motif(tiny_simulation, tiny_shards,
     reading = read_motif(model, tiny_simulation, windows)
     assert not reading.found
     assert str(reading).startswith("No: ")
-
-
-def test_published_weights_leak_where_their_authors_trained(tiny_shards):
-    manifest = replace(tiny_shards[1], splits={"chr5": "test", "9": "test", "chr11": "test"})
-    trial = TrialConfig(coarse_bin_size=COARSE, model=ModelConfig(encoder="tuned"), train=TRAIN)
-    assert leak([trial], manifest, "test").endswith("may have seen 9 in its own training")
-    scratch = replace(trial, model=ModelConfig())
-    assert leak([scratch], manifest, "test") == ""

@@ -117,7 +117,7 @@ def test_an_interval_says_of_which_trainings_it_is(rng, seeds, words):
 @pytest.mark.parametrize("seeds", coverage.SEEDS)
 @pytest.mark.parametrize("blocks", coverage.BLOCKS)
 def test_intervals_cover_what_they_speak_of(blocks, seeds, spread):
-    found = coverage.coverage(blocks, seeds, spread, draws=5000)
+    found = coverage.coverage(blocks, seeds, spread, draws=3000)
     assert 0.93 <= found.promised <= 0.98
 
 

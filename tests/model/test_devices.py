@@ -21,7 +21,7 @@ from hicray.model.enhancer import Enhancer
 from hicray.model.hicfoundation import HiCFoundation
 from hicray.training import losses
 from hicray.training.metrics import Scored
-from hicray.windows.batches import Collate
+from hicray.windows.batches import Collate, complement
 from hicray.windows.locus import Dna, Loci, measure
 from hicray.windows.manifest import GENOME
 from hicray.windows.reading import columns, read_rows, shard_at
@@ -39,10 +39,13 @@ DIM = PRESETS["tiny"].dim
 def gpu(monkeypatch):
     """Fake tensors, and a GPU that has bf16."""
     monkeypatch.setattr(run, "in_bf16", lambda device: torch.device(device).type == "cuda")
-    triangle_index.cache_clear()
+    kept = triangle_index, complement
+    for one in kept:
+        one.cache_clear()
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield torch.device("cuda")
-    triangle_index.cache_clear()  # what is kept by device is fake
+    for one in kept:  # what is kept by device is fake
+        one.cache_clear()
 
 
 def decode(shards, device, dna="own"):

@@ -8,8 +8,15 @@ import numpy as np
 import pyfaidx
 import pytest
 
+from hicray.config import UserError
 from hicray.maps.genome import encode, read_packed
-from hicray.windows.dna import DnaReader, elsewhere, shuffle_dinucleotides
+from hicray.windows.dna import (
+    DnaReader,
+    elsewhere,
+    has_elsewhere,
+    require_elsewhere,
+    shuffle_dinucleotides,
+)
 from hicray.windows.manifest import GENOME
 
 BIN, SIDE = 128, 64
@@ -93,3 +100,41 @@ def test_bases_are_those_of_the_file(tiny_simulation, tiny_shards, manifest):
     assert not np.array_equal(mixed, own)
     again = reader.read(["chr4"], [start], "shuffled")[0]
     assert np.array_equal(mixed, again)
+
+
+def of_lengths(manifest, **bins):
+    """The same with other chromosomes to test on, of so many bins."""
+    (source,) = manifest.sources.values()
+    sizes = {chrom: count * BIN for chrom, count in bins.items()}
+    source = replace(source, chromsizes=dict(source.chromsizes) | sizes)
+    splits = {c: s for c, s in manifest.splits.items() if s != "test"} | dict.fromkeys(bins, "test")
+    return replace(manifest, sources={"map": source}, splits=splits)
+
+
+@pytest.mark.parametrize(
+    ("bins", "there"),
+    [
+        ({"one": SIDE}, False),
+        ({"one": 2 * SIDE - 16}, False),
+        ({"one": SIDE, "two": SIDE - 16}, False),
+        ({"one": SIDE, "two": SIDE}, True),
+        ({"one": 4 * SIDE}, True),
+    ],
+)
+def test_a_set_shorter_than_two_windows_has_no_other_locus(manifest, bins, there):
+    own = of_lengths(manifest, **bins)
+    assert has_elsewhere(own, "test") is there
+    shared = [
+        (found == chrom and abs(first - start * BIN) < SIDE * BIN)
+        for chrom, count in bins.items()
+        for start in range(0, max(count - SIDE, 0) + SIDE, SIDE)
+        for found, first in [elsewhere(own, chrom, start * BIN)]
+    ]
+    assert any(shared) is not there
+    if not there:
+        with pytest.raises(UserError, match="test chromosomes are shorter than two windows"):
+            require_elsewhere(own, 0)
+
+
+def test_flanks_reach_further(manifest):
+    assert not has_elsewhere(of_lengths(manifest, one=2 * SIDE), "test", flank_bins=SIDE)
