@@ -139,9 +139,6 @@ def compare(
         tracking_uri: MLflow store or server; as ``open_store`` says if not given.
         search: Run id of the search; the one of this storage that was run last if not given.
         use_gpu: Score on a GPU of the cluster, which is joined or started if need be.
-
-    Raises:
-        UserError: The store holds no search of this storage, or the one named is another's.
     """
     from hicray.evaluation.report import compare as run
     from hicray.training import track

@@ -15,10 +15,18 @@ import sys, time
 from ray.cluster_utils import Cluster
 head = {"num_cpus": 0, "include_dashboard": True, "temp_dir": sys.argv[1]}
 cluster = Cluster(initialize_head=True, head_node_args=head)
-cluster.add_node(num_cpus=3)
+cluster.add_node(num_cpus=3, num_gpus=1)
 cluster.wait_for_nodes()
 print("at", cluster.address, flush=True)
 time.sleep(3600)
+"""
+ON_GPU = """
+import ray
+from hicray import cluster
+cluster.connect()
+where = cluster.on_gpu(lambda: ray.get_runtime_context().get_node_id())
+(node,) = [node for node in ray.nodes() if node["NodeID"] == where]
+print("GPUs there:", node["Resources"].get("GPU"), "CPUs:", node["Resources"].get("CPU"))
 """
 ADDRESS = re.compile(r"^at (\S+:\d+)$", re.MULTILINE)
 OPEN = {"RAY_AUTH_MODE": "disabled"}
@@ -48,3 +56,8 @@ def test_more_than_it_has_is_refused(foreign, tiny_simulation, tmp_path):
     assert said.splitlines()[-1] == (
         "hicray: 9 workers need 10 CPU, this Ray cluster has 3; ask for fewer workers"
     )
+
+
+def test_what_needs_a_gpu_runs_where_one_is(foreign, tmp_path):
+    said = run([sys.executable, "-c", ON_GPU], tmp_path / "log", RAY_ADDRESS=foreign, **OPEN)
+    assert "GPUs there: 1.0 CPUs: 3.0" in said
