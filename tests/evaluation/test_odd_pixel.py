@@ -110,7 +110,7 @@ class Base(Network):
     """Returns the base that a residual starts from."""
 
     def __init__(self):
-        super().__init__(torch.nn.Identity(), half=False)
+        super().__init__(torch.nn.Identity())
 
     def values(self, inputs):
         return inputs.base
