@@ -92,7 +92,10 @@ def train_together(trial: TrialConfig, shards: Path, folder: Path) -> None:
     """Run all of a trial's workers, a process each, as Ray Train would start them."""
     with tempfile.TemporaryDirectory() as meeting:
         together = (trial, shards, folder, f"file://{meeting}/meeting")
-        torch.multiprocessing.spawn(_one_of_many, together, nprocs=trial.train.workers)
+        # Not spawned, which would import everything again: seconds for each.
+        torch.multiprocessing.start_processes(
+            _one_of_many, together, nprocs=trial.train.workers, start_method="fork"
+        )
 
 
 def _one_of_many(rank: int, trial: TrialConfig, shards: Path, folder: Path, meeting: str) -> None:
