@@ -14,7 +14,7 @@ from hicray.maps.simulate import Simulation, SimulationConfig, simulate
 from hicray.windows.manifest import Manifest
 from hicray.windows.shards import prepare
 
-pytest_plugins = ["tests.command_line", "tests.buckets"]
+pytest_plugins = ["tests.alone", "tests.command_line", "tests.buckets"]
 torch.set_num_threads(1)
 
 
