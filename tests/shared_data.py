@@ -1,7 +1,7 @@
 """Files that several tests read: real ones that are not in the repository, and small made ones."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cooler
@@ -43,6 +43,27 @@ def write_map(
     counts = rng.poisson(20 / (1 + cols - rows))
     pixels = pd.DataFrame({"bin1_id": rows, "bin2_id": cols, "count": counts})
     cooler.create_cooler(str(path), bins, pixels[counts > 0], ordered=True, **options)
+    return str(path)
+
+
+def write_poisson(
+    path: Path, num_bins: Mapping[str, int], bin_sizes: Sequence[int], rate: Callable
+) -> str:
+    """Write an .mcool of Poisson counts within chromosomes, whose rate depends on separation."""
+    rng = np.random.default_rng(3)
+    tables, offset = [], 0
+    for bins in num_bins.values():
+        rows, cols = np.triu_indices(bins)
+        counts = rng.poisson(rate(cols - rows))
+        pixels = {"bin1_id": rows + offset, "bin2_id": cols + offset, "count": counts}
+        tables.append(pd.DataFrame(pixels)[counts > 0])
+        offset += bins
+    base = path.with_suffix(".base.cool")
+    table = cooler.binnify(
+        pd.Series({c: n * bin_sizes[0] for c, n in num_bins.items()}), bin_sizes[0]
+    )
+    cooler.create_cooler(str(base), table, pd.concat(tables), ordered=True)
+    cooler.zoomify_cooler(str(base), str(path), list(bin_sizes), chunksize=10**7)
     return str(path)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hicray.config import ModelConfig, TrainConfig, TrialConfig
+from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.held_out import WindowSet
 from hicray.maps.expected import smoothed
@@ -22,6 +22,8 @@ from hicray.windows.batches import Collate
 from hicray.windows.scales import from_network
 from hicray.windows.shards import prepare
 from hicray.windows.stream import open_windows
+from tests.alone import prepare_alone
+from tests.shared_data import write_holes, write_poisson
 
 COARSE, FINE, SIDE = 512, 128, 64
 TRAIN = TrainConfig(epochs=1, batch_size=8)
@@ -146,3 +148,61 @@ def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):
     for name in ("mse", "pearson", "oe_pearson"):
         assert noseq.mean(name) == pytest.approx(base.mean(name), abs=1e-6)
     assert base.mean("oe_pearson") > found["upsampled coarse"].mean("oe_pearson")
+
+
+@pytest.fixture(scope="module")
+def poisson(tmp_path_factory):
+    """Raw counts of a read or two a pixel: a map, its shard set and the folder of that."""
+    folder = tmp_path_factory.mktemp("poisson")
+    bins = {"chrA": SIDE, "chrB": SIDE, "chrC": 10 * SIDE}
+    path = write_poisson(
+        folder / "map.mcool", bins, (FINE, COARSE), lambda apart: 4 / (1 + apart) ** 0.5
+    )
+    genome = write_holes(folder / "genome.fa", {chrom: n * FINE for chrom, n in bins.items()})
+    config = DataConfig(
+        contacts=(path,),
+        genome=str(genome),
+        fine_bin_size=FINE,
+        coarse_bin_sizes=(COARSE,),
+        window_bins=SIDE,
+        split="val=chrB;test=chrC",
+        raw=True,
+    )
+    return path, prepare_alone(config, folder / "shards"), folder / "shards"
+
+
+def scores_of_halves(counts, rng):
+    """Deal a chromosome's reads into two halves, and score the doubled ones, densely."""
+    reads = np.triu(counts)
+    one = rng.binomial(reads, 0.5)
+    pair = [2.0 * (half + np.triu(half, 1).T) for half in (one, reads - one)]
+    apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
+    cuts = [slice(start, start + SIDE) for start in range(0, len(counts), SIDE)]
+    windows = [[half[cut, cut] for cut in cuts] for half in pair]
+    oe = []
+    for own in windows:
+        decay = [np.mean([window[apart == s] for window in own]) for s in range(SIDE)]
+        oe.append([np.log((window + 1) / (np.array(decay)[apart] + 1)) for window in own])
+    far = apart >= 2
+    values = [np.log10(np.array(own) + 1) / np.log10(1001) for own in windows]
+    pairs = list(zip(*values, strict=True))
+    return {
+        "mse": np.mean([np.mean((a - b) ** 2) for a, b in pairs]),
+        "pearson": np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]),
+        "oe_pearson": np.mean(
+            [np.corrcoef(a[far], b[far])[0, 1] for a, b in zip(*oe, strict=True)]
+        ),
+    }
+
+
+def test_halves_of_the_reads_are_scored_at_full_depth(poisson):
+    """Within what chance allows of reads that are dealt anew, densely, from the file."""
+    path, manifest, folder = poisson
+    found = WindowSet(folder, "test", Collate(manifest, COARSE), COARSE).score_halves()
+    assert len(found.windows) == 10
+    clr = cooler.Cooler(f"{path}::/resolutions/{FINE}")
+    counts = clr.matrix(balance=False).fetch("chrC")
+    again = [scores_of_halves(counts, np.random.default_rng(seed)) for seed in range(20)]
+    for name in again[0]:
+        values = [one[name] for one in again]
+        assert found.mean(name) == pytest.approx(np.mean(values), abs=5 * np.std(values))

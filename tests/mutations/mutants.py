@@ -24,12 +24,24 @@ class Mutant(NamedTuple):
 _TRAIN = "training/train.py"
 _GRADIENTS = "training/test_gradients.py"
 _WORKER = "training/test_train_worker.py"
+_SEEN = "training/test_windows_seen.py"
+_SEARCH = "training/test_tune.py"
+_ZOOMS = "maps/test_write.py::test_a_constant_map_is_constant_at_every_zoom"
+_SHOWN_DNA = (
+    "evaluation/test_judged_dna.py"
+    "::test_a_seq_network_is_shown_its_own_shuffled_and_another_locus_dna"
+)
 
 MUTANTS = (
     Mutant(
         "accumulated gradients not divided",
         _TRAIN, "(value * scale).backward()", "value.backward()",
         (f"{_GRADIENTS}::test_accumulated_gradients_are_the_gradient_of_the_mean_over_all_windows",),
+    ),
+    Mutant(
+        "an epoch's last step divided by more than it sums",
+        _TRAIN, "1 / self._summed(step)", "1 / config.accumulate",
+        (f"{_GRADIENTS}::test_an_epochs_last_step_is_the_mean_over_the_windows_that_it_sums",),
     ),
     Mutant(
         "clipping off",
@@ -70,5 +82,74 @@ MUTANTS = (
         "every training seed starts from the same weights",
         _TRAIN, "torch.manual_seed(trial.train.seed)", "torch.manual_seed(0)",
         (f"{_WORKER}::test_a_run_begins_with_its_seeds_weights",),
+    ),
+    Mutant(
+        "the elsewhere arm trained on its own DNA",
+        "training/data.py", '"elsewhere" if model.sequence == "elsewhere" else "own"', '"own"',
+        (
+            "training/test_data.py"
+            "::test_the_elsewhere_arm_is_trained_on_dna_from_half_a_set_away",
+        ),
+    ),
+    Mutant(
+        "bins that are masked in part weigh as whole ones in an enhanced map's zooms",
+        "maps/write.py", "np.divide(1.0, share, out", "np.divide(share, share, out",
+        (f"{_ZOOMS}[2]", f"{_ZOOMS}[4]", f"{_ZOOMS}[8]"),
+    ),
+    Mutant(
+        "zooms show bins that are masked by more than half",
+        "maps/write.py", "where=share >= _LEAST_USABLE", "where=share > 0",
+        (f"{_ZOOMS}[4]", f"{_ZOOMS}[8]"),
+    ),
+    Mutant(
+        "enhancing ignores the checkpoint's cap",
+        "windows/locus.py", "caps_of([source.cap])", "caps_of([None])",
+        ("windows/test_locus.py::test_enhancing_caps_the_image_where_training_did",),
+    ),
+    Mutant(
+        "shuffled DNA is a window's own",
+        "windows/dna.py", 'if dna != "shuffled":', 'if dna != "never":',
+        (_SHOWN_DNA,),
+    ),
+    Mutant(
+        "the shuffled row of the table shows a window's own DNA",
+        "evaluation/judge.py", 'collate, "shuffled")', 'collate, "own")',
+        (_SHOWN_DNA,),
+    ),
+    Mutant(
+        "halves not doubled",
+        "evaluation/held_out.py", "2 * from_network(", "1 * from_network(",
+        ("evaluation/test_held_out.py::test_halves_of_the_reads_are_scored_at_full_depth",),
+    ),
+    Mutant(
+        "ASHA shown test windows",
+        "training/tune.py", '= ("train", "val")', '= ("train", "test")',
+        (f"{_SEARCH}::test_a_search_trains_and_chooses_on_the_windows_meant_for_it[val]",),
+    ),
+    Mutant(
+        "arms given unequal trials",
+        "training/tune.py",
+        "num_samples=self.what.trials", 'num_samples=2 - (self.cell.sequence == "off")',
+        (f"{_SEARCH}::test_both_arms_are_given_as_many_trials",),
+    ),
+    Mutant(
+        "validation on training windows",
+        _TRAIN, "Reader(data.val, batch)", "Reader(data.train, batch)",
+        (f"{_SEEN}::test_validation_shows_every_window_of_its_set_once_and_no_other",),
+    ),
+    Mutant(
+        "validation leaves out a window",
+        _TRAIN, "whole_slice(data.val.rows,", "whole_slice(data.val.rows - 1,",
+        (f"{_SEEN}::test_validation_shows_every_window_of_its_set_once_and_no_other",),
+    ),
+    Mutant(
+        "maps seen from the other strand without their DNA",
+        "windows/batches.py", "_other_strand(cols), self", "self.row_bases, self",
+        (f"{_SEEN}::test_half_of_the_training_windows_are_seen_from_the_other_strand_maps_and_dna",),
+    ),
+    Mutant(
+        "no window seen from the other strand",
+        _TRAIN, "generator=strand) < 0.5", "generator=strand) < 0.0",
+        (f"{_SEEN}::test_half_of_the_training_windows_are_seen_from_the_other_strand_maps_and_dna",),
     ),
 )  # fmt: skip

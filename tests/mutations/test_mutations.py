@@ -1,7 +1,9 @@
 """Every mistake on the list must be noticed by the tests it names, or these prove little."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,6 @@ import pytest
 from tests.mutations import workshop
 from tests.mutations.mutants import MUTANTS, Mutant
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "golden")
 
@@ -51,13 +52,12 @@ def _is(name: str, test: str) -> bool:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Workshop]:
     """Start the process that all others are forked from."""
-    words = [sys.executable, workshop.__file__]
+    words, pipe = [sys.executable, workshop.__file__], subprocess.PIPE
     with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        words, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, start_new_session=True
     ) as process:
         yield Workshop(process)
-        assert process.stdin is not None
-        process.stdin.close()
+        os.killpg(process.pid, signal.SIGKILL)  # and what it forked, should that hang
 
 
 def copied(folder: Path) -> Path:
@@ -68,25 +68,42 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def mutated(mutant: Mutant, folder: Path) -> Path:
-    """Copy the package with one mistake."""
-    file = copied(folder) / "hicray" / mutant.file
-    code = file.read_text()
+def mistaken(mutant: Mutant) -> str:
+    """Return a file of the package with one mistake.
+
+    Raises:
+        AssertionError: What it replaces is not there, or not once.
+    """
+    code = (ROOT / "hicray" / mutant.file).read_text()
     found = code.count(mutant.old)
     assert found == 1, (
         f"the mutant is out of date: {mutant.old!r} occurs {found} times in hicray/{mutant.file}; "
         "say in tests/mutations/mutants.py what the code says now"
     )
-    file.write_text(code.replace(mutant.old, mutant.new))
-    return folder
+    return code.replace(mutant.old, mutant.new)
 
 
+every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+
+
+@every_mutant
+def test_a_mistake_is_one_in_todays_code(mutant):
+    compile(mistaken(mutant), mutant.file, "exec")
+
+
+def test_a_mutant_that_is_out_of_date_says_so():
+    with pytest.raises(AssertionError, match=r"out of date: 'not there' occurs 0 times in hicray/"):
+        mistaken(MUTANTS[0]._replace(old="not there"))
+
+
+@pytest.mark.slow
 def test_without_a_mistake_all_of_them_pass(bench, tmp_path):
     tests = tuple(dict.fromkeys(test for mutant in MUTANTS for test in mutant.tests))
     assert bench.ends(copied(tmp_path), tests) == dict.fromkeys(tests, "passed")
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.slow
+@every_mutant
 def test_a_mistake_is_noticed(bench, tmp_path, mutant):
-    found = bench.ends(mutated(mutant, tmp_path), mutant.tests)
-    assert found == dict.fromkeys(mutant.tests, "failed")
+    (copied(tmp_path) / "hicray" / mutant.file).write_text(mistaken(mutant))
+    assert bench.ends(tmp_path, mutant.tests) == dict.fromkeys(mutant.tests, "failed")

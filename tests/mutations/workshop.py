@@ -12,7 +12,7 @@ from pathlib import Path
 
 LIBRARIES = (
     "cooler", "cooltools", "hictkpy", "hypothesis", "optuna", "pytorch_msssim", "ray.data",
-    "ray.train.torch", "ray.tune", "timm", "torch", "typeguard",
+    "ray.train.torch", "ray.tune", "timm", "torch",
 )  # fmt: skip
 ENDS = "ends.json"
 SHOWN = 3_000

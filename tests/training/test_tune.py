@@ -1,0 +1,63 @@
+"""What a search shows its trials, and how many it gives each arm: a driver that trains nothing."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from ray import tune
+
+from hicray import config as cfg
+from hicray.training import tune as searching
+from hicray.training.space import Cell, SearchConfig
+from hicray.training.track import Store, default_uri
+from hicray.training.trial import Resources, arm, trial_name
+from hicray.windows import stream
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_search_trains_and_chooses_on_the_windows_meant_for_it(alone_shards, monkeypatch, split):
+    monkeypatch.setattr(stream, "_fits", lambda *_: False)  # files are named, Ray reads nothing
+    folder, manifest = alone_shards
+    inputs = searching._Inputs(cfg.ModelConfig(), folder, manifest, Resources())
+    windows = getattr(inputs.data(Cell(512, "off")), split)
+    chroms = {
+        chrom
+        for shard in windows.shards
+        for chrom in pq.read_table(shard.path, columns=["chrom"])["chrom"].to_pylist()
+    }
+    assert chroms == {chrom for chrom, own in manifest.splits.items() if own == split}
+
+
+def report(
+    chosen: dict[str, Any], first: cfg.TrialConfig, data: Any, folder: Path, resources: Any
+) -> None:
+    """Leave a note of each start."""
+    trial = cfg.override(first, chosen)
+    notes = folder.parent / "started"
+    notes.mkdir(exist_ok=True)
+    name = trial_name(trial, data.manifest.plan)
+    with (notes / f"{arm(trial)}.{tune.get_context().get_trial_id()}").open("x") as note:
+        note.write(name)
+    losses = {"train_loss": 1.0, "val_loss": 1.0}
+    tune.report({"epoch": 1, "val_oe_pearson": trial.train.ssim_weight, **losses})
+
+
+@pytest.mark.slow
+def test_both_arms_are_given_as_many_trials(alone_shards, local_ray, tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "drive_trial", report)
+    what = SearchConfig(
+        model=cfg.ModelConfig(),
+        train=cfg.TrainConfig(epochs=1),
+        sequences=("off", "on"),
+        trials=2,
+    )
+    folder, manifest = alone_shards
+    (tmp_path / "shards").symlink_to(folder)
+    one_gap = replace(manifest, coarse_bin_sizes=(512,))
+    store = Store(default_uri(tmp_path), tmp_path)
+    searching.search(what, tmp_path / "shards", one_gap, Resources(), store)
+    started = Counter(note.name.split(".")[0] for note in (tmp_path / "started").iterdir())
+    assert started == {"noseq": 2, "seq": 2}
