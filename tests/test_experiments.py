@@ -111,11 +111,7 @@ def planted_results(planted, **changed):
 def test_the_planted_signals_checks_hold_where_it_comes_out(planted):
     results = planted_results(planted)
     checks = planted.checks(results)
-    # Equal levels of random numbers may differ by chance; all others must hold.
-    chancy = ("holds 0", "the report's", "tower, tokens", "structure not")
-    assert [
-        what for what, _, holds in checks if not holds and not any(c in what for c in chancy)
-    ] == []
+    assert [what for what, _, holds in checks if not holds] == []
     assert len(checks) == 9
     assert planted.closed(results[planted.PLANTED, 4], planted.RATES) == pytest.approx(
         0.72, abs=0.02
@@ -127,9 +123,9 @@ def test_the_planted_signals_checks_hold_where_it_comes_out(planted):
     [
         ({"seq": 0.65}, "larger at 4x"),
         ({"blank": 0.83}, "seq - blank is above 0"),
-        ({"seq, shuffled DNA": 0.7}, "seq, shuffled DNA - noseq is not above 0"),
+        ({"seq, shuffled DNA": 0.7}, "seq, shuffled DNA - noseq is under a tenth"),
         ({"elsewhere": 0.7}, "trained on another locus' DNA"),
-        ({"elsewhere": 0.6}, "trained on another locus' DNA"),
+        ({"tower, tokens alone": 0.68}, "tower, tokens alone - noseq is under a tenth"),
     ],
 )
 def test_what_fails_is_named_in_the_last_sentence(planted, changed, fails):
