@@ -15,6 +15,7 @@ from hicray.evaluation.judge import (
     SHUFFLED,
     SWAPPED,
     UNTRAINED,
+    describe,
     judge,
     leak,
     load,
@@ -172,3 +173,11 @@ def test_published_weights_leak_where_their_authors_trained(tiny_shards):
     assert leak([trial], manifest, "test").endswith("may have seen 9 in its own training")
     scratch = replace(trial, model=ModelConfig())
     assert leak([scratch], manifest, "test") == ""
+
+
+def test_an_arm_is_named_by_all_that_was_searched():
+    trial = TrialConfig(coarse_bin_size=COARSE, model=ModelConfig(sequence="off"), train=TRAIN)
+    noseq = "ssim_weight 0.1, base_learning_rate 0.064"
+    assert describe(trial) == noseq
+    seq = replace(trial, model=ModelConfig(depth=2))
+    assert describe(seq) == f"{noseq}, depth 2, fusion both"
