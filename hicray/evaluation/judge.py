@@ -270,7 +270,9 @@ def gain_over_gaps(wide: GapResult, near: GapResult) -> Difference:
 
 def describe(trial: TrialConfig) -> str:
     """Return the settings that a search chooses, as a table names them."""
-    model, parts = trial.model, [f"ssim_weight {trial.train.ssim_weight:g}"]
+    model, train = trial.model, trial.train
+    rate = f"base_learning_rate {train.base_learning_rate:g}"
+    parts = [f"ssim_weight {train.ssim_weight:g}", rate]
     if model.sequence != "off":
         if model.dna == "tower" and model.sequence != "composition":
             parts.append(f"depth {model.depth}")

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import ray
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 
 from hicray import cluster
 from hicray import config as cfg
@@ -20,6 +19,7 @@ from hicray.storage import Location, remove_tree
 from hicray.training import track
 from hicray.training.data import Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
+from hicray.training.halving import Halving
 from hicray.training.objective import RANK
 from hicray.training.outbox import Outbox
 from hicray.training.record import Bar, Recorder, Trials, gap_tag, open_best
@@ -262,7 +262,7 @@ class _CellJob:
             reuse_actors=True,
             search_alg=DistinctSearch(self.what.seed, self._first(recorded)),
             # One past the end: a trial ends by itself, and is only stopped early by its rivals.
-            scheduler=ASHAScheduler(
+            scheduler=Halving(
                 time_attr="epoch", max_t=epochs + 1, grace_period=max(1, math.ceil(epochs / 3))
             ),
             trial_dirname_creator=_directory,

@@ -1,18 +1,18 @@
 """Whether a data set has as many training windows as one step takes."""
 
 from hicray.config import DataConfig, TrainConfig, UserError
-from hicray.maps.bins import assign, parse_split
+from hicray.maps.bins import parse_split, split_sets
 from hicray.maps.contacts import open_map
 from hicray.windows.plan import chromosome_windows, layout
 
 
 def most_windows(config: DataConfig) -> int:
     """Return how many training windows fit the chromosomes; some may be too little usable."""
-    how = layout(config)
+    how, window = layout(config), config.window_bins * config.fine_bin_size
     count = 0
     for uri in config.contacts:
         lengths = open_map(uri, config.fine_bin_size, weights_name=config.weights).chromsizes
-        for chrom, split in assign(parse_split(config.split), lengths).items():
+        for chrom, split in split_sets(parse_split(config.split), lengths, window).items():
             if split == "train":
                 windows = chromosome_windows(lengths[chrom], config.fine_bin_size, split, how)
                 count += len(windows)

@@ -15,6 +15,7 @@ from hicray.evaluation.judge import (
     SHUFFLED,
     SWAPPED,
     UNTRAINED,
+    describe,
     judge,
     load,
     windows_of,
@@ -163,3 +164,11 @@ def test_an_untaught_tower_does_not_read_the_motif(tiny_simulation, tiny_shards,
     reading = read_motif(model, tiny_simulation, windows)
     assert not reading.found
     assert str(reading).startswith("No: ")
+
+
+def test_an_arm_is_named_by_all_that_was_searched():
+    trial = TrialConfig(coarse_bin_size=COARSE, model=ModelConfig(sequence="off"), train=TRAIN)
+    noseq = "ssim_weight 0.1, base_learning_rate 0.064"
+    assert describe(trial) == noseq
+    seq = replace(trial, model=ModelConfig(depth=2))
+    assert describe(seq) == f"{noseq}, depth 2, fusion both"

@@ -51,7 +51,7 @@ def test_a_cluster_without_the_drivers_resource_is_served(foreign, tiny_simulati
 
 def test_more_than_it_has_is_refused(foreign, tiny_simulation, tmp_path):
     options = [*data_options(tiny_simulation), *TRAIN, "--storage", tmp_path / "storage"]
-    words = hicray("train", *options, "--workers", 9)
+    words = hicray("train", *options, "--workers", 9, "--batch-size", 1)
     said = run(words, tmp_path / "log", code=2, RAY_ADDRESS=foreign, **OPEN)
     assert said.splitlines()[-1] == (
         "hicray: 9 workers need 10 CPU, this Ray cluster has 3; ask for fewer workers"

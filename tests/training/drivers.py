@@ -41,11 +41,12 @@ def untrained(
     tune.report(ranked(history[0]))
 
 
-def undefined_at_first(
+def undefined_at_times(
     chosen: dict[str, Any], first: cfg.TrialConfig, data: Any, folder: Path, resources: Any
 ) -> None:
-    """Report two epochs, the first of which has no O/E Pearson where the second has the best."""
+    """Report three epochs; of the best trial only the second has an O/E Pearson."""
     trial = cfg.override(first, chosen)
     best = trial.train.ssim_weight == first.train.ssim_weight
-    for epoch, score in ((1, math.nan), (2, 0.9)) if best else ((1, 0.4), (2, 0.5)):
+    scores = (math.nan, 0.9, math.nan) if best else (0.4, 0.5, 0.5)
+    for epoch, score in enumerate(scores, start=1):
         tune.report(ranked({"epoch": epoch, "val_oe_pearson": score, **EPOCH}))

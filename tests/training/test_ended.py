@@ -52,8 +52,14 @@ def test_a_cell_with_a_failed_trial_is_done_once_its_records_are_there(
         pytest.fail("windows were opened for a cell that is done")
 
     monkeypatch.setattr(searching._Inputs, "data", opened)
-    assert search(store) == parent
+    assert search(store) == parent  # done: a trial that failed is not tried again
     assert len(store.trials(parent)) == 2
+    # Neither where a record is missing, nor where Tune has not ended all trials.
+    store.resume(runs["FAILED"].run_id)
+    with pytest.raises(pytest.fail.Exception, match="windows were opened"):
+        search(store)
+    store.finish(runs["FAILED"].run_id, "FAILED")
+    search(store)
     note.unlink()
     with pytest.raises(pytest.fail.Exception, match="windows were opened"):
         search(store)

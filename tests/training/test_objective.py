@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 import ray.train
 import torch
+from ray.tune.experiment import Trial
 
 from hicray import config as cfg
 from hicray.evaluation.report import best_trials
 from hicray.training import checkpoint, train, trial
 from hicray.training import tune as searching
 from hicray.training.data import Data
+from hicray.training.halving import Halving
 from hicray.training.objective import UNDEFINED, best_of, rank, ranked
 from hicray.training.space import SearchConfig
 from hicray.training.track import Store, default_uri
 from hicray.training.trial import Resources, best_checkpoint
 from hicray.windows.stream import open_windows
-from tests.training.drivers import undefined_at_first
+from tests.training.drivers import undefined_at_times
 
 UNKNOWN = math.nan
 TRIAL = cfg.TrialConfig(
@@ -46,11 +48,11 @@ def test_the_best_epoch_of_a_trial_is_the_best_defined_one(scores):
 
 @pytest.fixture
 def searched(tiny_shards, local_ray, tmp_path, monkeypatch):
-    """Search one cell whose best trial's first epoch is undefined, and repeat that trial."""
-    monkeypatch.setattr(searching, "drive_trial", undefined_at_first)
+    """Search a cell whose best trial has a score in its second epoch alone, and repeat it."""
+    monkeypatch.setattr(searching, "drive_trial", undefined_at_times)
     what = SearchConfig(
         model=cfg.ModelConfig(),
-        train=cfg.TrainConfig(epochs=2, ssim_weight=0.33),
+        train=cfg.TrainConfig(epochs=3, ssim_weight=0.33),
         sequences=("off",),
         trials=4,
         seeds=2,
@@ -63,19 +65,36 @@ def searched(tiny_shards, local_ray, tmp_path, monkeypatch):
     return store, searching.search(what, shards, one_gap, Resources(), store)
 
 
-def test_a_search_finds_a_trial_whose_first_epoch_was_undefined(searched):
+def test_a_search_finds_a_trial_whose_first_and_last_epochs_are_undefined(searched):
     """By Tune's choice for the repetition, in MLflow, and in what is compared."""
     store, parent = searched
     runs = store.trials(parent)
     best = max(runs, key=lambda run: run.metrics["best_val_oe_pearson"])
     assert best.metrics["best_val_oe_pearson"] == 0.9
     assert best.params["train.ssim_weight"] == "0.33"
-    assert math.isnan(store.curve(best.run_id, "val_oe_pearson")[0])
+    curve = store.curve(best.run_id, "val_oe_pearson")
+    assert curve == pytest.approx([UNKNOWN, 0.9, UNKNOWN], nan_ok=True)
     (repeated,) = [run for run in runs if run.params["train.seed"] == "1"]
     assert repeated.params["train.ssim_weight"] == "0.33"
     there = [run._replace(tags=run.tags | {"checkpoint": "there"}) for run in runs]
     (arm,) = best_trials(there, "512->128", "0").values()
     assert arm[0].params["train.ssim_weight"] == "0.33"
+
+
+def test_an_epoch_without_a_score_stops_no_trial():
+    """It is judged by its next one; and rivals are not judged by what is none."""
+    asha = Halving(time_attr="epoch", metric="objective", mode="max", max_t=9, grace_period=1)
+    rivals = [Trial("driver", trial_id=f"rival {i}", stub=True) for i in range(3)]
+    late, poor = (Trial("driver", trial_id=name, stub=True) for name in ("late", "poor"))
+    for one in (*rivals, late, poor):
+        asha.on_trial_add(None, one)
+    reports = [ranked(one) for one in history(UNKNOWN, 0.9)]
+    assert asha.on_trial_result(None, rivals[0], ranked(history(UNKNOWN)[0])) == "CONTINUE"
+    for one in rivals:
+        asha.on_trial_result(None, one, ranked(history(0.5)[0]))
+    assert [asha.on_trial_result(None, late, one) for one in reports] == ["CONTINUE"] * 2
+    assert asha.on_trial_result(None, poor, reports[0]) == "CONTINUE"
+    assert asha.on_trial_result(None, poor, ranked(history(UNKNOWN, 0.1)[1])) == "STOP"
 
 
 class _Model(torch.nn.Module):
