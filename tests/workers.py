@@ -92,9 +92,9 @@ def train_together(trial: TrialConfig, shards: Path, folder: Path) -> None:
     """Run all of a trial's workers, a process each, as Ray Train would start them."""
     with tempfile.TemporaryDirectory() as meeting:
         together = (trial, shards, folder, f"file://{meeting}/meeting")
-        # Not spawned, which would import everything again: seconds for each.
+        # Not forked: autograd refuses to work in a fork of a process in which it has worked.
         torch.multiprocessing.start_processes(
-            _one_of_many, together, nprocs=trial.train.workers, start_method="fork"
+            _one_of_many, together, nprocs=trial.train.workers, start_method="spawn"
         )
 
 
