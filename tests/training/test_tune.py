@@ -11,6 +11,7 @@ from ray import tune
 
 from hicray import config as cfg
 from hicray.training import tune as searching
+from hicray.training.objective import ranked
 from hicray.training.space import Cell, SearchConfig
 from hicray.training.track import Store, default_uri
 from hicray.training.trial import Resources, arm, trial_name
@@ -42,7 +43,7 @@ def report(
     with (notes / f"{arm(trial)}.{tune.get_context().get_trial_id()}").open("x") as note:
         note.write(name)
     losses = {"train_loss": 1.0, "val_loss": 1.0}
-    tune.report({"epoch": 1, "val_oe_pearson": trial.train.ssim_weight, **losses})
+    tune.report(ranked({"epoch": 1, "val_oe_pearson": trial.train.ssim_weight, **losses}))
 
 
 @pytest.mark.slow
