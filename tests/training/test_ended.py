@@ -9,6 +9,7 @@ from hicray import config as cfg
 from hicray.config import UserError
 from hicray.training import state, trial
 from hicray.training import tune as searching
+from hicray.training.searcher import DistinctSearch
 from hicray.training.space import SearchConfig
 from hicray.training.track import Store, default_uri
 from hicray.training.trial import Resources
@@ -89,3 +90,15 @@ def test_a_trial_is_locked_while_it_is_driven(tiny_shards, tmp_path, monkeypatch
         pytest.raises(UserError, match="is in use by process"),
     ):
         trial.drive_trial({}, config, data, tmp_path, Resources())
+
+
+def test_a_cell_that_lost_its_state_tries_what_it_tried_before(search, tmp_path, monkeypatch):
+    """A searcher that learns in another order would ask for others, beyond the arm's number."""
+    store = Store(default_uri(tmp_path), tmp_path)
+    first = {run.name for run in store.trials(search(store))}
+    (note,) = tmp_path.glob(f"search/*/off-512/{state.ENDED}")
+    note.unlink()
+    (note.parent / "tuner.pkl").write_bytes(b"")
+    monkeypatch.setattr(searching, "DistinctSearch", lambda _, first: DistinctSearch(99, first))
+    assert {run.name for run in store.trials(search(store))} == first
+    (note,) = tmp_path.glob(f"search/*/off-512/{state.ENDED}")
