@@ -20,8 +20,8 @@ def no_elsewhere(windows: WindowSet) -> str:
     if has_elsewhere(windows.collate.manifest, windows.split, flank):
         return ""
     return (
-        f"No control with another locus' DNA: the {windows.split} chromosomes are shorter than two "
-        "windows, so that half of them away lies the window's own."
+        f"No control with another locus' DNA: the {windows.split} chromosomes are so short that "
+        "what lies half of them away overlaps a window's own."
     )
 
 

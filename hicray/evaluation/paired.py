@@ -94,7 +94,8 @@ def paired_difference(ours: BySeed, theirs: BySeed, score: str) -> Difference:
     """
     table = gains(ours, theirs, score)
     blocks = table[_PLACE[0]].astype(str) + "/" + _block(table).astype(str)
-    each = table.drop(columns=_PLACE)
+    # A seed without any defined window is no training that could be judged.
+    each = table.drop(columns=_PLACE).dropna(axis=1, how="all")
     sums = each.fillna(0.0).groupby(blocks, sort=False).sum().to_numpy()
     counts = each.notna().groupby(blocks, sort=False).sum().to_numpy().astype(float)
     there = counts.sum(axis=1) > 0

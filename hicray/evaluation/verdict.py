@@ -61,9 +61,9 @@ def _doubts(result: GapResult) -> list[str]:
     """Name the controls that seq is not better than."""
     rests = {control: _find(result, SEQ, control) for control in _CONTROLS}
     return [
-        f"it is not shown to beat {control} ({rest.mean:+.3g} [{rest.low:+.3g}, {rest.high:+.3g}])"
+        f"it is not shown to beat {control} ({rest})"
         for control, rest in rests.items()
-        if rest is not None and not rest.positive
+        if rest is not None and rest.windows and not rest.positive
     ]
 
 
@@ -72,18 +72,19 @@ def _aside(result: GapResult) -> str:
     gain = _find(result, COMPOSITION, NOSEQ)
     if gain is None or not gain.positive:
         return ""
-    return f", though composition alone (GC, N, cut sites) gained {gain.mean:+.3g}"
+    return f", though composition alone (GC, N, cut sites) gained {gain.mean:+.3g}{_scope(gain)}"
 
 
 def _support(result: GapResult) -> str:
     """Name the controls that seq beats, and what wrong DNA keeps of the gain."""
-    beaten = [control for control in (BLANK, COMPOSITION) if _find(result, SEQ, control)]
+    rests = {control: _find(result, SEQ, control) for control in (BLANK, COMPOSITION)}
+    beaten = [f"{name}{_scope(rest)}" for name, rest in rests.items() if rest and rest.positive]
     parts = [f"beats {' and '.join(beaten)}"] if beaten else []
     wrong = {control: _find(result, control, NOSEQ) for control in _WRONG_DNA}
-    gains = {control: gain for control, gain in wrong.items() if gain is not None}
+    gains = {control: gain for control, gain in wrong.items() if gain is not None and gain.judged}
     for control, gain in gains.items():
         kept = f"{gain.mean:+.3g}" if gain.positive else f"at most {max(gain.high, 0.0):+.3g}"
-        parts.append(f"{control} keeps {kept} of it")
+        parts.append(f"{control} keeps {kept} of it{_scope(gain)}")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -109,8 +109,8 @@ def require_elsewhere(manifest: Manifest, flank_bins: int) -> None:
     for split in SPLIT_NAMES:
         if not has_elsewhere(manifest, split, flank_bins):
             raise UserError(
-                f"--arms elsewhere: the {split} chromosomes are shorter than two windows of "
-                f"{manifest.window_bins} bins, so that no other locus is far enough; take smaller "
+                f"--arms elsewhere: the {split} chromosomes are so short that what lies half of "
+                f"them away overlaps a window's own {manifest.window_bins} bins; take smaller "
                 "--window-bins, another --split, or leave that arm out"
             )
 

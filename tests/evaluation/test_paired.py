@@ -166,3 +166,13 @@ def test_windows_of_one_locus_share_a_block_whatever_map_they_are_of(rng):
     twice = paired_difference({0: both[0]}, {0: both[1]}, "score")
     assert twice._replace(windows=64) == pytest.approx(once)
     assert twice.windows == 128
+
+
+def test_a_seed_without_a_defined_window_counts_for_nothing(rng):
+    ours = {seed: windows(rng.normal(size=64)) for seed in range(4)}
+    theirs = {seed: windows(np.zeros(64)) for seed in range(4)}
+    three = paired_difference(
+        *({k: v for k, v in of.items() if k != 2} for of in (ours, theirs)), "score"
+    )
+    ours[2]["score"] = np.nan
+    assert paired_difference(ours, theirs, "score") == pytest.approx(three)

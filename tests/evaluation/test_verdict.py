@@ -1,5 +1,7 @@
 """The sentence: every way in which a comparison can come out."""
 
+from dataclasses import replace
+
 import pytest
 
 from hicray.evaluation.verdict import verdict
@@ -56,3 +58,18 @@ def test_few_seeds_speak_of_their_own_trainings_alone(seeds, scope, level, words
     assert words in said
     assert said.count(scope) == 1 + said.count("is excluded")
     assert "in th" not in verdict([result_of({"noseq": 0.5, "seq": level})])
+
+
+def test_controls_that_cannot_be_judged_or_trained_once_are_said_so():
+    result = result_of({"noseq": 0.5, "seq": 0.6, "blank": 0.5})
+    scores = result.differences["seq", "blank"]
+    once = {name: one._replace(seeds=1) for name, one in scores.items()}
+    few = {name: one._replace(low=float("nan"), high=float("nan")) for name, one in scores.items()}
+    said = [
+        verdict([replace(result, differences=dict(result.differences) | {("seq", "blank"): one})])
+        for one in (once, few)
+    ]
+    assert "beats blank in this one training" in said[0]
+    assert "not shown to beat blank (" in said[1]
+    assert "too few windows to judge" in said[1]
+    assert "nan" not in said[1]

@@ -132,7 +132,7 @@ def test_a_set_shorter_than_two_windows_has_no_other_locus(manifest, bins, there
     ]
     assert any(shared) is not there
     if not there:
-        with pytest.raises(UserError, match="test chromosomes are shorter than two windows"):
+        with pytest.raises(UserError, match="test chromosomes are so short"):
             require_elsewhere(own, 0)
 
 
