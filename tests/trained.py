@@ -1,13 +1,16 @@
 """Checkpoints of networks that nobody trained, with random output layers, for any map."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
+from hicray.evaluation.network import Network, NetworkFile
 from hicray.maps.contacts import open_map
 from hicray.model.build import build
 from hicray.training import checkpoint
+from hicray.windows.inputs import Inputs
 from hicray.windows.locus import measure
 from hicray.windows.trained import Trained, TrainedSource
 
@@ -43,3 +46,25 @@ def write_checkpoint(folder: Path, model: ModelConfig, trained: Trained | None, 
     progress = checkpoint.Progress(trial, "plan", history, trained=trained)
     checkpoint.save(folder, network, optimizer, progress)
     return folder
+
+
+class InputShown(Network):
+    """Returns one of its inputs, in place of a network."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(torch.nn.Identity())
+        self.name = name
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        shown: torch.Tensor = getattr(inputs, self.name)
+        return shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown(NetworkFile):
+    """A file that holds no network: opened, it returns the input of that name."""
+
+    shows: str
+
+    def open(self, device: torch.device | str = "cpu") -> Network:
+        return InputShown(self.shows)

@@ -30,7 +30,7 @@ def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) ->
     if all(trial.model.encoder == "scratch" for trial in trials):
         return ""
     chroms = [chrom for chrom, one in manifest.splits.items() if one == split]
-    if not human_assembly(next(iter(manifest.sources.values())).chromsizes, chroms):
+    if not human_assembly(manifest.chromsizes, chroms):
         return (
             "leak: what the published encoder has seen of this genome cannot be known, as its "
             f"chromosomes are not as long as those of {' or '.join(HUMAN)}"

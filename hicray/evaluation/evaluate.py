@@ -26,12 +26,13 @@ from hicray.evaluation.boundaries import (
 from hicray.evaluation.compared import FINE, MIN_USABLE, Compared
 from hicray.evaluation.correlation import CorrelationSums, correlation_sums, defined_mean
 from hicray.evaluation.scc import scc, smoothing_bins
-from hicray.evaluation.window_scores import EPS, window_scores
+from hicray.evaluation.window_scores import window_scores
 from hicray.maps.bands import Band, Mask, square, usable_pixels
 from hicray.maps.bins import teaching
 from hicray.maps.expected import Curve
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.training.metrics import MIN_SEPARATION, decay_error
+from hicray.windows.manifest import EPS
 from hicray.windows.plan import Layout, chromosome_windows, usable_fraction
 
 EXAMPLES = 3

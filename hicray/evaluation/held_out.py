@@ -136,7 +136,7 @@ class WindowSet:
 
     def _empty(self) -> Scored:
         expected = self.collate.fine_expected
-        return Scored(len(expected), expected.shape[1], self.collate.scale.eps)
+        return Scored(len(expected), expected.shape[1], self.collate.manifest.eps)
 
     def _finish(self, scored: Scored, where: pd.DataFrame) -> HeldOut:
         decays = scored.decays()

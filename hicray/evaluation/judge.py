@@ -143,7 +143,10 @@ def judge(
     left_out = no_elsewhere(windows) if trials.keys() & {SEQ, ELSEWHERE} else ""
     if left_out:
         arms = {arm: own for arm, own in arms.items() if arm != ELSEWHERE}
-    runs, shown = _score(arms, trials, windows, more or {})
+    first = next(windows.batches(at_once=2))
+    runs, shown = _score(arms, trials, windows, first, swappable=not left_out)
+    further = windows.score(more, "truth") if more else {}
+    runs |= {name: {0: run} for name, run in further.items()}
     rows = {name: Row(own) for name, own in runs.items()}
     rows[HALVES] = Row({0: windows.score_halves()})
     return GapResult(
@@ -154,7 +157,7 @@ def judge(
         differences=_differences(rows, [arm for arm in arms if arm not in ARMS]),
         by_separation=_by_separation(rows, windows.bands),
         settings={arm: describe(own[0]) for arm, own in trials.items()},
-        examples=_examples(shown, _first(windows), windows.collate),
+        examples=_examples(shown, first, windows.collate),
         leak=leak([one for own in trials.values() for one in own], manifest, split),
         left_out=left_out,
     )
@@ -164,15 +167,15 @@ def _score(
     arms: Arms,
     trials: Mapping[str, Sequence[TrialConfig]],
     windows: WindowSet,
-    more: Mapping[str, Predictor],
+    first: Batch,
+    *,
+    swappable: bool,
 ) -> tuple[dict[str, dict[int, HeldOut]], dict[str, Tensor]]:
-    """Score every row by training seed; return what the arms make of two windows, too.
+    """Score every row by training seed; return what the arms make of the first windows, too.
 
     One network at a time is in memory.
     """
-    manifest, first = windows.collate.manifest, _first(windows)
-    swappable = not no_elsewhere(windows)
-    free = {**baselines(windows.collate), **more}
+    manifest, free = windows.collate.manifest, baselines(windows.collate)
     runs = {name: {0: run} for name, run in windows.score(free, "baselines").items()}
     if NOSEQ in trials:
         untrained = {UNTRAINED: model_predictor(_fresh(trials[NOSEQ][0], manifest))}
@@ -186,12 +189,7 @@ def _score(
                 runs.setdefault(name, {})[seed] = run
             if arm not in shown:
                 shown[arm] = predict(first)
-    return runs | {name: runs.pop(name) for name in more}, shown
-
-
-def _first(windows: WindowSet) -> Batch:
-    """Return two windows for the pictures."""
-    return next(windows.batches(at_once=2))
+    return runs, shown
 
 
 def windows_of(

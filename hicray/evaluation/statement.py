@@ -14,12 +14,12 @@ from hicray.evaluation.boundaries import STRENGTH, TOLERANCE_BINS
 from hicray.evaluation.compared import FINE, MIN_USABLE, Maps
 from hicray.evaluation.correlation import band_means, distance_bands
 from hicray.evaluation.evaluate import Evaluation, Score, together
-from hicray.evaluation.window_scores import EPS, WINDOW_SCORES
+from hicray.evaluation.window_scores import WINDOW_SCORES
 from hicray.figures import by_distance, located_maps
 from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
 from hicray.training.metrics import MIN_SEPARATION, VERSION
-from hicray.windows.manifest import write_json
+from hicray.windows.manifest import EPS, write_json
 from hicray.windows.sources import fingerprint
 
 _HEADS = {

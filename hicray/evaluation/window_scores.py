@@ -7,10 +7,9 @@ from jaxtyping import Bool, Float, Float64
 from scipy.stats import spearmanr
 
 from hicray.training.metrics import SCORES, Scored
-from hicray.windows.scales import Scale, to_network
+from hicray.windows.manifest import EPS
+from hicray.windows.scales import to_network
 
-EPS = Scale().eps
-"""Pseudo-count of observed over expected, in contacts."""
 WINDOW_SCORES = ("mse", "mae", "psnr", "pearson", "spearman", *SCORES[2:])
 
 Contacts = Float[np.ndarray, "windows rows cols"]

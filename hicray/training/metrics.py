@@ -167,12 +167,13 @@ class Scored:
 
     def _all(self) -> _Kept:
         """Return what is kept of all batches, on the host."""
-        none = torch.zeros(0, dtype=torch.float64)
-        empty = _Kept(none, none, none, none.long(), none.reshape(0, self.separations, 8))
-        parts = [_Kept(*(one.cpu() for one in part)) for part in self._parts]
-        whole = _Kept(*(torch.cat(each) for each in zip(*(parts or [empty]), strict=True)))
-        self._parts = [whole]
-        return whole
+        if not self._parts:
+            none = torch.zeros(0, dtype=torch.float64)
+            return _Kept(none, none, none, none.long(), none.reshape(0, self.separations, 8))
+        if len(self._parts) > 1:
+            self._parts = [_Kept(*map(torch.cat, zip(*self._parts, strict=True)))]
+        self._parts = [_Kept(*(one.cpu() for one in self._parts[0]))]
+        return self._parts[0]
 
     def decays(self) -> Decays:
         """Return the sums by group and separation over all windows."""

@@ -280,7 +280,7 @@ class Loop:
 
     def _scored(self) -> Scored:
         expected = self.collate.fine_expected
-        return Scored(len(expected), expected.shape[1], self.collate.scale.eps)
+        return Scored(len(expected), expected.shape[1], self.collate.manifest.eps)
 
     def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
         decays: Float64[Tensor, "groups separations 3"] = self.place.sum(scored.decays())

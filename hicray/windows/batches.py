@@ -15,7 +15,7 @@ from hicray.maps.genome import N, PackedGenome
 from hicray.windows.dna import DnaReader, Whose
 from hicray.windows.inputs import NETWORK, CoarseWindows, decode_coarse, given, spread_balanced
 from hicray.windows.manifest import Manifest, coarse_name
-from hicray.windows.scales import Scale, caps_of, spread, to_network
+from hicray.windows.scales import caps_of, spread, to_network
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 
 
@@ -126,7 +126,6 @@ class Collate:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
         self.gap = coarse_bin_size // manifest.fine_bin_size
-        self.scale = Scale(eps=manifest.eps)
         self.reader = None if genome is None else DnaReader(genome, manifest, flank_bins)
         self.tokens, self.dna = tokens, dna
         chroms = manifest.splits

@@ -64,7 +64,7 @@ def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:
         start: Its start, in bp.
     """
     split, size = manifest.splits[chrom], manifest.fine_bin_size
-    lengths = next(iter(manifest.sources.values())).chromsizes
+    lengths = manifest.chromsizes
     names = [name for name, one in manifest.splits.items() if one == split]
     ends = np.cumsum([lengths[name] for name in names])
     place = int(ends[names.index(chrom)]) - lengths[chrom] + start
@@ -79,7 +79,7 @@ def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:
 def has_elsewhere(manifest: Manifest, split: SplitName, flank_bins: int = 0) -> bool:
     """Return whether another locus of a set shares no base with a window, for all its windows.
 
-    Not so where a set is shorter than two windows: half a set away is then the window itself.
+    Not so where a set is short: half of it away is then the window itself, or overlaps it.
 
     Args:
         manifest: Of the shard set.
@@ -87,7 +87,7 @@ def has_elsewhere(manifest: Manifest, split: SplitName, flank_bins: int = 0) -> 
         flank_bins: Fine bins of DNA that are read beyond either end of a window.
     """
     size, window = manifest.fine_bin_size, manifest.window_bins
-    lengths = next(iter(manifest.sources.values())).chromsizes
+    lengths = manifest.chromsizes
     read = (window + 2 * flank_bins) * size
     # Training windows overlap, by three quarters unless told otherwise.
     step = (max(1, window // 4) if split == "train" else window) * size
@@ -104,7 +104,7 @@ def require_elsewhere(manifest: Manifest, flank_bins: int) -> None:
     """Refuse to train on another locus' DNA where a set has none.
 
     Raises:
-        UserError: A set is shorter than two windows.
+        UserError: A set is too short.
     """
     for split in SPLIT_NAMES:
         if not has_elsewhere(manifest, split, flank_bins):

@@ -3,20 +3,19 @@
 from hicray.config import DataConfig, TrainConfig, UserError
 from hicray.maps.bins import parse_split, split_sets
 from hicray.maps.contacts import open_map
-from hicray.windows.plan import chromosome_windows, layout
+from hicray.windows.plan import count_windows, layout
 
 
 def most_windows(config: DataConfig) -> int:
     """Return how many training windows fit the chromosomes; some may be too little usable."""
-    how, window = layout(config), config.window_bins * config.fine_bin_size
-    count = 0
-    for uri in config.contacts:
-        lengths = open_map(uri, config.fine_bin_size, weights_name=config.weights).chromsizes
-        for chrom, split in split_sets(parse_split(config.split), lengths, window).items():
-            if split == "train":
-                windows = chromosome_windows(lengths[chrom], config.fine_bin_size, split, how)
-                count += len(windows)
-    return count
+    window = config.window_bins * config.fine_bin_size
+    maps = (
+        open_map(uri, config.fine_bin_size, weights_name=config.weights) for uri in config.contacts
+    )
+    first, *others = (contacts.chromsizes for contacts in maps)
+    splits = split_sets(parse_split(config.split), first, window)
+    planned = count_windows((first, *others), splits, config.fine_bin_size, layout(config))
+    return planned.get("train", 0)
 
 
 def require_step(windows: int, config: TrainConfig) -> None:

@@ -20,6 +20,8 @@ SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 GENOME = "genome.parquet"
+EPS = 1.0
+"""Pseudo-count of observed over expected, in contacts: one read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,11 @@ class Manifest:
     shards: tuple[ShardFile, ...]
     dropped: Mapping[SplitName, int]
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def chromsizes(self) -> Mapping[str, int]:
+        """Length of each chromosome, in bp, the same for all sources."""
+        return next(iter(self.sources.values())).chromsizes
 
     def num_windows(self, split: SplitName) -> int:
         """Return the number of windows of a set."""

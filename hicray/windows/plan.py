@@ -11,6 +11,7 @@ end, masked. Training windows overlap; validation and test windows do not.
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -86,6 +87,28 @@ def chromosome_windows(length: int, bin_size: int, split: SplitName, how: Layout
     cols = np.concatenate([starts + offset for offset in how.offsets])
     inside = cols < total
     return pd.DataFrame({"row_start": rows[inside], "col_start": cols[inside]}) * bin_size
+
+
+def count_windows(
+    lengths: Iterable[Mapping[str, int]],
+    splits: Mapping[str, SplitName],
+    bin_size: int,
+    how: Layout,
+) -> dict[SplitName, int]:
+    """Return how many windows the chromosomes of each set have; some may be too little usable.
+
+    Args:
+        lengths: Of each source's chromosomes, in bp.
+        splits: The set of each chromosome that has one.
+        bin_size: Fine bin size, in bp.
+        how: Sizes of the windows.
+    """
+    planned: dict[SplitName, int] = {}
+    for sizes in lengths:
+        for chrom, split in splits.items():
+            windows = chromosome_windows(sizes[chrom], bin_size, split, how)
+            planned[split] = planned.get(split, 0) + len(windows)
+    return planned
 
 
 def usable_fraction(

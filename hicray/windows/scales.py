@@ -6,7 +6,6 @@ float maps are made there. Upstream's input image: HiCFoundation's inference (it
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -20,17 +19,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Maps = Float[Tensor, "batch rows cols"]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How contacts become network input, fixed per shard set and saved with every checkpoint.
-
-    Attributes:
-        eps: Pseudo-count of observed over expected, in contacts.
-    """
-
-    eps: float = 1.0
 
 
 def to_network(contacts: Maps) -> Maps:

@@ -31,14 +31,18 @@ from hicray.storage import Location, locate, matching, open_file, remove_tree, r
 from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
-from hicray.windows.plan import Layout, chromosome_windows, layout, usable_fraction
+from hicray.windows.plan import (
+    Layout,
+    chromosome_windows,
+    count_windows,
+    layout,
+    usable_fraction,
+)
 from hicray.windows.sources import Source, fingerprint, open_sources
 from hicray.windows.trained import image_cap
 
 ROWS_PER_GROUP = 16
 """Small row groups, so that Ray's reader can deal one shard to many tasks."""
-EPS = 1.0
-"""Pseudo-count of observed over expected: one read."""
 
 
 class _Job(NamedTuple):
@@ -88,12 +92,8 @@ def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Ma
 def _plan_job(config: DataConfig, folder: Location, sources: list[Source], how: Layout) -> _Job:
     window = config.window_bins * config.fine_bin_size
     splits = split_sets(parse_split(config.split), sources[0].fine.chromsizes, window)
-    planned: dict[SplitName, int] = {}
-    for source in sources:
-        for chrom, split in splits.items():
-            length = source.fine.chromsizes[chrom]
-            windows = chromosome_windows(length, config.fine_bin_size, split, how)
-            planned[split] = planned.get(split, 0) + len(windows)
+    lengths = (source.fine.chromsizes for source in sources)
+    planned = count_windows(lengths, splits, config.fine_bin_size, how)
     num_shards = {split: max(1, round(n / ROWS_PER_SHARD)) for split, n in planned.items()}
     job = _Job(config, str(folder.resolve()), how, splits, num_shards)
     job.parts.mkdir(exist_ok=True)
@@ -213,7 +213,7 @@ def _manifest(
         window_bins=config.window_bins,
         diagonal_only=len(job.how.offsets) == 1,
         raw=config.raw,
-        eps=EPS,
+        eps=mf.EPS,
         splits=job.splits,
         genome={"path": str(config.genome), "fingerprint": fingerprint(config.genome)},
         sources=infos,

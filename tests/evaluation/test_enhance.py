@@ -1,7 +1,7 @@
 """Whole maps: everything within reach, once; resumed; the same from Ray, folder and MLflow."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cooler
@@ -13,7 +13,7 @@ import torch
 
 from hicray.config import ModelConfig, UserError
 from hicray.evaluation.enhance import enhance, refuse_other_parts
-from hicray.evaluation.network import BinSizes, Network, NetworkFile, find
+from hicray.evaluation.network import BinSizes, find
 from hicray.evaluation.preflight import check
 from hicray.evaluation.request import Enhance
 from hicray.evaluation.tiler import Job, in_process
@@ -30,26 +30,10 @@ from hicray.windows.trained import Trained, TrainedSource, trained_on
 from tests import oracles
 from tests.published import published_file
 from tests.shared_data import shared_data, write_fasta
-from tests.trained import trained_for, write_checkpoint
+from tests.trained import Shown, trained_for, write_checkpoint
 
 FINE = 10
 """Fine bins of the made maps, in bp."""
-
-
-class Upsampled(Network):
-    """Returns the coarse map on the fine grid."""
-
-    def __init__(self):
-        super().__init__(torch.nn.Identity())
-
-    def values(self, inputs):
-        return inputs.coarse
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity(NetworkFile):
-    def open(self, device="cpu"):
-        return Upsampled()
 
 
 def flat_source(separations, name="a", total_reads=1, cap=None, level=1.0):
@@ -67,7 +51,7 @@ def identity(gap, window, offsets=1):
         chroms=(),
         sources=(flat_source(offsets * window),),
     )
-    return Identity(kind="checkpoint", place="identity", trained=trained, digest="0")
+    return Shown(shows="coarse", kind="checkpoint", place="identity", trained=trained, digest="0")
 
 
 def coarse_map(path, rng, gap, bins):

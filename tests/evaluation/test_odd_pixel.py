@@ -5,19 +5,17 @@ training chromosome; what is asked of other chromosomes must not know of it.
 """
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cooler
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from hicray.evaluation.baseline_maps import BASELINES, Maker
 from hicray.evaluation.compared import open_compared, resolve
 from hicray.evaluation.enhance import enhance
 from hicray.evaluation.evaluate import evaluate
-from hicray.evaluation.network import Network, NetworkFile
 from hicray.evaluation.options import Evaluate
 from hicray.evaluation.tiler import Job, in_process
 from hicray.evaluation.tiles import tiling
@@ -30,6 +28,7 @@ from hicray.windows.scales import from_network
 from hicray.windows.shards import prepare
 from hicray.windows.sources import open_sources
 from hicray.windows.trained import trained_on
+from tests.trained import Shown
 
 BIN, SIDE, COARSE = 128, 64, 512
 SEPARATION, ROW, TIMES = 40, 60, 350
@@ -106,27 +105,11 @@ def test_the_base_of_other_windows_does_not_know_of_it(sets):
     np.testing.assert_allclose(bases[1], bases[0], rtol=CLOSE)
 
 
-class Base(Network):
-    """Returns the base that a residual starts from."""
-
-    def __init__(self):
-        super().__init__(torch.nn.Identity())
-
-    def values(self, inputs):
-        return inputs.base
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseFile(NetworkFile):
-    def open(self, device="cpu"):
-        return Base()
-
-
 def test_an_enhanced_map_has_no_line(sets, maps, tmp_path):
     levels = {}
     for name, (_, manifest) in sets.items():
         trained, contacts = trained_on(manifest, COARSE), open_map(maps[name], COARSE)
-        network = BaseFile(kind="checkpoint", place="base", trained=trained, digest="0")
+        network = Shown(shows="base", kind="checkpoint", place="base", trained=trained, digest="0")
         how = tiling(trained.offsets, window=SIDE, gap=4, reach=None)
         out = tmp_path / f"{name}.mcool"
         job = Job(network=network, contacts=contacts, dna=None, tiling=how, chroms=(TEST,), out=out)

@@ -1,6 +1,5 @@
 """When a cell is done: real Tune and MLflow, with a driver that trains nothing."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,6 +14,7 @@ from hicray.training.track import Store, default_uri
 from hicray.training.trial import Resources
 from hicray.windows.claim import exclusive
 from tests.training.drivers import FAILING, untrained
+from tests.training.searches import one_gap_search
 
 WHAT = SearchConfig(
     model=cfg.ModelConfig(),
@@ -28,11 +28,7 @@ WHAT = SearchConfig(
 def search(tiny_shards, local_ray, tmp_path, monkeypatch):
     """A search of one cell of two trials, the first of which fails."""
     monkeypatch.setattr(searching, "drive_trial", untrained)
-    folder, manifest = tiny_shards
-    shards = tmp_path / "shards"
-    shards.symlink_to(folder)
-    one_gap = replace(manifest, coarse_bin_sizes=(512,))
-    return partial(searching.search, WHAT, shards, one_gap, Resources())
+    return partial(one_gap_search(tiny_shards, tmp_path), WHAT)
 
 
 def test_a_cell_with_a_failed_trial_is_done_once_its_records_are_there(

@@ -1,7 +1,6 @@
 """A score that is undefined in one epoch hides no other: wherever trials or epochs are ranked."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from hicray.training.track import Store, default_uri
 from hicray.training.trial import Resources, best_checkpoint
 from hicray.windows.stream import open_windows
 from tests.training.drivers import undefined_at_times
+from tests.training.searches import one_gap_search
 
 UNKNOWN = math.nan
 TRIAL = cfg.TrialConfig(
@@ -57,12 +57,8 @@ def searched(tiny_shards, local_ray, tmp_path, monkeypatch):
         trials=4,
         seeds=2,
     )
-    folder, manifest = tiny_shards
-    shards = tmp_path / "shards"
-    shards.symlink_to(folder)
     store = Store(default_uri(tmp_path), tmp_path)
-    one_gap = replace(manifest, coarse_bin_sizes=(512,))
-    return store, searching.search(what, shards, one_gap, Resources(), store)
+    return store, one_gap_search(tiny_shards, tmp_path)(what, store)
 
 
 def test_a_search_finds_a_trial_whose_first_and_last_epochs_are_undefined(searched):

@@ -1,6 +1,5 @@
 """Seeds of a cell's best trial: real Tune and MLflow, with a driver that trains nothing."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hicray.training import tune as searching
 from hicray.training.objective import ranked
 from hicray.training.space import SearchConfig
 from hicray.training.track import Store, default_uri
-from hicray.training.trial import Resources
+from tests.training.searches import one_gap_search
 
 SCORES = {1: 0.4, 2: 0.7, 3: 0.5, 4: 0.45, 5: 0.3, 6: 0.2}
 
@@ -39,13 +38,9 @@ def repeated(tiny_shards, local_ray, tmp_path, monkeypatch):
         trials=3,
         seeds=3,
     )
-    folder, manifest = tiny_shards
-    shards = tmp_path / "shards"
-    shards.symlink_to(folder)
-    one_gap = replace(manifest, coarse_bin_sizes=(512,))
-    store = Store(default_uri(tmp_path), tmp_path)
+    store, search = Store(default_uri(tmp_path), tmp_path), one_gap_search(tiny_shards, tmp_path)
     for _ in range(2):
-        parent = searching.search(what, shards, one_gap, Resources(), store)
+        parent = search(what, store)
     return store.trials(parent)
 
 

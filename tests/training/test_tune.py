@@ -1,7 +1,6 @@
 """What a search shows its trials, and how many it gives each arm: a driver that trains nothing."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hicray.training.space import Cell, SearchConfig
 from hicray.training.track import Store, default_uri
 from hicray.training.trial import Resources, arm, trial_name
 from hicray.windows import stream
+from tests.training.searches import one_gap_search
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -55,10 +55,6 @@ def test_both_arms_are_given_as_many_trials(alone_shards, local_ray, tmp_path, m
         sequences=("off", "on"),
         trials=2,
     )
-    folder, manifest = alone_shards
-    (tmp_path / "shards").symlink_to(folder)
-    one_gap = replace(manifest, coarse_bin_sizes=(512,))
-    store = Store(default_uri(tmp_path), tmp_path)
-    searching.search(what, tmp_path / "shards", one_gap, Resources(), store)
+    one_gap_search(alone_shards, tmp_path)(what, Store(default_uri(tmp_path), tmp_path))
     started = Counter(note.name.split(".")[0] for note in (tmp_path / "started").iterdir())
     assert started == {"noseq": 2, "seq": 2}
