@@ -59,7 +59,7 @@ def test_what_an_autoscaler_may_start_counts_as_there(tiny_simulation: Simulatio
     config.write_text(json.dumps(configuration(port)))
     words = hicray(
         "train", *data_options(tiny_simulation), *TRAIN, "--storage", tmp_path / "storage",
-        "--epochs", 1, "--sequence", "off",
+        "--epochs", 1, "--sequence", "off", "--batch-size", 1,
     )  # fmt: skip
     with ray_nodes(AUTOSCALED, autoscaling_config=str(config), gcs_server_port=port) as nodes:
         said = run([sys.executable, "-c", OFFERED], tmp_path / "offered", RAY_ADDRESS=nodes.address)
