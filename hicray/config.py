@@ -17,6 +17,8 @@ Preset = Literal["large", "base", "small", "tiny"]
 DnaEncoder = Literal["tower", "pooled"]
 Precision = Literal["bf16", "fp32", "none"]
 Context = Literal["dilated", "attention"]
+CoarsePath = Literal["on", "off"]
+Loss = Literal["likelihood", "correlation", "report"]
 
 CONTEXT_HEADS = 4
 """Attention heads over the bins of the tower."""
@@ -93,6 +95,12 @@ class ModelConfig:
     """How many such layers follow the tower's blocks."""
     fusion: Fusion = "both"
     """Where DNA joins: tokens into the decoder, pairwise features at the pixels, or both."""
+    coarse_path: CoarsePath = "on"
+    """Convolutions on the coarse grid, which sharpen without DNA; off: the report's network."""
+    coarse_channels: int = 0
+    """Width of the coarse path; 0 is the preset's."""
+    coarse_blocks: int = 4
+    """Residual blocks of the coarse path."""
     residual: bool = True
     """Predict a correction to coarse O/E x fine expected, rather than the map itself."""
 
@@ -122,8 +130,11 @@ class TrainConfig:
     weight_decay: float = 0.05
     clip: float = 1.0
     """Largest gradient norm."""
+    loss: Loss = "likelihood"
+    """1 - correlation of log O/E, plus either the fine reads' Poisson likelihood or (correlation)
+    the mean squared error of log O/E; or the report's mean squared error alone."""
     ssim_weight: float = 0.2
-    """w in (1 - w) MSE + w (1 - SSIM)."""
+    """w in (1 - w) loss + w (1 - SSIM)."""
     reverse_complement: bool = True
     """Flip half of the training windows together with their DNA."""
     seed: int = 0

@@ -27,7 +27,7 @@ def loop_alone(data: Data, trial: TrialConfig) -> Loop:
     """Return the loop of the only worker; a network that corrects its base starts to do so."""
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
     if trial.model.residual:
         for parameter in model.head.pixels.out.parameters():
             torch.nn.init.normal_(parameter, std=0.05)

@@ -39,7 +39,7 @@ def model_predictor(model: Enhancer) -> Predictor:
 
     def predict_batch(batch: Batch) -> Float[Tensor, "batch rows cols"]:
         if batch.tokens is not None:
-            return predict(model.head, batch.head_inputs())
-        return predict(model, batch.inputs())
+            return predict(model.head, batch.head_arguments())
+        return predict(model, batch.arguments())
 
     return predict_batch

@@ -220,7 +220,7 @@ def load(place: Location, manifest: Manifest) -> Enhancer:
 def _fresh(trial: TrialConfig, manifest: Manifest) -> Enhancer:
     """Return a network before training: the base map, or published weights as they are."""
     torch.manual_seed(trial.train.seed)
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
     return model.eval().to(device())
 
 

@@ -258,9 +258,7 @@ def _empty(progress: Progress) -> Enhancer:
     """Build a checkpoint's network without the weights of published files."""
     trained = progress.trained
     assert trained is not None
-    return Enhancer(
-        progress.trial.model, window_bins=trained.window_bins, bin_size=trained.fine_bin_size
-    )
+    return Enhancer(progress.trial.model, **trained.layout)
 
 
 def _open_checkpoint(folder: Path) -> Enhancer:
@@ -272,9 +270,7 @@ def _open_checkpoint(folder: Path) -> Enhancer:
         return enhancer
     trained = progress.trained
     assert trained is not None
-    enhancer = build(
-        progress.trial.model, window_bins=trained.window_bins, bin_size=trained.fine_bin_size
-    )
+    enhancer = build(progress.trial.model, **trained.layout)
     checkpoint.load_weights(folder, enhancer)
     return enhancer
 

@@ -10,29 +10,29 @@ from hicray.model.enhancer import Enhancer, Head
 from hicray.model.hicfoundation import fitting, load_into
 
 
-def build(config: ModelConfig, *, window_bins: int, bin_size: int) -> Enhancer:
+def build(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> Enhancer:
     """Build an Enhancer with the contact encoder that its configuration asks for.
 
     Raises:
         UserError: A tuned or frozen encoder without weights, or with ones that do not fit.
     """
     require_weights(config)
-    enhancer = Enhancer(config, window_bins=window_bins, bin_size=bin_size)
+    enhancer = Enhancer(config, window_bins=window_bins, bin_size=bin_size, gap=gap)
     if config.encoder != "scratch":
         load_into(enhancer, config.encoder_weights)
     return enhancer
 
 
-def build_head(config: ModelConfig, *, window_bins: int, bin_size: int) -> Head:
+def build_head(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> Head:
     """Build what follows a frozen encoder, exactly as ``build`` would, without the encoder.
 
     Raises:
         UserError: As ``build`` does.
     """
     require_weights(config)
-    head = Head(config, PRESETS[config.preset], window_bins=window_bins, bin_size=bin_size)
+    head = Head(config, PRESETS[config.preset], window_bins=window_bins, bin_size=bin_size, gap=gap)
     with torch.device("meta"):
-        whole = Enhancer(config, window_bins=window_bins, bin_size=bin_size)
+        whole = Enhancer(config, window_bins=window_bins, bin_size=bin_size, gap=gap)
     weights = fitting(whole, config.encoder_weights)
     own = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
     head.load_state_dict(own, strict=False)
@@ -46,9 +46,9 @@ def build_encoder(config: ModelConfig, *, window_bins: int) -> ContactEncoder:
         UserError: As ``build`` does.
     """
     require_weights(config)
-    plain = replace(config, encoder="frozen", sequence="off")
+    plain = replace(config, encoder="frozen", sequence="off", coarse_path="off")
     with torch.device("meta"):
-        whole = Enhancer(plain, window_bins=window_bins, bin_size=1)
+        whole = Enhancer(plain, window_bins=window_bins, bin_size=1, gap=1)
     load_into(whole, config.encoder_weights)
     return whole.encoder.eval()
 
@@ -62,7 +62,9 @@ def check_weights(config: ModelConfig, *, window_bins: int) -> None:
     if config.encoder != "scratch":
         require_weights(config)
         with torch.device("meta"):
-            whole = Enhancer(replace(config, sequence="off"), window_bins=window_bins, bin_size=1)
+            whole = Enhancer(
+                replace(config, sequence="off"), window_bins=window_bins, bin_size=1, gap=1
+            )
         fitting(whole, config.encoder_weights)
 
 

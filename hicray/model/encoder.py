@@ -21,7 +21,7 @@ ENCODER_EPS = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Widths and depths of the contact encoder, the decoder and the pixel path."""
+    """Widths and depths of the contact encoder, the decoder, the pixel path and the coarse path."""
 
     dim: int
     depth: int
@@ -30,6 +30,7 @@ class Size:
     decoder_depth: int
     decoder_heads: int
     pixel_channels: int = 32
+    coarse_channels: int = 64
 
 
 PRESETS: dict[Preset, Size] = {
@@ -43,6 +44,7 @@ PRESETS: dict[Preset, Size] = {
         decoder_depth=4,
         decoder_heads=8,
         pixel_channels=24,
+        coarse_channels=48,
     ),
     "tiny": Size(
         dim=64,
@@ -52,6 +54,7 @@ PRESETS: dict[Preset, Size] = {
         decoder_depth=2,
         decoder_heads=4,
         pixel_channels=16,
+        coarse_channels=32,
     ),
 }
 

@@ -13,14 +13,13 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from hicray.config import ModelConfig, UserError
+from hicray.model.coarse_path import CoarsePath
 from hicray.model.composition import Composition
 from hicray.model.decoder import Decoder
 from hicray.model.dna import UNKNOWN, DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder, Size
 from hicray.model.patches import PATCH, sincos_bins
-
-SEPARATION_SCALE = 5.0
-"""log(1 + separation in bins) of a window's far corner, roughly: keeps the feature near 1."""
+from hicray.windows.scales import SEPARATION_SCALE
 
 
 class DnaTokens(nn.Module):
@@ -104,22 +103,24 @@ class PixelPath(nn.Module):
         base: Float[Tensor, "batch rows cols"],
         contact: Float[Tensor, "batch rows cols"],
         separation: Int[Tensor, "batch rows cols"],
-        pairs: Float[Tensor, "batch channels rows cols"] | None,
+        *features: Float[Tensor, "batch channels rows cols"] | None,
     ) -> Float[Tensor, "batch rows cols"]:
         near = separation.abs().to(base.dtype).log1p() / SEPARATION_SCALE
         x = self.start(torch.stack([base, contact, near], dim=-1).permute(0, 3, 1, 2))
-        x = x if pairs is None else x + pairs
+        x = sum((one for one in features if one is not None), start=x)
         out: Tensor = self.out(self.convs(x))
         return out[:, 0]
 
 
 class Head(nn.Module):
-    """All that comes after the contact encoder: decoder, DNA and pixels.
+    """All that comes after the contact encoder: decoder, coarse path, DNA and pixels.
 
     It stands alone, so that it can be trained on stored tokens of a frozen contact encoder.
     """
 
-    def __init__(self, config: ModelConfig, size: Size, *, window_bins: int, bin_size: int) -> None:
+    def __init__(
+        self, config: ModelConfig, size: Size, *, window_bins: int, bin_size: int, gap: int
+    ) -> None:
         super().__init__()
         self.residual = config.residual
         self.blank = config.sequence == "blank"
@@ -131,6 +132,11 @@ class Head(nn.Module):
         self.dna: DnaTower | PooledDna | Composition | None = None
         self.dna_tokens: DnaTokens | None = None
         self.pairs: PairFeatures | None = None
+        self.coarse: CoarsePath | None = None
+        if config.coarse_path == "on":
+            width = config.coarse_channels or size.coarse_channels
+            features = size.pixel_channels if config.fusion != "tokens" else 0
+            self.coarse = CoarsePath(width, config.coarse_blocks, gap=gap, features=features)
         self.pixels: PixelPath | None = None
         if config.fusion != "tokens":
             self.pixels = PixelPath(size.pixel_channels)
@@ -168,11 +174,14 @@ class Head(nn.Module):
         last = self.decoder.map if self.pixels is None else self.pixels.out
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
+        if self.coarse is not None:
+            self.coarse.start_at_zero()
 
     def forward(
         self,
         tokens: Float[Tensor, "batch tokens dim"],
         base: Float[Tensor, "batch rows cols"],
+        evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"],
         diagonal: Int[Tensor, " batch"],
         row_bases: UInt8[Tensor, "batch bases"] | None = None,
         col_bases: UInt8[Tensor, "batch bases"] | None = None,
@@ -185,12 +194,16 @@ class Head(nn.Module):
         if row is not None and self.dna_tokens is not None:
             dna = self.dna_tokens(row, col)
         change = self.decoder(tokens, self.patches, self.patches, dna)
+        correction = features = None
+        if self.coarse is not None:
+            correction, features = self.coarse(evidence)
         if self.pixels is not None:
             separation = self._separation(diagonal)
             if row is not None and self.pairs is not None:
                 row, col = self._by_bin(row), self._by_bin(row if col is None else col)
                 pairs = self.pairs(row, col, separation)
-            change = self.pixels(base, change, separation, pairs)
+            change = self.pixels(base, change, separation, pairs, features)
+        change = change if correction is None else change + correction
         enhanced = base + change if self.residual else change
         on_diagonal = (diagonal == 0)[:, None, None]
         return torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
@@ -243,7 +256,7 @@ class Enhancer(nn.Module):
         UserError: The window is not a whole number of patches.
     """
 
-    def __init__(self, config: ModelConfig, *, window_bins: int, bin_size: int) -> None:
+    def __init__(self, config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> None:
         super().__init__()
         if window_bins % PATCH:
             raise UserError(
@@ -257,13 +270,14 @@ class Enhancer(nn.Module):
         with nullcontext() if config.encoder == "scratch" else torch.device("meta"):
             self.encoder = ContactEncoder(size, patch_rows=patches, patch_cols=patches)
         self.encoder.requires_grad_(config.encoder != "frozen")
-        self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size)
+        self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size, gap=gap)
 
     def forward(
         self,
         image: Float[Tensor, "batch 3 rows cols"],
         total_reads: Float[Tensor, " batch"],
         base: Float[Tensor, "batch rows cols"],
+        evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"],
         diagonal: Int[Tensor, " batch"],
         row_bases: UInt8[Tensor, "batch bases"] | None = None,
         col_bases: UInt8[Tensor, "batch bases"] | None = None,
@@ -274,6 +288,8 @@ class Enhancer(nn.Module):
             image: HiCFoundation's normalised image of the coarse map on the fine grid.
             total_reads: Raw reads of the whole coarse map.
             base: Coarse O/E x fine expected, in network units.
+            evidence: The coarse map on its own grid (``windows.inputs.evidence_of``); read by the
+                coarse path.
             diagonal: First column minus first row of each window, in fine bins.
             row_bases: Base codes of the rows' DNA; not read unless ``sequence`` is ``on``.
             col_bases: Likewise of the columns; None if all windows are on the diagonal.
@@ -282,5 +298,5 @@ class Enhancer(nn.Module):
             Enhanced maps, in network units.
         """
         tokens = self.encoder(image, total_reads)
-        enhanced: Tensor = self.head(tokens, base, diagonal, row_bases, col_bases)
+        enhanced: Tensor = self.head(tokens, base, evidence, diagonal, row_bases, col_bases)
         return enhanced

@@ -100,6 +100,11 @@ def _sha256(place: Location) -> str:
     return state.hexdigest()
 
 
+# What checkpoints mean that were written before these could be chosen.
+_BEFORE_MODEL = {"coarse_path": "off"}
+_BEFORE_TRAIN = {"loss": "report"}
+
+
 def read_progress(folder: Location) -> Progress:
     """Return what a checkpoint says of its run.
 
@@ -125,8 +130,8 @@ def progress_from(fields: dict[str, Any], where: Location | str) -> Progress:
     try:
         config = TrialConfig(
             coarse_bin_size=trial["coarse_bin_size"],
-            model=ModelConfig(**trial["model"]),
-            train=TrainConfig(**trial["train"]),
+            model=ModelConfig(**_BEFORE_MODEL | trial["model"]),
+            train=TrainConfig(**_BEFORE_TRAIN | trial["train"]),
         )
         known = None if trained is None else from_plain(trained, where)
     except (KeyError, TypeError) as error:

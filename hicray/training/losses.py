@@ -1,14 +1,28 @@
-"""Masked MSE + SSIM: (1 - w) MSE + w (1 - SSIM), on network values."""
+"""What training makes small: the mean over windows of (1 - w) loss + w (1 - SSIM).
+
+A loss is the report's mean squared error of network values; or 1 - correlation of log observed
+over expected plus, with it, either its mean squared error or the Poisson likelihood of the fine
+map's reads. Observed over expected is by the training chromosomes' fine decay, with a pseudo-count
+of one contact.
+"""
 
 from jaxtyping import Bool, Float
 from pytorch_msssim import ssim as _ssim
-from torch import Tensor, where
+from torch import Tensor, log, where
+
+from hicray.config import TrainConfig
+from hicray.windows.batches import Batch
+from hicray.windows.scales import MIN_SEPARATION, NATS, rates, separations
 
 Maps = Float[Tensor, "batch rows cols"]
 Mask = Bool[Tensor, "batch rows cols"]
+PerWindow = Float[Tensor, " batch"]
+PER_READ = 5.0
+"""Weight of the likelihood, in nats a read: a tenth of one, which sharpening may gain, counts as
+much as half of the correlation."""
 
 
-def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> Float[Tensor, " batch"]:
+def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
     """Return each window's structural similarity: 11-pixel Gaussian, sigma 1.5, data range 1.
 
     pytorch-msssim has no mask: unusable pixels are set to the target, so that they carry no
@@ -19,16 +33,60 @@ def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> Float[Tensor, " bat
     return likeness
 
 
-def mse(*, prediction: Maps, target: Maps, usable: Mask) -> Float[Tensor, " batch"]:
+def mse(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
     """Return each window's mean squared error over its usable pixels."""
-    squared = ((prediction - target) ** 2).masked_fill(~usable, 0.0)
-    return squared.sum(dim=(1, 2)) / usable.sum(dim=(1, 2)).clamp(min=1)
+    return _mean((prediction - target) ** 2, usable)
 
 
-def loss(*, prediction: Maps, target: Maps, usable: Mask, ssim_weight: float) -> Float[Tensor, ""]:
-    """Return the mean over windows of (1 - w) MSE + w (1 - SSIM)."""
-    error = mse(prediction=prediction, target=target, usable=usable)
-    if ssim_weight == 0:
-        return error.mean()
-    likeness = ssim(prediction=prediction, target=target, usable=usable)
-    return ((1 - ssim_weight) * error + ssim_weight * (1 - likeness)).mean()
+def decorrelation(prediction: Maps, batch: Batch) -> PerWindow:
+    """Return 1 - each window's correlation of log observed over expected, 2 bins and more apart."""
+    far = separations(batch.diagonal, prediction.shape[-1]) >= MIN_SEPARATION
+    mask = batch.usable & far
+    ours, theirs = (
+        where(mask, one - _mean(one, mask)[:, None, None], 0.0)
+        for one in ((prediction - batch.expected) * NATS, (batch.target - batch.expected) * NATS)
+    )
+    spread = _mean(ours**2, mask) * _mean(theirs**2, mask)
+    # A flat window has no correlation: the pseudo-count leaves it a small one, with a gradient.
+    return 1 - _mean(ours * theirs, mask) / (spread + 1e-6).sqrt()
+
+
+def log_oe_error(prediction: Maps, batch: Batch) -> PerWindow:
+    """Return each window's mean squared error of log observed over expected."""
+    return mse(prediction=prediction, target=batch.target, usable=batch.usable) * NATS**2
+
+
+def surprise(prediction: Maps, batch: Batch) -> PerWindow:
+    """Return how much less likely each window's reads are than by distance alone, in nats a read.
+
+    The fine map's own weights say how many reads a contact stands for, so that nothing is gained
+    by guessing them; a read is drawn from Poisson(contacts x reads per contact).
+    """
+    ours, distance = rates(prediction, batch.expected), rates(batch.expected, batch.expected)
+    loss = (ours - distance) * batch.reads_per_contact - batch.reads * log(ours / distance)
+    total = where(batch.usable, batch.reads, 0.0).sum(dim=(1, 2)).clamp(min=1)
+    return where(batch.usable, loss, 0.0).sum(dim=(1, 2)) / total
+
+
+def loss(prediction: Maps, batch: Batch, config: TrainConfig) -> PerWindow:
+    """Return each window's (1 - w) loss + w (1 - SSIM), of the loss that is asked for.
+
+    Args:
+        prediction: In network units.
+        batch: The windows.
+        config: Names the loss and w.
+    """
+    maps = {"prediction": prediction, "target": batch.target, "usable": batch.usable}
+    if config.loss == "report":
+        error = mse(**maps)
+    elif config.loss == "likelihood":
+        error = decorrelation(prediction, batch) + PER_READ * surprise(prediction, batch)
+    else:
+        error = decorrelation(prediction, batch) + log_oe_error(prediction, batch)
+    if config.ssim_weight == 0:
+        return error
+    return (1 - config.ssim_weight) * error + config.ssim_weight * (1 - ssim(**maps))
+
+
+def _mean(values: Maps, mask: Mask) -> PerWindow:
+    return values.masked_fill(~mask, 0.0).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)).clamp(min=1)

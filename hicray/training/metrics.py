@@ -18,12 +18,10 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from hicray.training import losses
-from hicray.windows.scales import from_network, separations
+from hicray.windows.scales import MIN_SEPARATION, from_network, separations
 
 VERSION = 1
 """Changes whenever a score's definition does; travels with every result."""
-MIN_SEPARATION = 2
-"""Separations below this, in bins, are left out of O/E: ligation artefacts rule them."""
 OBJECTIVE = "oe_pearson"
 SCORES = ("mse", "pearson", "ssim", "oe_pearson", "oe_pearson_fixed")
 _CONSTANT = 1e-11

@@ -61,14 +61,14 @@ def open_best(place: Location, data: Data) -> Best:
     """Open a checkpoint, and enhance a few validation windows with it."""
     progress = checkpoint.read_progress(place)
     trial, manifest = progress.trial, data.manifest
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
     checkpoint.load_weights(place, model)
     model.eval()
     collate = data.collate(trial)
     shown = min(3, data.val.rows)
     table = next(iter(Reader(data.val, shown).ordered(Slice(0, shown))))
     batch = collate.decode(collate.compact(table))
-    enhanced = predict(model, batch.inputs())
+    enhanced = predict(model, batch.arguments())
     rows = {}
     for i in range(len(batch)):
         _, chrom = collate.groups[int(batch.group[i])]
@@ -76,7 +76,7 @@ def open_best(place: Location, data: Data) -> Best:
         maps["difference (enhanced - fine)"] = enhanced[i] - batch.target[i]
         rows[f"{chrom}:{int(batch.row_start[i]):,}"] = {k: v.numpy() for k, v in maps.items()}
     panels = map_panels(rows, "validation windows, log10(x + 1) / 3")
-    twice = {name: torch.cat([value, value])[:2] for name, value in batch.inputs().items()}
+    twice = {name: torch.cat([value, value])[:2] for name, value in batch.arguments().items()}
     return Best(place, progress, model, twice, panels)
 
 

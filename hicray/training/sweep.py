@@ -59,7 +59,7 @@ def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
     loop = Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
     history: list[dict[str, Any]] = []
     best: dict[str, torch.Tensor] = {}

@@ -103,7 +103,7 @@ def network(trial: TrialConfig, data: Data) -> nn.Module:
     """Build what is trained: the whole network, or its head where tokens are stored."""
     make = build if data.tokens is None else build_head
     manifest = data.manifest
-    return make(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    return make(trial.model, **manifest.layout(trial.coarse_bin_size))
 
 
 def _report(metrics: dict[str, Any], loop: "Loop", progress: Progress) -> None:
@@ -151,15 +151,10 @@ class Loop:
         """Train one epoch, validate, and return the metrics of both."""
         began = time.monotonic()
         trained = self._train(epoch)
-        scores, error = self.validate()
-        weight = self.trial.train.ssim_weight
-        val_loss = (1 - weight) * scores["mse"] + weight * (1 - scores["ssim"])
         return {
             "epoch": epoch + 1,
             **trained,
-            "val_loss": val_loss,
-            **{f"val_{name}": value for name, value in scores.items()},
-            "val_decay_error": error,
+            **{f"val_{name}": value for name, value in self.validate().items()},
             "dropped_windows": self.dropped,
             "seconds": time.monotonic() - began,
         }
@@ -172,7 +167,7 @@ class Loop:
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the arguments of the network that is trained, whole or a head."""
-        return batch.inputs() if self.collate.tokens is None else batch.head_inputs()
+        return batch.arguments() if self.collate.tokens is None else batch.head_arguments()
 
     def _train(self, epoch: int) -> dict[str, float]:
         self.model.train()
@@ -207,12 +202,7 @@ class Loop:
             with autocast(self.place.device):
                 prediction = self.model(**self.inputs(batch))
             # Not in bf16: SSIM takes differences of nearly equal moments.
-            value = loss(
-                prediction=prediction.float(),
-                target=batch.target,
-                usable=batch.usable,
-                ssim_weight=config.ssim_weight,
-            )
+            value = loss(prediction.float(), batch, config).mean()
             finite = math.isfinite(value.item())
             # NaN reaches the summed gradient, so that all workers skip a step that one cannot take.
             scale = 1 / self._summed(step) if finite else math.nan
@@ -269,14 +259,18 @@ class Loop:
         )
 
     @torch.no_grad()
-    def validate(self) -> tuple[dict[str, float], float]:
+    def validate(self) -> dict[str, float]:
         """Score every validation window exactly once, over all workers."""
         self.bare.eval()
-        scored = self._scored()
+        scored, losses = self._scored(), torch.zeros(2, dtype=torch.float64)
         for batch in self.batches(self.val_reader, self.val_part):
             prediction = predict(self.bare, self.inputs(batch))
             scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
-        return self._scores(scored)
+            own = loss(prediction, batch, self.trial.train).double().cpu()
+            losses += torch.stack([own.sum(), torch.tensor(float(len(own)))])
+        total, windows = self.place.sum(losses)
+        scores, error = self._scores(scored)
+        return {"loss": float(total / windows), **scores, "decay_error": error}
 
     def _scored(self) -> Scored:
         expected = self.collate.fine_expected

@@ -13,10 +13,16 @@ from torch import Tensor
 
 from hicray.maps.genome import N, PackedGenome
 from hicray.windows.dna import DnaReader, Whose
-from hicray.windows.inputs import NETWORK, CoarseWindows, decode_coarse, given, spread_balanced
+from hicray.windows.inputs import HEAD, CoarseWindows, Inputs, decode_coarse, given
 from hicray.windows.manifest import Manifest, coarse_name
-from hicray.windows.scales import caps_of, spread, to_network
+from hicray.windows.scales import balance, caps_of, spread, to_network
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
+
+MAPS = (
+    "image", "coarse", "base", "expected", "evidence",
+    "target", "usable", "reads", "reads_per_contact",
+)  # fmt: skip
+"""What of a batch lies on a grid of bins, whichever its resolution."""
 
 
 @cache
@@ -25,37 +31,28 @@ def complement(device: torch.device) -> UInt8[Tensor, " codes"]:
     return torch.tensor([3, 2, 1, 0, N], dtype=torch.uint8, device=device)
 
 
-@dataclass
-class Batch:
-    """Windows as the network sees them; maps in network units (log10(x + 1) / log10(1001)).
+@dataclass(frozen=True, kw_only=True)
+class Batch(Inputs):
+    """Windows with their targets; maps in network units (log10(x + 1) / log10(1001)).
 
     Attributes:
-        image: HiCFoundation's image of the coarse map on the fine grid.
-        coarse: The coarse map on the fine grid.
-        base: Coarse O/E x fine expected, the map that the residual corrects.
         target: The fine map.
         usable: Pixels whose two bins are usable; only they are learnt from and scored.
-        total_reads: Raw reads of the whole coarse map.
-        diagonal: First column minus first row, in fine bins.
+        reads: The fine map's raw counts.
+        reads_per_contact: Reads that a contact stands for, by the fine map's own weights; 0 where
+            a pixel is not usable. Expected reads are contacts x this.
         group: Index of (source, chromosome) in ``Collate.groups``.
         row_start: Of the window, in bp.
-        row_bases: Base codes of the rows, or None where DNA is not read.
-        col_bases: Of the columns; None where they are the rows' (all windows on the diagonal).
         tokens: The frozen contact encoder's, or None where it runs anew.
         flipped_tokens: Those of the windows seen from the other strand.
     """
 
-    image: Float[Tensor, "batch 3 rows cols"]
-    coarse: Float[Tensor, "batch rows cols"]
-    base: Float[Tensor, "batch rows cols"]
     target: Float[Tensor, "batch rows cols"]
     usable: Bool[Tensor, "batch rows cols"]
-    total_reads: Float[Tensor, " batch"]
-    diagonal: Int[Tensor, " batch"]
+    reads: Float[Tensor, "batch rows cols"]
+    reads_per_contact: Float[Tensor, "batch rows cols"]
     group: Int[Tensor, " batch"]
     row_start: Int[Tensor, " batch"]
-    row_bases: UInt8[Tensor, "batch bases"] | None = None
-    col_bases: UInt8[Tensor, "batch bases"] | None = None
     tokens: Float[Tensor, "batch tokens dim"] | None = None
     flipped_tokens: Float[Tensor, "batch tokens dim"] | None = None
 
@@ -63,13 +60,9 @@ class Batch:
         """Return the number of windows."""
         return len(self.diagonal)
 
-    def inputs(self) -> dict[str, Tensor]:
-        """Return the arguments of the whole network."""
-        return given(self, *NETWORK)
-
-    def head_inputs(self) -> dict[str, Tensor]:
+    def head_arguments(self) -> dict[str, Tensor]:
         """Return the arguments of what follows the contact encoder."""
-        return given(self, "tokens", "base", "diagonal", "row_bases", "col_bases")
+        return given(self, "tokens", *HEAD)
 
     def reverse_complemented(self, chosen: Bool[Tensor, " batch"]) -> "Batch":
         """Flip the chosen windows to the other strand: maps and DNA together.
@@ -78,7 +71,7 @@ class Batch:
         axes turn around and swap, which keeps the window above the diagonal.
         """
         flipped: dict[str, Any] = {}
-        for name in ("image", "coarse", "base", "target", "usable"):
+        for name in MAPS:
             maps = getattr(self, name)
             pick = chosen.reshape(-1, *[1] * (maps.ndim - 1))
             flipped[name] = torch.where(pick, maps.flip(-1, -2).transpose(-1, -2), maps)
@@ -236,15 +229,16 @@ class Collate:
             fine_expected=self._of("fine_curve", source),
         )
         weights = on["fine_row_weights"], on["fine_col_weights"]
-        fine = spread_balanced(on["fine_counts"], *weights, 1)
-        fine = fine * self._of("fine_scale", source)[:, None, None]
+        reads = spread(on["fine_counts"], weights[0].shape[1], 1)
+        scale = self._of("fine_scale", source)[:, None, None]
+        per_read = balance(torch.ones_like(reads), *weights) * scale
         usable = [torch.isfinite(axis) for axis in weights]
         return Batch(
-            image=maps.image,
-            coarse=maps.coarse,
-            base=maps.base,
-            target=to_network(fine),
+            **maps._asdict(),
+            target=to_network(reads * per_read),
             usable=usable[0][:, :, None] & usable[1][:, None, :],
+            reads=reads,
+            reads_per_contact=torch.where(per_read > 0, 1 / per_read.clamp(min=1e-30), 0.0),
             total_reads=self._of("reads", source),
             diagonal=on["diagonal"],
             group=on["group"],

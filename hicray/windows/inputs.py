@@ -12,6 +12,7 @@ from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 from hicray.windows.scales import (
+    SEPARATION_SCALE,
     Maps,
     balance,
     contact_image,
@@ -21,8 +22,10 @@ from hicray.windows.scales import (
     to_network,
 )
 
-NETWORK = ("image", "total_reads", "base", "diagonal", "row_bases", "col_bases")
-"""Arguments of a whole network, as batches and inputs name them."""
+HEAD = ("base", "evidence", "diagonal", "row_bases", "col_bases")
+"""Arguments of what follows a contact encoder, beside its tokens."""
+EVIDENCE = 5
+"""Channels of ``evidence``."""
 
 
 def given(owner: Any, *names: str) -> dict[str, Tensor]:
@@ -55,21 +58,28 @@ class CoarseWindows:
 
 
 class CoarseMaps(NamedTuple):
-    """HiCFoundation's image, and in network units the coarse map and the residual's base."""
+    """A coarse map as networks see it: the fields of ``Inputs``."""
 
     image: Float[Tensor, "batch 3 rows cols"]
     coarse: Float[Tensor, "batch rows cols"]
     base: Float[Tensor, "batch rows cols"]
+    expected: Float[Tensor, "batch rows cols"]
+    evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """A batch of windows without a target, as ``Batch`` has them.
+    """A batch of windows without a target.
+
+    Maps are in network units, log10(contacts + 1) / log10(1001).
 
     Attributes:
         image: HiCFoundation's image of the coarse map on the fine grid.
-        coarse: The coarse map on the fine grid, in network units.
-        base: Coarse O/E x fine expected, in network units.
+        coarse: The coarse map on the fine grid.
+        base: Coarse O/E x fine expected, the map that the residual corrects.
+        expected: Fine contacts that distance alone expects.
+        evidence: The coarse map on its own grid, with what is known of its noise: see
+            ``evidence_of``.
         total_reads: Raw reads of the whole coarse map.
         diagonal: First column minus first row, in fine bins.
         row_bases: Base codes of the rows, or None where DNA is not read.
@@ -79,6 +89,8 @@ class Inputs:
     image: Float[Tensor, "batch 3 rows cols"]
     coarse: Float[Tensor, "batch rows cols"]
     base: Float[Tensor, "batch rows cols"]
+    expected: Float[Tensor, "batch rows cols"]
+    evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"]
     total_reads: Float[Tensor, " batch"]
     diagonal: Int[Tensor, " batch"]
     row_bases: UInt8[Tensor, "batch bases"] | None = None
@@ -86,19 +98,7 @@ class Inputs:
 
     def arguments(self) -> dict[str, Tensor]:
         """Return the arguments of the whole network."""
-        return given(self, *NETWORK)
-
-
-def spread_balanced(
-    counts: Int[Tensor, "batch pixels"],
-    row_weights: Float[Tensor, "batch coarse_rows"],
-    col_weights: Float[Tensor, "batch coarse_cols"],
-    gap: int,
-) -> Maps:
-    """Return balanced contacts, each coarse pixel's repeated in its fine ones."""
-    dense = spread(counts, row_weights.shape[1], gap)
-    rows, cols = (w.repeat_interleave(gap, 1) for w in (row_weights, col_weights))
-    return balance(dense, rows, cols)
+        return given(self, "image", "total_reads", *HEAD)
 
 
 def decode_coarse(
@@ -118,31 +118,67 @@ def decode_coarse(
         coarse_expected: Scaled mean contacts of each window's coarse map by separation.
         fine_expected: Likewise of the fine map, by separation of fine bins.
     """
-    coarse = spread_balanced(windows.counts, windows.row_weights, windows.col_weights, gap)
+    side = windows.row_weights.shape[1]
+    coarse = balance(spread(windows.counts, side, 1), windows.row_weights, windows.col_weights)
     coarse = coarse * windows.scale[:, None, None]
-    bins = torch.arange(coarse.shape[1], device=coarse.device)
+    coarse_mean = _by_separation(windows.diagonal // gap, side, coarse_expected)
+    fine_mean = _by_separation(windows.diagonal, side * gap, fine_expected)
+    ratio = torch.where(coarse_mean > 0, coarse / coarse_mean.clamp(min=1e-12), 0.0)
+    bins = torch.arange(side * gap, device=coarse.device)
     exists = (bins < windows.num_rows[:, None], bins < windows.num_cols[:, None])
-    per_fine = coarse / fine_pixels(exists, windows.diagonal, gap)
-    base = _base(coarse, windows.diagonal, gap, coarse_expected, fine_expected)
+    per_fine = _repeated(coarse, gap) / fine_pixels(exists, windows.diagonal, gap)
     return CoarseMaps(
         image=contact_image(per_fine, windows.diagonal, cap),
         coarse=to_network(per_fine),
-        base=to_network(base),
+        base=to_network(_repeated(ratio, gap) * fine_mean),
+        expected=to_network(fine_mean),
+        evidence=evidence_of(windows, coarse, coarse_mean, gap),
     )
 
 
-def _base(
-    coarse: Maps,
-    diagonal: Int[Tensor, " batch"],
+def _repeated(maps: Float[Tensor, "batch coarse_rows coarse_cols"], gap: int) -> Maps:
+    """Return maps on the fine grid, each coarse pixel repeated."""
+    return maps.repeat_interleave(gap, 1).repeat_interleave(gap, 2)
+
+
+def evidence_of(
+    windows: CoarseWindows,
+    contacts: Float[Tensor, "batch coarse_rows coarse_cols"],
+    expected: Float[Tensor, "batch coarse_rows coarse_cols"],
     gap: int,
-    coarse_expected: Float[Tensor, "batch coarse_separations"],
-    fine_expected: Float[Tensor, "batch separations"],
+) -> Float[Tensor, "batch 5 coarse_rows coarse_cols"]:
+    """Return what a coarse map says and how surely, a channel each, all of them near 1.
+
+    log((O + 1) / (E + 1)); log(E + 1); the log of the reads that a contact stands for; the log of
+    the separation; and whether the pixel is usable. O and E are scaled contacts, so about reads:
+    a thinned map shows by its E how little it knows.
+
+    Args:
+        windows: Compact, with their weights.
+        contacts: O, on the coarse grid.
+        expected: E, of the same pixels.
+        gap: Fine bins to a coarse one.
+    """
+    # Balanced contacts times the scale are reads of a bin of ordinary coverage.
+    root = windows.scale.sqrt()[:, None]
+    rows, cols = (
+        -torch.log(weights * root) for weights in (windows.row_weights, windows.col_weights)
+    )
+    coverage = rows[:, :, None] + cols[:, None, :]
+    apart = separations(windows.diagonal // gap, contacts.shape[1]) * gap
+    channels = [
+        torch.log((contacts + 1) / (expected + 1)),
+        expected.log1p() / 3 - 1,
+        coverage.clamp(-4, 4).nan_to_num(0.0),
+        apart.log1p() / SEPARATION_SCALE,
+        torch.isfinite(coverage),
+    ]
+    return torch.stack([one.to(contacts.dtype) for one in channels], dim=1)
+
+
+def _by_separation(
+    diagonal: Int[Tensor, " batch"], bins: int, curve: Float[Tensor, "batch separations"]
 ) -> Maps:
-    """Return coarse O/E x fine expected, in contacts."""
-    window = coarse.shape[1]
-    coarse_at = separations(diagonal // gap, window // gap)
-    coarse_at = coarse_at.repeat_interleave(gap, 1).repeat_interleave(gap, 2)
-    each = torch.arange(len(coarse), device=coarse.device)[:, None, None]
-    fine_mean = fine_expected[each, separations(diagonal, window)]
-    coarse_mean = coarse_expected[each, coarse_at]
-    return torch.where(coarse_mean > 0, coarse / coarse_mean.clamp(min=1e-12) * fine_mean, 0.0)
+    """Return each window's curve at the separation of each of its pixels."""
+    each = torch.arange(len(curve), device=curve.device)[:, None, None]
+    return curve[each, separations(diagonal, bins)]

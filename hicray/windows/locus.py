@@ -155,9 +155,7 @@ class Loci:
         )
         off_diagonal = len(trained.offsets) > 1
         return Inputs(
-            image=maps.image,
-            coarse=maps.coarse,
-            base=maps.base,
+            **maps._asdict(),
             total_reads=torch.full((many,), float(self.facts.total_reads), device=device),
             diagonal=windows.diagonal,
             row_bases=self._bases(chromosome, rows, device),

@@ -84,6 +84,14 @@ class Manifest:
         """Length of each chromosome, in bp, the same for all sources."""
         return next(iter(self.sources.values())).chromsizes
 
+    def layout(self, coarse_bin_size: int) -> dict[str, int]:
+        """Return how the windows of a gap lie, as networks are built for them."""
+        return {
+            "window_bins": self.window_bins,
+            "bin_size": self.fine_bin_size,
+            "gap": coarse_bin_size // self.fine_bin_size,
+        }
+
     def num_windows(self, split: SplitName) -> int:
         """Return the number of windows of a set."""
         return sum(shard.rows for shard in self.shards if shard.split == split)

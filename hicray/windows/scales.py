@@ -15,6 +15,14 @@ from torch import Tensor
 
 LOG_MAX = float(np.log10(1001.0))
 """Network value 1 is 1,000 contacts, as in HiCFoundation's target."""
+NATS = math.log(1001)
+"""A difference of network values x this is one of log(contacts + 1)."""
+SEPARATION_SCALE = 5.0
+"""log(1 + separation in fine bins) of a window's far corner, roughly: keeps the feature near 1."""
+MIN_SEPARATION = 2
+"""Separations below this, in bins, are left out of O/E: ligation artefacts rule them."""
+FLOOR = 0.02
+"""Share of what distance alone expects that a map adds where it is asked how likely reads are."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -29,6 +37,18 @@ def to_network(contacts: Maps) -> Maps:
 def from_network(values: Maps) -> Maps:
     """Invert ``to_network``; values below 0 are no contacts."""
     return (torch.pow(10.0, values * LOG_MAX) - 1).clamp(min=0)
+
+
+def rates(values: Maps, expected: Maps) -> Maps:
+    """Return contacts that no read contradicts: a little of what distance expects is added.
+
+    A map's 0 would make one read there infinitely unlikely.
+
+    Args:
+        values: In network units.
+        expected: Fine contacts by distance alone, in network units.
+    """
+    return from_network(values) + (FLOOR * from_network(expected)).clamp(min=1e-6)
 
 
 def caps_of(caps: Iterable[float | None]) -> Float64[Tensor, " caps"]:

@@ -63,6 +63,11 @@ class Trained:
         return self.coarse_bin_size // self.fine_bin_size
 
     @property
+    def layout(self) -> dict[str, int]:
+        """How windows lie, as networks are built for them."""
+        return {"window_bins": self.window_bins, "bin_size": self.fine_bin_size, "gap": self.gap}
+
+    @property
     def num_separations(self) -> int:
         """Fine separations that training windows reached, from 0 up."""
         return len(self.sources[0].fine_expected)

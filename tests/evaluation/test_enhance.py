@@ -329,7 +329,7 @@ def test_a_window_of_any_map_is_decoded_as_training_decodes_it(tiny_shards, seq)
         zip(rows["chrom"].to_pylist(), rows["row_start"].to_pylist(), strict=True)
     ):
         inputs = loci.inputs(chrom, [(start, start)])
-        for name, tensor in batch.inputs().items():
+        for name, tensor in batch.arguments().items():
             torch.testing.assert_close(getattr(inputs, name)[0], tensor[i], rtol=1e-6, atol=1e-7)
 
 

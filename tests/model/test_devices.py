@@ -91,12 +91,12 @@ def test_every_arm_and_fusion_trains_and_validates_on_one_device(
     batch = batch.reverse_complemented(chosen)
     model = enhancer(gpu, sequence=sequence, fusion=fusion)
     with run.autocast(gpu):
-        prediction = model(**batch.inputs())
+        prediction = model(**batch.arguments())
     maps = {"prediction": prediction.float(), "target": batch.target, "usable": batch.usable}
     assert all_on(gpu, losses.loss(**maps, ssim_weight=0.1))
     expected = collate.fine_expected
     scored = Scored(len(expected), expected.shape[1], 1.0)
-    validated = run.predict(model.eval(), batch.inputs())
+    validated = run.predict(model.eval(), batch.arguments())
     scored.add(validated, batch.target, batch.usable, batch.diagonal, batch.group)
     assert all_on(gpu, *scored._parts[0])
     assert all_on(torch.device("cpu"), *scored._all())
@@ -107,7 +107,7 @@ def test_every_arm_and_fusion_trains_and_validates_on_one_device(
 def test_every_dna_encoder_stays_on_its_device(tiny_shards, gpu, dna, context):
     _, batch = decode(tiny_shards, gpu)
     model = enhancer(gpu, dna=dna, context=context, context_layers=1).eval()
-    assert all_on(gpu, run.predict(model, batch.inputs()))
+    assert all_on(gpu, run.predict(model, batch.arguments()))
 
 
 def test_stored_tokens_are_unpacked_onto_the_device(tiny_shards, gpu):
@@ -123,7 +123,7 @@ def test_stored_tokens_are_unpacked_onto_the_device(tiny_shards, gpu):
     batch = collate.decode(compact, gpu)
     batch = batch.reverse_complemented(torch.tensor([True, False], device=gpu))
     head = enhancer(gpu, sequence="off").head.eval()
-    assert all_on(gpu, run.predict(head, batch.head_inputs()))
+    assert all_on(gpu, run.predict(head, batch.head_arguments()))
 
 
 def test_a_frozen_encoder_embeds_on_its_device(tiny_shards, gpu):

@@ -42,7 +42,7 @@ def plain_gradient(loop, table):
     """The gradient of the mean over windows of the mean squared error of their usable pixels."""
     batch = loop.collate.decode(loop.collate.compact(table))
     loop.bare.zero_grad()
-    errors = (loop.bare(**batch.inputs()) - batch.target) ** 2
+    errors = (loop.bare(**batch.arguments()) - batch.target) ** 2
     sum(
         one[usable].mean() / len(batch) for one, usable in zip(errors, batch.usable, strict=True)
     ).backward()

@@ -41,7 +41,7 @@ def test_every_accumulated_step_is_the_mean_gradient_of_its_batches(tiny_shards,
         for batch in own:
             loop.bare.zero_grad()
             value = loss(
-                prediction=loop.bare(**batch.inputs()).float(),
+                prediction=loop.bare(**batch.arguments()).float(),
                 target=batch.target,
                 usable=batch.usable,
                 ssim_weight=train.ssim_weight,

@@ -40,7 +40,7 @@ def local_data(folder: Path, manifest: Manifest, *, dna: bool = True) -> Data:
 def make_loop(data, trial=TRIAL, rank=0, workers=1):
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
     place = Place(rank, workers, torch.device("cpu"))
     return Loop(trial, data, place, model, make_optimizer(model, trial))
 
@@ -96,7 +96,7 @@ def test_validation_does_not_depend_on_the_number_of_workers(data, workers):
         scored = loop._scored()
         with torch.no_grad():
             for batch in loop.batches(loop.val_reader, loop.val_part):
-                prediction = loop.bare(**batch.inputs())
+                prediction = loop.bare(**batch.arguments())
                 scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
         dealt.append(scored)
     assert merged_means(dealt, alone) == pytest.approx(

@@ -35,7 +35,7 @@ def weights(folder: Path) -> torch.Tensor:
 def begun(trial: TrialConfig, manifest) -> torch.Tensor:
     """Return the weights that a seed makes."""
     torch.manual_seed(trial.train.seed)
-    model = build(trial.model, window_bins=manifest.window_bins, bin_size=manifest.fine_bin_size)
+    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
     return in_a_row(model)
 
 

@@ -277,7 +277,7 @@ def test_windows_on_the_diagonal_carry_their_dna_once(folder, manifest):
     batch = collate.decode(collate.compact(diagonal_rows(table(folder, manifest, 2))))
     assert batch.row_bases is not None
     assert batch.col_bases is None
-    assert "col_bases" not in batch.inputs()
+    assert "col_bases" not in batch.arguments()
 
 
 def test_without_sequence_no_genome_is_opened(folder, manifest, tmp_path):
@@ -292,7 +292,7 @@ def test_without_sequence_no_genome_is_opened(folder, manifest, tmp_path):
     assert not [name for name in compact if "bases" in name]
     assert batch.row_bases is None
     assert batch.col_bases is None
-    assert set(batch.inputs()) == {"image", "total_reads", "base", "diagonal"}
+    assert set(batch.arguments()) == {"image", "total_reads", "base", "diagonal"}
 
 
 def test_windows_decode_alike_alone_and_together(decoded, folder, manifest):
