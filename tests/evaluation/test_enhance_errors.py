@@ -20,7 +20,9 @@ def there(tmp_path_factory):
     model = ModelConfig(depth=1, dna_channels=8)
     write_checkpoint(folder / "seq", model, trained)
     write_checkpoint(folder / "noseq", ModelConfig(sequence="off"), trained)
-    write_checkpoint(folder / "old", ModelConfig(sequence="off"), None, window_bins=32, bin_size=9)
+    write_checkpoint(
+        folder / "old", ModelConfig(sequence="off"), None, window_bins=32, bin_size=9, gap=2
+    )
     write_fasta(folder / "short.fa", {name: size - 1 for name, size in SIZES.items()})
     write_map(folder / "bare.cool", SIZES, 1_000)
     write_map(folder / "coarse.cool", SIZES, 2_000, weights="weight")

@@ -90,7 +90,7 @@ def test_compare_scores_a_network_as_validation_did_in_any_precision(
     folder, manifest = tiny_shards
     trial = TrialConfig(coarse_bin_size=COARSE, model=ModelConfig(sequence="off"), train=TRAIN)
     torch.manual_seed(0)
-    model = build(trial.model, window_bins=SIDE, bin_size=FINE)
+    model = build(trial.model, window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE)
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
     train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
     place = Place(0, 1, torch.device("cpu"))
@@ -141,7 +141,9 @@ def test_the_upsampled_map_of_thinned_reads_stands_at_the_level_of_the_target(
 
 def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):
     torch.manual_seed(0)
-    model = Enhancer(ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE).eval()
+    model = Enhancer(
+        ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE
+    ).eval()
     rows = {**baselines(collate), "noseq": model_predictor(model)}
     found = WindowSet(tiny_shards[0], "val", collate, COARSE).score(rows)
     base, noseq = found["coarse O/E x fine expected"], found["noseq"]

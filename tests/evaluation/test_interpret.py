@@ -18,6 +18,7 @@ from hicray.maps.genome import encode
 from hicray.model.build import build
 from hicray.model.dna import DnaTower
 from hicray.windows.batches import Batch
+from hicray.windows.inputs import EVIDENCE
 
 SIDE, BIN = 16, 32
 WORD = encode("GATTACAGAT")
@@ -34,7 +35,11 @@ def make_batch(rng, sites):
         image=torch.zeros(2, 3, SIDE, SIDE),
         coarse=maps,
         base=maps,
+        expected=maps,
+        evidence=torch.zeros(2, EVIDENCE, SIDE // 2, SIDE // 2),
         target=maps,
+        reads=maps,
+        reads_per_contact=maps,
         usable=torch.ones(2, SIDE, SIDE, dtype=torch.bool),
         total_reads=torch.ones(2),
         diagonal=whole,
@@ -109,7 +114,7 @@ def test_likeness_sees_through_shifts_and_strands(rng):
 def test_the_filter_that_tells_most_is_the_strongest(rng):
     torch.manual_seed(0)
     model = build(
-        ModelConfig(depth=1, dna_channels=4, fusion="pairwise"), window_bins=16, bin_size=32
+        ModelConfig(depth=1, dna_channels=4, fusion="pairwise"), window_bins=16, bin_size=32, gap=2
     )
     tower = model.head.dna
     with torch.no_grad():

@@ -52,7 +52,7 @@ def test_the_other_strand_has_the_same_composition(rng):
 
 def test_a_network_sees_composition_and_no_order(rng):
     torch.manual_seed(0)
-    model = build(ModelConfig(sequence="composition"), window_bins=32, bin_size=BIN).eval()
+    model = build(ModelConfig(sequence="composition"), window_bins=32, bin_size=BIN, gap=2).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
@@ -65,6 +65,7 @@ def test_a_network_sees_composition_and_no_order(rng):
         "image": torch.zeros(1, 3, 32, 32),
         "total_reads": torch.tensor([1e6]),
         "base": torch.rand(1, 32, 32),
+        "evidence": torch.rand(1, 5, 16, 16),
         "diagonal": torch.zeros(1, dtype=torch.long),
     }
     with torch.no_grad():

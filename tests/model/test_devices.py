@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
-from hicray.config import ModelConfig
+from hicray.config import ModelConfig, TrainConfig
 from hicray.evaluation.network import Network, PublishedNetwork
 from hicray.maps.contacts import open_map
 from hicray.maps.genome import Genome, read_packed
@@ -57,7 +57,9 @@ def decode(shards, device, dna="own"):
 
 def enhancer(device, **settings):
     config = ModelConfig(depth=2, dna_channels=8, **settings)
-    return moved(lambda: Enhancer(config, window_bins=SIDE, bin_size=FINE), device)
+    return moved(
+        lambda: Enhancer(config, window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE), device
+    )
 
 
 def moved(build, device):
@@ -92,8 +94,9 @@ def test_every_arm_and_fusion_trains_and_validates_on_one_device(
     model = enhancer(gpu, sequence=sequence, fusion=fusion)
     with run.autocast(gpu):
         prediction = model(**batch.arguments())
-    maps = {"prediction": prediction.float(), "target": batch.target, "usable": batch.usable}
-    assert all_on(gpu, losses.loss(**maps, ssim_weight=0.1))
+    for kind in ("likelihood", "correlation", "report"):
+        how = TrainConfig(loss=kind, ssim_weight=0.1)
+        assert all_on(gpu, losses.loss(prediction.float(), batch, how))
     expected = collate.fine_expected
     scored = Scored(len(expected), expected.shape[1], 1.0)
     validated = run.predict(model.eval(), batch.arguments())

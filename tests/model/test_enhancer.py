@@ -2,27 +2,31 @@ import pytest
 import torch
 
 from hicray.config import ModelConfig, UserError
+from hicray.model.coarse_path import CoarsePath
 from hicray.model.enhancer import Enhancer
+from hicray.windows.inputs import EVIDENCE, HEAD
 
-BINS, BIN_SIZE = 32, 24
+BINS, BIN_SIZE, GAP = 32, 24, 2
 FUSIONS = ("tokens", "pairwise", "both")
 
 
 def build(**choices):
     torch.manual_seed(0)
     config = ModelConfig(**{"preset": "tiny", "dna_channels": 8, "depth": 2} | choices)
-    return Enhancer(config, window_bins=BINS, bin_size=BIN_SIZE)
+    return Enhancer(config, window_bins=BINS, bin_size=BIN_SIZE, gap=GAP)
 
 
 def windows(batch=3, *, diagonal=(0, 5, -40), off_diagonal=True):
     """Arguments of a model: windows on, above and below the diagonal."""
     generator = torch.Generator().manual_seed(1)
     base = torch.rand(batch, BINS, BINS, generator=generator)
+    evidence = torch.randn(batch, EVIDENCE, BINS // GAP, BINS // GAP, generator=generator)
     codes = torch.randint(0, 5, (2, batch, BINS * BIN_SIZE), generator=generator).to(torch.uint8)
     return {
         "image": torch.randn(batch, 3, BINS, BINS, generator=generator),
         "total_reads": torch.full((batch,), 1e7),
         "base": (base + base.mT) / 2,
+        "evidence": evidence,
         "diagonal": torch.tensor(diagonal)[:batch],
         "row_bases": codes[0],
         "col_bases": codes[1] if off_diagonal else None,
@@ -70,6 +74,47 @@ def test_blank_has_the_parameters_of_on(fusion, dna):
     assert num_parameters(on) == num_parameters(blank) > num_parameters(off)
 
 
+@pytest.mark.parametrize("sequence", ["on", "off", "blank"])
+def test_without_a_coarse_path_its_evidence_is_not_read(sequence):
+    model, batch = disturb(build(sequence=sequence, coarse_path="off")), windows()
+    assert not any("coarse" in name for name in model.state_dict())
+    other = batch | {"evidence": batch["evidence"] + 1}
+    assert torch.equal(model(**batch), model(**other))
+    with_path = disturb(build(sequence=sequence))
+    assert not torch.equal(with_path(**batch), with_path(**other))
+
+
+@pytest.mark.parametrize(("preset", "channels"), [("tiny", 32), ("small", 48), ("large", 64)])
+def test_the_coarse_path_is_as_wide_as_its_preset_says_or_as_asked(preset, channels):
+    with torch.device("meta"):
+        own = build(preset=preset, sequence="off").head.coarse
+        asked = build(
+            preset=preset, sequence="off", coarse_channels=24, coarse_blocks=6
+        ).head.coarse
+    assert own.correct.in_channels == channels
+    assert asked.correct.in_channels == 24
+    assert len(asked.body) == len(own.body) + 2
+
+
+@pytest.mark.parametrize("gap", [1, 2, 4])
+def test_a_correction_lies_at_the_fine_pixels_of_its_coarse_one(gap):
+    """A change of one coarse pixel moves those around it, and the pixel shuffle keeps its place."""
+    path = CoarsePath(8, 1, gap=gap, features=3)
+    for parameter in path.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    side = 20
+    evidence = torch.randn(1, EVIDENCE, side, side)
+    other = evidence.clone()
+    other[..., 9, 13] += 0.01
+    torch.nn.init.zeros_(path.body[1].body[-1].weight)
+    correction, features = path(evidence)
+    assert features.shape == (1, 3, side * gap, side * gap)
+    moved = (path(other)[0] - correction)[0].abs() > 1e-9
+    rows, cols = (axis.unique() for axis in torch.nonzero(moved, as_tuple=True))
+    assert (rows.min(), rows.max()) == (8 * gap, 11 * gap - 1)
+    assert (cols.min(), cols.max()) == (12 * gap, 15 * gap - 1)
+
+
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("sequence", ["on", "off", "blank"])
 def test_windows_on_the_diagonal_come_out_symmetric(sequence, residual):
@@ -107,8 +152,8 @@ def test_the_first_step_moves_the_last_layer_and_the_second_all_before_it(fusion
         (model(**batch) - 1).square().mean().backward()
         optimizer.step()
         moved.append({name for name, p in model.named_parameters() if p.grad.abs().max() > 0})
-    last = "head.decoder.map" if fusion == "tokens" else "head.pixels.out"
-    assert moved[0] == {f"{last}.weight", f"{last}.bias"}
+    last = ("head.decoder.map" if fusion == "tokens" else "head.pixels.out", "head.coarse.correct")
+    assert moved[0] == {f"{one}.{kind}" for one in last for kind in ("weight", "bias")}
     assert moved[1] == dict(model.named_parameters()).keys()
 
 
@@ -157,7 +202,7 @@ def test_pair_features_turn_with_the_window():
 def test_a_window_does_not_depend_on_its_batch(sequence):
     model = disturb(build(sequence=sequence)).double()
     batch = windows()
-    for name in ("image", "total_reads", "base"):
+    for name in ("image", "total_reads", "base", "evidence"):
         batch[name] = batch[name].double()
     together = model(**batch)
     for i in range(3):
@@ -168,7 +213,7 @@ def test_a_window_does_not_depend_on_its_batch(sequence):
 def test_the_head_alone_continues_from_stored_tokens():
     model, batch = disturb(build()), windows()
     tokens = model.encoder(batch["image"], batch["total_reads"])
-    rest = {name: batch[name] for name in ("base", "diagonal", "row_bases", "col_bases")}
+    rest = {name: batch[name] for name in HEAD}
     assert torch.equal(model.head(tokens, **rest), model(**batch))
 
 
@@ -209,7 +254,7 @@ def test_bf16_autocast_starts_at_the_base_too():
 
 def test_a_window_that_is_no_whole_number_of_patches_is_refused():
     with pytest.raises(UserError, match="40 bins"):
-        Enhancer(ModelConfig(preset="tiny"), window_bins=40, bin_size=8)
+        Enhancer(ModelConfig(preset="tiny"), window_bins=40, bin_size=8, gap=2)
 
 
 @pytest.mark.parametrize("sequence", ["on", "blank"])

@@ -9,6 +9,7 @@ from hicray.model import enhancer as enhancer_module
 from hicray.model import hicfoundation
 from hicray.model.encoder import Size
 from hicray.model.enhancer import Enhancer
+from hicray.windows.inputs import EVIDENCE
 from tests.parity import GOLDEN, weights_of
 
 SIZE_D = Size(
@@ -34,7 +35,7 @@ def tiny_d(monkeypatch):
 
     def build(**choices):
         config = ModelConfig(preset="tiny", sequence="off", **choices)
-        return Enhancer(config, window_bins=96, bin_size=8)
+        return Enhancer(config, window_bins=96, bin_size=8, gap=2)
 
     return build
 
@@ -198,17 +199,18 @@ def test_an_enhancer_with_published_parts_gives_the_published_map(tiny_d, tmp_pa
     tables = {"decoder_pos_embed": (1, 36, 32), "vit_backbone.pos_embed": (1, 37, 64)}
     weights |= {name: torch.randn(shape) for name, shape in tables.items()}
     path = saved(weights, tmp_path / "w.safetensors")
-    model = tiny_d(residual=False, fusion="tokens")
+    model = tiny_d(residual=False, fusion="tokens", coarse_path="off")
     hicfoundation.load_into(model, path)
     published = hicfoundation.load(path, num_heads=4, decoder_num_heads=4)
     image, reads = torch.randn(2, 3, 96, 96), torch.tensor([1e8, 1e6])
-    enhanced = model(image, reads, torch.rand(2, 96, 96), torch.tensor([500, 500]))
+    evidence = torch.rand(2, EVIDENCE, 48, 48)
+    enhanced = model(image, reads, torch.rand(2, 96, 96), evidence, torch.tensor([500, 500]))
     assert torch.equal(enhanced, published(image, reads))
 
 
 def test_a_file_of_another_size_is_refused():
     config = ModelConfig(preset="tiny", sequence="off")
-    model = Enhancer(config, window_bins=96, bin_size=8)
+    model = Enhancer(config, window_bins=96, bin_size=8, gap=2)
     with pytest.raises(UserError, match=r"of another shape: decoder\.blocks"):
         hicfoundation.load_into(model, GOLDEN / "tiny_a_weights.safetensors")
 

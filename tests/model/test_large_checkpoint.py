@@ -82,11 +82,13 @@ def one_step(path: str) -> Enhancer:
         fusion="tokens",
         sequence="off",
         residual=False,
+        coarse_path="off",
     )
-    model = build(config, window_bins=WINDOW, bin_size=4_000)
+    model = build(config, window_bins=WINDOW, bin_size=4_000, gap=2)
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-3)
-    enhanced = model(*window(), torch.zeros(1, WINDOW, WINDOW), torch.tensor([0]))
+    base, evidence = torch.zeros(1, WINDOW, WINDOW), torch.zeros(1, 5, WINDOW // 2, WINDOW // 2)
+    enhanced = model(*window(), base, evidence, torch.tensor([0]))
     (enhanced - 0.5).square().mean().backward()
     optimizer.step()
     return model

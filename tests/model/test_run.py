@@ -9,7 +9,7 @@ from hicray.evaluation.network import Network
 from hicray.model import run
 from hicray.model.build import build
 from hicray.windows.batches import Batch
-from hicray.windows.inputs import Inputs
+from hicray.windows.inputs import EVIDENCE, Inputs
 from hicray.windows.scales import from_network, to_network
 
 SIDE = 32
@@ -18,7 +18,7 @@ SIDE = 32
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    model = build(ModelConfig(sequence="off"), window_bins=SIDE, bin_size=128)
+    model = build(ModelConfig(sequence="off"), window_bins=SIDE, bin_size=128, gap=2)
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.3)
     return model.eval()
 
@@ -32,6 +32,8 @@ def inputs():
         image=torch.rand(2, 3, SIDE, SIDE, generator=generator),
         coarse=to_network(maps),
         base=to_network(maps),
+        expected=to_network(maps),
+        evidence=torch.rand(2, EVIDENCE, SIDE // 2, SIDE // 2, generator=generator),
         total_reads=torch.full((2,), 1e6),
         diagonal=torch.zeros(2, dtype=torch.int64),
     )
@@ -71,7 +73,10 @@ def as_batch(inputs):
     return Batch(
         **inputs.arguments(),
         coarse=inputs.coarse,
+        expected=inputs.expected,
         target=inputs.base,
+        reads=inputs.base,
+        reads_per_contact=inputs.base,
         usable=torch.ones(2, SIDE, SIDE, dtype=torch.bool),
         group=nothing,
         row_start=nothing,

@@ -80,7 +80,7 @@ def make_loop(config, data, *, epochs=1):
 def test_tokens_lie_beside_their_rows_in_both_orientations(embedded, shards, model):
     config, out, form = embedded
     folder, manifest = shards
-    whole = build(model, window_bins=64, bin_size=128).eval()
+    whole = build(model, window_bins=64, bin_size=128, gap=2).eval()
     collate = Collate(manifest, COARSE)
     tolerance = {"bf16": 2**-8, "fp32": 0}[config.embeddings]
     for shard in manifest.shards:
@@ -173,7 +173,7 @@ def test_a_checkpoint_of_a_frozen_model_holds_what_was_trained(embedded, shards,
     digest = checkpoint.weights_digest(config.encoder_weights)
     progress = Progress(loop.trial, "plan", [], digest)
     checkpoint.save(tmp_path, loop.bare, loop.optimizer, progress)
-    whole = build(config, window_bins=64, bin_size=128)
+    whole = build(config, window_bins=64, bin_size=128, gap=2)
     encoder = sum(p.numel() for p in whole.encoder.parameters()) * 4
     head = sum(t.numel() * t.element_size() for t in loop.bare.state_dict().values())
     size = (tmp_path / checkpoint.WEIGHTS).stat().st_size
