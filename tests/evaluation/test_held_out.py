@@ -90,14 +90,14 @@ def test_compare_scores_a_network_as_validation_did_in_any_precision(
     folder, manifest = tiny_shards
     trial = TrialConfig(coarse_bin_size=COARSE, model=ModelConfig(sequence="off"), train=TRAIN)
     torch.manual_seed(0)
-    model = build(trial.model, window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE)
+    model = build(trial.model, **manifest.layout(COARSE))
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
     train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
     place = Place(0, 1, torch.device("cpu"))
     loop = Loop(trial, Data(manifest, train, val), place, model, make_optimizer(model, trial))
-    exact, _ = loop.validate()
+    exact = loop.validate()
     monkeypatch.setattr(run, "in_bf16", lambda _: True)
-    rounded, error = loop.validate()
+    rounded = loop.validate()
     scored = WindowSet(folder, "val", collate, COARSE).score({"noseq": model_predictor(model)})
     compared = scored["noseq"]
     assert rounded["mse"] != exact["mse"]

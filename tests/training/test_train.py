@@ -87,7 +87,7 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(data, tmp_path):
 def test_validation_does_not_depend_on_the_number_of_workers(data, workers):
     alone = make_loop(data)
     alone.bare.head.pixels.out.weight.data.normal_(std=0.05)
-    one, _ = alone.validate()
+    one = alone.validate()
     loops = [make_loop(data, rank=rank, workers=workers) for rank in range(workers)]
     dealt = []
     for loop in loops:

@@ -45,7 +45,7 @@ def test_validation_shows_every_window_of_its_set_once_and_no_other(loop, alone_
     tables = [pq.read_table(folder / shard.file) for shard in manifest.files("val")]
     there = bases_of(loop.collate.decode(loop.collate.compact(table)).base for table in tables)
     given = watched(loop.bare)
-    scores, _ = loop.validate()
+    scores = loop.validate()
     assert bases_of(inputs["base"] for inputs in given) == there
     assert set(there.values()) == {1}
     assert scores["windows"] == len(there) == manifest.num_windows("val")
