@@ -37,8 +37,9 @@ from hicray.model.dna import DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder
 from hicray.model.enhancer import Enhancer
 from hicray.model.hicfoundation import HiCFoundation, write
+from hicray.windows.inputs import EVIDENCE
 
-WINDOW, BIN_SIZE = 224, 4_000
+WINDOW, BIN_SIZE, GAP = 224, 4_000, 2
 DEPTHS = range(1, 7)
 
 
@@ -201,10 +202,11 @@ def encoder(*, batch: int = 32, preset: Preset = "large", repeats: int = 10) -> 
 def _train_step(preset: Preset, batch: int, device: torch.device, repeats: int) -> None:
     """Say how long a step takes that encodes anew, and one on stored tokens."""
     config = ModelConfig(preset=preset, sequence="off")
-    model = Enhancer(config, window_bins=WINDOW, bin_size=BIN_SIZE).to(device)
+    model = Enhancer(config, window_bins=WINDOW, bin_size=BIN_SIZE, gap=GAP).to(device)
     model.encoder.requires_grad_(False)
     image = torch.randn(batch, 3, WINDOW, WINDOW, device=device)
     base = torch.rand(batch, WINDOW, WINDOW, device=device)
+    evidence = torch.randn(batch, EVIDENCE, WINDOW // GAP, WINDOW // GAP, device=device)
     diagonal = torch.zeros(batch, dtype=torch.long, device=device)
     reads = torch.full((batch,), 1e8, device=device)
     with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
@@ -218,8 +220,8 @@ def _train_step(preset: Preset, batch: int, device: torch.device, repeats: int) 
 
         return run
 
-    anew = _seconds(step(lambda: model(image, reads, base, diagonal)), device, repeats)
-    stored = _seconds(step(lambda: model.head(tokens, base, diagonal)), device, repeats)
+    anew = _seconds(step(lambda: model(image, reads, base, evidence, diagonal)), device, repeats)
+    stored = _seconds(step(lambda: model.head(tokens, base, evidence, diagonal)), device, repeats)
     say(
         f"train step, batch {batch}: {anew * 1e3:.0f} ms anew, {stored * 1e3:.0f} ms on stored "
         f"tokens ({anew / stored:.2f}); peak memory {_peak_gib(device):.2f} GiB"

@@ -35,10 +35,12 @@ def write_checkpoint(folder: Path, model: ModelConfig, trained: Trained | None, 
     """Save a network whose correction to its base is random, not nothing."""
     torch.manual_seed(3)
     if trained is not None:
-        sizes = {"window_bins": trained.window_bins, "bin_size": trained.fine_bin_size}
+        sizes = trained.layout
     network = build(model, **sizes)
     for parameter in network.head.pixels.out.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    if network.head.coarse is not None:
+        torch.nn.init.normal_(network.head.coarse.correct.weight, std=0.05)
     trial = TrialConfig(coarse_bin_size=512, model=model, train=TrainConfig())
     optimizer = torch.optim.SGD(network.parameters())
     history = [{"val_oe_pearson": 0.5}]

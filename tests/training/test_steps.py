@@ -40,13 +40,7 @@ def test_every_accumulated_step_is_the_mean_gradient_of_its_batches(tiny_shards,
         total = [torch.zeros_like(p) for p in loop.bare.parameters()]
         for batch in own:
             loop.bare.zero_grad()
-            value = loss(
-                prediction=loop.bare(**batch.arguments()).float(),
-                target=batch.target,
-                usable=batch.usable,
-                ssim_weight=train.ssim_weight,
-            )
-            value.backward()
+            loss(loop.bare(**batch.arguments()).float(), batch, train).mean().backward()
             for add, p in zip(total, loop.bare.parameters(), strict=True):
                 add += p.grad
         for grad, add in zip(found, total, strict=True):
