@@ -52,13 +52,15 @@ class Options:
     """Epochs of each run."""
 
 
-def results_of(place: Path, bin_size: int) -> dict[str, Any]:
+def results_of(place: Path) -> dict[str, Any]:
     """Return a finished run's scores, cost and size."""
     from hicray.model.build import build
     from hicray.training.checkpoint import read_progress
 
     progress = read_progress(place)
-    model = build(progress.trial.model, window_bins=SIMULATED.data.window_bins, bin_size=bin_size)
+    trained = progress.trained
+    assert trained is not None
+    model = build(progress.trial.model, **trained.layout)
     own = [(name, p.numel()) for name, p in model.named_parameters()]
     last, dna = progress.history[-1], ("head.dna", "head.pairs")
     return {
@@ -88,7 +90,7 @@ def compare_designs(options: Options) -> None:
         for name, model in DESIGNS.items()
     }
     places = sweep(trials, data, Path(options.storage) / "designs")
-    results = {key: results_of(place, manifest.fine_bin_size) for key, place in places.items()}
+    results = {key: results_of(place) for key, place in places.items()}
     say("", table(results, options.seeds, data.train.rows))
 
 

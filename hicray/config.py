@@ -115,6 +115,9 @@ class TrainConfig:
     """One training run."""
 
     epochs: int = 32
+    """Most epochs of a run; the learning rate falls to 0 over them."""
+    patience: int = 0
+    """Epochs in a row without a better validation O/E Pearson that end a run; 0 waits for all."""
     workers: int = 1
     """Processes that train one trial together, each on its own windows."""
     batch_size: int = 4

@@ -18,8 +18,9 @@ from hicray.evaluation.window_scores import WINDOW_SCORES
 from hicray.figures import by_distance, located_maps
 from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
-from hicray.training.metrics import MIN_SEPARATION, VERSION
+from hicray.training.metrics import VERSION
 from hicray.windows.manifest import EPS, write_json
+from hicray.windows.scales import MIN_SEPARATION
 from hicray.windows.sources import fingerprint
 
 _HEADS = {

@@ -24,6 +24,7 @@ from hicray.training.data import Data
 from hicray.training.logged import log_model
 from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE, best_of
 from hicray.training.outbox import Outbox
+from hicray.training.plateau import finished
 from hicray.training.trial import UNWRITABLE, arm, best_checkpoint, past, trial_name
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice
@@ -146,7 +147,7 @@ class Trials:
             names = ("train", "val")
             lines = {name: [epoch[f"{name}_loss"] for epoch in history] for name in names}
             place = best_checkpoint(self.folder / self.name(config))
-            stopped = len(history) < config.train.epochs
+            stopped = not finished(history, config.train)
             self.store.figure(run, loss_curves({self.name(config): lines}), "loss_curves.png")
             self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
             self.store.log(run, {BEST_OBJECTIVE: best_of(history)}, len(history))

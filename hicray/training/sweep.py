@@ -18,6 +18,7 @@ from hicray.config import TrialConfig
 from hicray.training import checkpoint
 from hicray.training.data import Data
 from hicray.training.objective import rank
+from hicray.training.plateau import finished
 from hicray.training.trial import trial_name
 from hicray.windows.trained import trained_on
 
@@ -63,8 +64,8 @@ def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
     loop = Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
     history: list[dict[str, Any]] = []
     best: dict[str, torch.Tensor] = {}
-    for epoch in range(trial.train.epochs):
-        history.append(loop.epoch(epoch))
+    while not finished(history, trial.train):
+        history.append(loop.epoch(len(history)))
         if history[-1] is max(history, key=rank):
             best = copy.deepcopy(model.state_dict())
     model.load_state_dict(best)

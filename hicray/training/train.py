@@ -30,6 +30,7 @@ from hicray.training.losses import loss
 from hicray.training.metrics import Scored, Sums, decay_error
 from hicray.training.objective import ranked
 from hicray.training.optimizer import make_optimizer, move_to
+from hicray.training.plateau import finished
 from hicray.windows.batches import Batch
 from hicray.windows.decoding import decoded
 from hicray.windows.stream import Reader, Slice, train_slice, whole_slice
@@ -77,8 +78,8 @@ def train_worker(config: dict[str, Any]) -> None:
             checkpoint.load_optimizer(folder, optimizer)
     model = ray.train.torch.prepare_model(bare)
     loop = Loop(trial, data, place, model, optimizer)
-    for epoch in range(len(history), trial.train.epochs):
-        metrics = loop.epoch(epoch) | note
+    while not finished(history, trial.train):
+        metrics = loop.epoch(len(history)) | note
         note = {}
         history.append(metrics)
         _report(metrics, loop, Progress(trial, manifest.plan, history, weights, trained))

@@ -23,6 +23,7 @@ from hicray.storage import Location, matching
 from hicray.training import checkpoint
 from hicray.training.data import Data
 from hicray.training.objective import RANK, rank, ranked
+from hicray.training.plateau import finished
 from hicray.windows.claim import exclusive
 
 DIVERGED = "diverged.txt"
@@ -110,7 +111,7 @@ def _drive(trial: TrialConfig, data: Data, own: Location, resources: Resources) 
     history = past(own)
     for metrics in history:
         tune.report(ranked(metrics))
-    if len(history) == trial.train.epochs:
+    if finished(history, trial.train):
         return
     if fault := diverged(own):
         raise FloatingPointError(fault)

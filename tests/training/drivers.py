@@ -32,8 +32,7 @@ def untrained(
     place = folder / trial_name(trial, data.manifest.plan) / "checkpoint_0"
     history = [{"epoch": 1, "val_oe_pearson": 1 - trial.train.ssim_weight, **EPOCH}]
     if not place.exists():
-        sizes = {"window_bins": data.manifest.window_bins, "bin_size": data.manifest.fine_bin_size}
-        model = build(trial.model, **sizes)
+        model = build(trial.model, **data.manifest.layout(trial.coarse_bin_size))
         place.mkdir(parents=True)
         scale = trained_on(data.manifest, trial.coarse_bin_size)
         progress = checkpoint.Progress(trial, data.manifest.plan, history, trained=scale)
