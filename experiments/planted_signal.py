@@ -39,6 +39,7 @@ from hicray.evaluation.judge import (
     load,
     windows_of,
 )
+from hicray.evaluation.learning import Learnt
 from hicray.evaluation.page import page
 from hicray.evaluation.paired import Difference
 from hicray.evaluation.report import figures, file_name
@@ -52,6 +53,7 @@ from hicray.storage import Location
 from hicray.training.checkpoint import read_progress
 from hicray.training.data import Data
 from hicray.training.metrics import OBJECTIVE
+from hicray.training.objective import VAL_OBJECTIVE
 from hicray.training.sweep import sweep
 from hicray.training.tune import SEARCHED
 from hicray.windows.manifest import GENOME, Manifest
@@ -163,7 +165,14 @@ def judge_case(case: Case, gap: int, places: dict[str, list[Path]]) -> GapResult
     truth = noise_free(case.simulation, test_windows(case, size, places))
     result = judge(places, case.folder, case.manifest, size, more=truth)
     curves = {arm: _curves(own[0]) for arm, own in places.items()}
-    return replace(result, curves=curves)
+    learning = {arm: [_learnt(place) for place in own] for arm, own in places.items()}
+    return replace(result, curves=curves, learning=learning)
+
+
+def _learnt(place: Path) -> Learnt:
+    progress = read_progress(place)
+    scores = [epoch[VAL_OBJECTIVE] for epoch in progress.history]
+    return Learnt(scores, progress.trial.train.epochs)
 
 
 def _curves(place: Path) -> dict[str, list[float]]:

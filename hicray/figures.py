@@ -127,6 +127,30 @@ def gain_by_separation(gains: Mapping[str, Gain], title: str = "") -> Figure:
     return figure
 
 
+def gain_by_epoch(scores: Mapping[str, Curves], difference: tuple[str, str], score: str) -> Figure:
+    """Draw what each arm has reached by each epoch, and below it what one has over another.
+
+    Args:
+        scores: By gap, then by arm: the best score up to each epoch.
+        difference: Names of the arm that is taken away, and of the one it is taken from.
+        score: What is scored.
+    """
+    figure = Figure(figsize=(4.6 * len(scores), 5), layout="constrained")
+    grid = figure.subplots(2, len(scores), squeeze=False, sharex="col", height_ratios=(2, 1))
+    less, more = difference
+    for (upper, lower), (gap, arms) in zip(grid.T, scores.items(), strict=True):
+        for colour, (arm, values) in zip(COLOURS, arms.items(), strict=False):
+            upper.plot(range(1, len(values) + 1), values, marker=".", color=colour, label=arm)
+        upper.set(title=f"{gap} bp", ylabel=f"best validation {score} so far")
+        upper.legend(frameon=False)
+        lower.axhline(0, color="0.7", linewidth=1)
+        if less in arms and more in arms:
+            gains = np.subtract(arms[more], arms[less])
+            lower.plot(range(1, len(gains) + 1), gains, marker=".", color=COLOURS[-1])
+        lower.set(xlabel="epoch", ylabel=f"{more} - {less}")
+    return figure
+
+
 def motif_reading(
     profiles: Mapping[str, tuple[Values, Values]], motifs: Mapping[str, Map], title: str = ""
 ) -> Figure:

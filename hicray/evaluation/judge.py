@@ -17,6 +17,7 @@ from hicray.config import TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.caveats import leak, no_elsewhere
 from hicray.evaluation.held_out import Band, HeldOut, Predictor, WindowSet, band_score, device
+from hicray.evaluation.learning import Learning
 from hicray.evaluation.paired import Difference, difference_of_gains, paired_difference
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
@@ -96,6 +97,7 @@ class GapResult:
         settings: What each arm's networks are.
         examples: Maps of a few windows, by locus and panel.
         curves: Training and validation loss by epoch, by arm.
+        learning: Validation scores by epoch, by arm.
         leak: What published weights may have seen of the split; empty without any.
         tried: Distinct configurations that the search tried, by arm; empty without a search.
         left_out: Which control cannot be shown, and why; empty where none is missing.
@@ -110,6 +112,7 @@ class GapResult:
     settings: Mapping[str, str]
     examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    learning: Learning = field(default_factory=dict)
     leak: str = ""
     tried: Mapping[str, int] = field(default_factory=dict)
     left_out: str = ""

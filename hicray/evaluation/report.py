@@ -16,11 +16,13 @@ from hicray import cluster
 from hicray.config import UserError
 from hicray.evaluation.held_out import Band
 from hicray.evaluation.judge import NOSEQ, SEQ, GapResult, judge
+from hicray.evaluation.learning import Learnt, longest, mean_best
 from hicray.evaluation.page import page
 from hicray.evaluation.table import plain, render
 from hicray.figures import (
     Gain,
     Picture,
+    gain_by_epoch,
     gain_by_separation,
     loss_curves,
     map_panels,
@@ -29,7 +31,7 @@ from hicray.figures import (
 )
 from hicray.storage import Location, locate
 from hicray.training.metrics import OBJECTIVE
-from hicray.training.objective import BEST_OBJECTIVE
+from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE
 from hicray.training.outbox import Outbox
 from hicray.training.record import gap_tag
 from hicray.training.track import Store, TrialRun
@@ -64,9 +66,12 @@ def compare(
         runs = best_trials(trials, gap, seed)
         arms = {arm: [locate(run.tags["checkpoint"]) for run in own] for arm, own in runs.items()}
         curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
+        learning = {arm: [_learnt(store, run) for run in own] for arm, own in runs.items()}
         scored = arms, shards, manifest, size
         result = cluster.on_gpu(judge, *scored) if use_gpu else judge(*scored)
-        results.append(replace(result, curves=curves, tried=tried(trials, gap, seed)))
+        results.append(
+            replace(result, curves=curves, learning=learning, tried=tried(trials, gap, seed))
+        )
     text, pictures = write(results, manifest, out)
     with Outbox(store) as outbox:
         for name, picture in pictures.items():
@@ -145,6 +150,11 @@ def _curves(store: Store, run: TrialRun) -> dict[str, Sequence[float]]:
     return {name: store.curve(run.run_id, f"{name}_loss") for name in ("train", "val")}
 
 
+def _learnt(store: Store, run: TrialRun) -> Learnt:
+    scores = store.curve(run.run_id, VAL_OBJECTIVE)
+    return Learnt(scores, int(run.params.get("train.epochs", len(scores))))
+
+
 def write(
     results: Sequence[GapResult], manifest: Manifest, out: Location, title: str = TITLE
 ) -> tuple[str, dict[str, Picture]]:
@@ -186,10 +196,19 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
         pictures["windows seq against noseq"] = paired_scatter(pairs, "O/E Pearson", (NOSEQ, SEQ))
         gains = {result.gap: _gain(result, manifest.fine_bin_size) for result in both}
         pictures["gain by separation"] = gain_by_separation(gains, "seq - noseq")
+    learnt = {result.gap: _by_epoch(result) for result in results if longest(result.learning) > 1}
+    if learnt:
+        pictures["score and gain by epoch"] = gain_by_epoch(learnt, (NOSEQ, SEQ), "O/E Pearson")
     curves = {f"{arm}, {r.gap}": lines for r in results for arm, lines in r.curves.items()}
     if curves:
         pictures["loss curves"] = loss_curves(curves)
     return pictures
+
+
+def _by_epoch(result: GapResult) -> dict[str, Sequence[float]]:
+    epochs = longest(result.learning)
+    runs = {arm: own for arm, own in result.learning.items() if longest({arm: own})}
+    return {arm: [float(best) for best in mean_best(own, epochs)] for arm, own in runs.items()}
 
 
 def _gain(result: GapResult, bin_size: int) -> Gain:

@@ -7,6 +7,7 @@ import numpy as np
 
 from hicray.evaluation.held_out import HeldOut
 from hicray.evaluation.judge import ELSEWHERE, NOSEQ, SEQ, SHOWN, GapResult, Row, gain_over_gaps
+from hicray.evaluation.learning import stops
 from hicray.evaluation.paired import BLOCK_WINDOWS, MIN_SEEDS, Difference
 from hicray.evaluation.verdict import verdict
 from hicray.training.metrics import OBJECTIVE, SCORES, VERSION
@@ -23,6 +24,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
     for result in results:
         lines += _table(result, manifest)
         lines += [*([result.left_out, ""] if result.left_out else []), *_effort(result)]
+        lines += stops(result.learning, result.gap)
         lines += _contrasts(result)
         lines += _separations(result, manifest)
     lines += _between_gaps(results)
@@ -143,6 +145,13 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
         "left_out": result.left_out,
         "settings": dict(result.settings),
         "configurations": dict(result.tried),
+        "learning": {
+            arm: [
+                {"ceiling_epochs": run.ceiling, **_nulls_of("oe_pearson", run.scores)}
+                for run in runs
+            ]
+            for arm, runs in result.learning.items()
+        },
         "differences": {
             f"{ours} - {theirs}": {name: _difference(one) for name, one in scores.items()}
             for (ours, theirs), scores in result.differences.items()
@@ -174,6 +183,10 @@ def _numbers(one: HeldOut) -> dict[str, Any]:
     }
     windows = one.windows.astype(object).where(one.windows.notna(), None).to_dict("list")
     return {"scores": summary, "decay_error": one.decay_error, "windows": windows}
+
+
+def _nulls_of(name: str, values: Sequence[float]) -> dict[str, list[float | None]]:
+    return {name: [None if np.isnan(value) else value for value in values]}
 
 
 def _nulls(values: Mapping[str, Any]) -> dict[str, Any]:
