@@ -18,6 +18,11 @@ SSIM_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4)
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Learning rates, relative to the first guess."""
 DEPTHS = (1, 2, 3, 4, 5, 6)
+LOSSES: tuple[cfg.Loss, ...] = ("likelihood", "correlation")
+"""The report's loss is its own: it is not searched beside others."""
+COARSE_WIDTHS = (16, 24, 96)
+"""Beside the preset's, which is called 0: none of these is one, or it would be tried twice."""
+COARSE_BLOCKS = (2, 4, 6)
 FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")
 
 
@@ -58,13 +63,18 @@ class Cell(NamedTuple):
     def space(self, search: SearchConfig) -> dict[str, tuple[Any, ...]]:
         """Return the choices of each searched setting, the first guess among them.
 
-        The loss and the learning rate are searched in every arm; DNA's settings where there is
-        DNA, the depth where there is a tower.
+        The loss, the learning rate and the coarse path are searched in every arm; DNA's settings
+        where there is DNA, the depth where there is a tower.
         """
         space: dict[str, tuple[Any, ...]] = {
             "train.ssim_weight": SSIM_WEIGHTS,
             "train.base_learning_rate": learning_rates(search.train.base_learning_rate),
         }
+        if search.train.loss != "report":
+            space["train.loss"] = LOSSES
+        if search.model.coarse_path == "on":
+            space["model.coarse_channels"] = COARSE_WIDTHS
+            space["model.coarse_blocks"] = COARSE_BLOCKS
         if self.sequence != "off":
             space["model.fusion"] = FUSIONS
             if search.model.dna == "tower" and self.sequence != "composition":

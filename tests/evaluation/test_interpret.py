@@ -1,5 +1,7 @@
 """Ablation, mutation and filters, on networks whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,8 +79,7 @@ def test_ablation_is_the_mean_change_over_random_bases(rng):
 
 
 def test_windows_without_dna_cannot_be_ablated(rng):
-    batch = make_batch(rng, SITES)
-    batch.row_bases = None
+    batch = replace(make_batch(rng, SITES), row_bases=None)
     with pytest.raises(ValueError, match="bring their DNA"):
         ablate(reads_third_base, batch, SITES, len(WORD))
 

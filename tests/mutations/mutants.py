@@ -22,6 +22,7 @@ class Mutant(NamedTuple):
 
 
 _TRAIN = "training/train.py"
+_LOSSES = "training/losses.py"
 _GRADIENTS = "training/test_gradients.py"
 _WORKER = "training/test_train_worker.py"
 _SEEN = "training/test_windows_seen.py"
@@ -50,7 +51,7 @@ MUTANTS = (
     ),
     Mutant(
         "unusable pixels are learnt from",
-        _TRAIN, "usable=batch.usable,", "usable=torch.ones_like(batch.usable),",
+        _LOSSES, '"usable": batch.usable}', '"usable": batch.usable | True}',
         (f"{_GRADIENTS}::test_accumulated_gradients_are_the_gradient_of_the_mean_over_all_windows",),
     ),
     Mutant(

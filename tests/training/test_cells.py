@@ -3,9 +3,13 @@
 import pytest
 
 from hicray.config import ModelConfig, TrainConfig, UserError
+from hicray.model.encoder import PRESETS
 from hicray.training.space import (
+    COARSE_BLOCKS,
+    COARSE_WIDTHS,
     DEPTHS,
     FUSIONS,
+    LOSSES,
     SSIM_WEIGHTS,
     Cell,
     SearchConfig,
@@ -13,7 +17,12 @@ from hicray.training.space import (
 )
 
 RATES = (0.000375, 0.00075, 0.0015, 0.003, 0.006)
-SHARED = {"train.ssim_weight": SSIM_WEIGHTS, "train.base_learning_rate": RATES}
+REPORT = {"train.ssim_weight": SSIM_WEIGHTS, "train.base_learning_rate": RATES}
+SHARED = REPORT | {
+    "train.loss": LOSSES,
+    "model.coarse_channels": (*COARSE_WIDTHS, 0),
+    "model.coarse_blocks": COARSE_BLOCKS,
+}
 
 
 def space(sequence="on", **choices):
@@ -38,6 +47,14 @@ def test_what_all_networks_have_is_searched_in_every_arm(sequence):
     assert SHARED.items() <= space(sequence).items()
 
 
+def test_the_reports_network_and_loss_have_neither_coarse_path_nor_another_loss():
+    assert space("off", coarse_path="off", loss="report") == REPORT
+
+
+def test_no_searched_width_is_a_presets_own():
+    assert not {size.coarse_channels for size in PRESETS.values()} & set(COARSE_WIDTHS)
+
+
 def test_the_pooled_encoder_has_no_depth_to_search():
     assert "model.depth" not in space(dna="pooled")
 
@@ -55,8 +72,12 @@ def test_learning_rates_read_well_and_hold_the_first_guess_as_it_is():
 
 
 def refused(trials, sequences):
+    """Of the report's network and loss, whose choices can be counted by hand."""
     search = SearchConfig(
-        model=ModelConfig(), train=TrainConfig(), sequences=sequences, trials=trials
+        model=ModelConfig(coarse_path="off"),
+        train=TrainConfig(loss="report"),
+        sequences=sequences,
+        trials=trials,
     )
     require_distinct(search, (8_000, 16_000))
 

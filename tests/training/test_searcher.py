@@ -16,7 +16,9 @@ TRIALS = 16
 
 
 def make(sequence: cfg.Sequence, seed: int, **choices: tuple) -> DistinctSearch:
-    what = SearchConfig(model=cfg.ModelConfig(), train=cfg.TrainConfig(ssim_weight=0.1), seed=seed)
+    # The report's network and loss: few choices, which a test can try all of.
+    train = cfg.TrainConfig(loss="report", ssim_weight=0.1)
+    what = SearchConfig(model=cfg.ModelConfig(coarse_path="off"), train=train, seed=seed)
     cell = Cell(16_000, sequence)
     space, guess = cell.space(what) | choices, cfg.flatten(cell.first_guess(what))
     searcher = DistinctSearch(seed, [{name: guess[name] for name in space}])
