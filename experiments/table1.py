@@ -2,7 +2,8 @@
 
 The recipe is the report's: 32 epochs, batch 4, accumulation 4, 2 workers, SSIM weight 0.2, the
 pooled DNA encoder whose token joins the contact tokens in the decoder, no residual, no coarse path
-and the mean squared error as the loss (`--coarse-path on --residual` gives it this network's). The vision
+and the mean squared error as its loss (`--coarse-path on --residual --loss likelihood` replace them).
+The vision
 transformer is frozen where weights are given, and trained from scratch where none are, which the
 table says. Beside the report's rows stand the baselines that it lacked.
 
