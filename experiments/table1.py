@@ -1,11 +1,10 @@
 """The report's table: no fine-tuning; noseq and seq on map A, map B and both; the wide gap on A.
 
 The recipe is the report's: 32 epochs, batch 4, accumulation 4, 2 workers, SSIM weight 0.2, the
-pooled DNA encoder whose token joins the contact tokens in the decoder, no residual, no coarse path
-and the mean squared error as its loss (`--coarse-path on --residual --loss likelihood` replace them).
-The vision
-transformer is frozen where weights are given, and trained from scratch where none are, which the
-table says. Beside the report's rows stand the baselines that it lacked.
+mean squared error as the loss, the pooled DNA encoder whose token joins the contact tokens in the
+decoder, no residual and no coarse path (`--loss likelihood --residual --coarse-path on` is this
+network's way). The vision transformer is frozen where weights are given, and trained from scratch
+where none are, which the table says. Beside the report's rows stand the baselines that it lacked.
 
 Command, for the report's maps (A is HFF, B is H1-ESC; a GPU for each of the two workers, or on one
 GPU --workers 1 --accumulate 8 for steps of as many windows):
