@@ -48,8 +48,13 @@ SIMULATED = Tune(
     trials=2,
 )
 """Without maps: a simulated genome, small bins that keep every ratio and cost little."""
-REAL = Tune(train=TrainConfig(epochs=10, accumulate=1, base_learning_rate=FROM_SCRATCH), trials=2)
-"""With maps: HiCFoundation's window, the report's batch; as short as a look on a laptop can be."""
+REAL = Tune(
+    train=TrainConfig(
+        epochs=0, batch_size=8, accumulate=1, base_learning_rate=FROM_SCRATCH, ssim_weight=0.1
+    ),
+    trials=2,
+)
+"""With maps: HiCFoundation's window, and as many epochs as their windows ask for."""
 
 
 def main() -> None:

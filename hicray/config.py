@@ -115,7 +115,8 @@ class TrainConfig:
     """One training run."""
 
     epochs: int = 32
-    """Most epochs of a run; the learning rate falls to 0 over them."""
+    """Most epochs of a run, over which the learning rate falls to 0; 0 fits them, and the patience,
+    to the number of training windows."""
     patience: int = 0
     """Epochs in a row without a better validation O/E Pearson that end a run; 0 waits for all."""
     workers: int = 1

@@ -231,12 +231,16 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
     require_step(most_windows(data), what.train)
     connect(run, what.train.workers)
     # What takes seconds to import comes after what can be refused at once.
+    from hicray.training.effort import described, fitted
     from hicray.training.trial import Resources
     from hicray.training.tune import search
 
     store = open_store(storage, run.tracking_uri)
     store.experiment()
     folder, manifest = _shards(data, storage)
+    windows = manifest.num_windows("train")
+    what = replace(what, train=fitted(what.train, windows))
+    say(described(what.train, windows))
     if "elsewhere" in what.sequences:
         require_elsewhere(manifest, what.model.flank_bins)
     return search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
@@ -248,6 +252,7 @@ def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location
     from hicray.maps.check import check_data
     from hicray.maps.simulated import simulated_data
     from hicray.windows.claim import exclusive, plan_digest, refuse_other_plan
+    from hicray.windows.enough import with_stride
     from hicray.windows.plan import layout
 
     layout(data)
@@ -263,6 +268,7 @@ def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location
             held.enter_context(exclusive(storage))
             data = simulated_data(data, storage / "simulation")
         say(*check_data(data))
+        data = data if simulated else with_stride(data)
         refuse_other_plan(storage / "shards", plan_digest(data))
         if not early:
             require_writable(storage)

@@ -61,6 +61,7 @@ def tiny_data(tiny_simulation: Simulation) -> DataConfig:
         fine_bin_size=128,
         coarse_bin_sizes=(256, 512),
         window_bins=64,
+        train_stride_bins=16,
         split="val=chr5;test=chr6",
     )
 

@@ -45,6 +45,7 @@ def command(simulation: Simulation, storage: Path, weights: Path) -> list[str]:
         "--fine-bin-size": "128",
         "--coarse-bin-sizes": "512",
         "--window-bins": "64",
+        "--train-stride-bins": "16",
         "--split": "val=chr5;test=chr6",
         "--storage": str(storage),
         "--trials": "1",

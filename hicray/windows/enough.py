@@ -1,9 +1,15 @@
 """Whether a data set has as many training windows as one step takes."""
 
+import math
+from dataclasses import replace
+
 from hicray.config import DataConfig, TrainConfig, UserError
 from hicray.maps.bins import parse_split, split_sets
 from hicray.maps.contacts import open_map
 from hicray.windows.plan import count_windows, layout
+
+ENOUGH_WINDOWS = 1_000
+"""Training windows under which a stride that nobody chose gets shorter."""
 
 
 def most_windows(config: DataConfig) -> int:
@@ -16,6 +22,23 @@ def most_windows(config: DataConfig) -> int:
     splits = split_sets(parse_split(config.split), first, window)
     planned = count_windows((first, *others), splits, config.fine_bin_size, layout(config))
     return planned.get("train", 0)
+
+
+def with_stride(config: DataConfig) -> DataConfig:
+    """Return it with a training stride that cuts enough windows, where none is given.
+
+    Windows of a small genome then overlap by all but one coarse bin, if need be: shifted copies,
+    which train better than fewer windows do. A large genome keeps a stride of a quarter window.
+    """
+    if config.train_stride_bins:
+        return config
+    how = layout(config)
+    step = math.lcm(*(size // config.fine_bin_size for size in config.coarse_bin_sizes))
+    stride, fits = how.train_stride, config
+    while most_windows(fits) < ENOUGH_WINDOWS and stride > step:
+        stride = max(step, stride // 2 // step * step)
+        fits = replace(config, train_stride_bins=stride)
+    return fits
 
 
 def require_step(windows: int, config: TrainConfig) -> None:

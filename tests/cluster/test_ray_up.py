@@ -46,6 +46,7 @@ def searched(started: Started, tiny_simulation: Simulation) -> str:
         "--fine-bin-size": "128",
         "--coarse-bin-sizes": "512",
         "--window-bins": "64",
+        "--train-stride-bins": "16",
         "--split": "'val=chr5;test=chr6'",
         "--arms": "on",
         "--trials": "1",

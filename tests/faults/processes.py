@@ -33,6 +33,7 @@ def data_options(simulation: Simulation) -> list[str]:
         "--fine-bin-size": 128,
         "--coarse-bin-sizes": 512,
         "--window-bins": 64,
+        "--train-stride-bins": 16,
         "--split": "val=chr5;test=chr6",
     }
     return [str(word) for pair in options.items() for word in pair]
