@@ -220,8 +220,9 @@ def _train_step(preset: Preset, batch: int, device: torch.device, repeats: int) 
 
         return run
 
-    anew = _seconds(step(lambda: model(image, reads, base, evidence, diagonal)), device, repeats)
-    stored = _seconds(step(lambda: model.head(tokens, base, evidence, diagonal)), device, repeats)
+    given = base, base, evidence, diagonal
+    anew = _seconds(step(lambda: model(image, reads, *given)), device, repeats)
+    stored = _seconds(step(lambda: model.head(tokens, *given)), device, repeats)
     say(
         f"train step, batch {batch}: {anew * 1e3:.0f} ms anew, {stored * 1e3:.0f} ms on stored "
         f"tokens ({anew / stored:.2f}); peak memory {_peak_gib(device):.2f} GiB"

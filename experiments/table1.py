@@ -33,7 +33,7 @@ import tyro
 
 from hicray.cli import Flat, guarded
 from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError, digest, flatten
-from hicray.jobs import Run, checked, connect, open_store, prepare_shards, say
+from hicray.jobs import Run, checked, connect, prepare_shards, say
 from hicray.storage import Location, locate
 
 RECIPE = TrainConfig(
@@ -75,7 +75,7 @@ def main(options: Table1) -> None:
     storage = Path(options.run.storage or "runs/table1").resolve()
     data = _two_maps(options.data, storage)
     connect(options.run, options.train.workers)
-    store = open_store(storage, options.run.tracking_uri)
+    store = track.open_store(storage, options.run.tracking_uri)
     store.experiment()
     lines: list[str] = []
     curves: dict[str, dict[str, list[float]]] = {}

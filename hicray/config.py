@@ -103,6 +103,9 @@ class ModelConfig:
     """Residual blocks of the coarse path."""
     residual: bool = True
     """Predict a correction to coarse O/E x fine expected, rather than the map itself."""
+    start_width_bins: float = 0.0
+    """Width of a Gaussian, in fine bins, that smooths coarse O/E before it is corrected: for maps
+    of so few reads that one pixel says little; 0 takes it as it is."""
 
     @property
     def reads_dna(self) -> bool:

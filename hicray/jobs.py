@@ -143,7 +143,7 @@ def compare(
     from hicray.evaluation.report import compare as run
     from hicray.training import track
 
-    store = open_store(storage, tracking_uri)
+    store = track.open_store(storage, tracking_uri)
     if use_gpu:
         connect(Run(use_gpu=True))
     text = run(store, storage, search, use_gpu=use_gpu)
@@ -209,10 +209,10 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, s
         UserError: Something cannot be, and is refused before Ray starts where it can be known.
     """
     model = checked(options.model, options.data)
-    from hicray.training.space import SearchConfig, require_distinct
+    from hicray.training.space import SearchConfig, require_distinct, started
 
     what = SearchConfig(
-        model=model,
+        model=started(model, options.data),
         train=options.train,
         sequences=arms,
         trials=options.trials,
@@ -232,6 +232,7 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
     connect(run, what.train.workers)
     # What takes seconds to import comes after what can be refused at once.
     from hicray.training.effort import described, fitted
+    from hicray.training.track import open_store
     from hicray.training.trial import Resources
     from hicray.training.tune import search
 
@@ -294,13 +295,3 @@ def _shards(data: DataConfig, storage: Location) -> tuple[Location, Any]:
     dropped = sum(manifest.dropped.values())
     say(f"{folder}: {counts} windows ({dropped} left out as too little usable)")
     return folder, manifest
-
-
-def open_store(storage: Location, tracking_uri: str) -> Any:
-    """Open MLflow: $MLFLOW_TRACKING_URI, or a SQLite file in the storage, if no store is named."""
-    from hicray.training import track
-
-    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not tracking_uri and not storage.exists():
-        storage.mkdir(parents=True)
-    return track.Store(tracking_uri or track.default_uri(storage), storage / "artifacts")

@@ -19,7 +19,9 @@ from hicray.model.decoder import Decoder
 from hicray.model.dna import UNKNOWN, DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder, Size
 from hicray.model.patches import PATCH, sincos_bins
-from hicray.windows.scales import SEPARATION_SCALE
+from hicray.model.pixels import PairFeatures, PixelPath
+from hicray.windows.inputs import USABLE
+from hicray.windows.smoothing import smoothed_base
 
 
 class DnaTokens(nn.Module):
@@ -45,73 +47,6 @@ class DnaTokens(nn.Module):
         return torch.cat([tokens, self.project(col) + self.places + self.axis[1]], dim=1)
 
 
-class PairFeatures(nn.Module):
-    """Gives every pixel features of the DNA at its two ends: sums and products of projections.
-
-    What counts is which end lies upstream (motifs point), not which one is the row; so a
-    diagonal window's features are symmetric, and the two triangles need not be learned apart.
-    """
-
-    def __init__(self, width: int, channels: int) -> None:
-        super().__init__()
-        self.upstream = nn.Linear(width, 2 * channels)
-        self.downstream = nn.Linear(width, 2 * channels)
-        self.mix = nn.Conv2d(2 * channels, channels, kernel_size=1)
-
-    def forward(
-        self,
-        row: Float[Tensor, "batch rows width"],
-        col: Float[Tensor, "batch cols width"],
-        separation: Int[Tensor, "batch rows cols"],
-    ) -> Float[Tensor, "batch channels rows cols"]:
-        row_first = self._pair(self.upstream(row), self.downstream(col))
-        col_first = self._pair(self.downstream(row), self.upstream(col))
-        pairs = torch.where((separation >= 0)[..., None], row_first, col_first)
-        features: Tensor = self.mix(pairs.permute(0, 3, 1, 2))
-        return features
-
-    @staticmethod
-    def _pair(
-        row: Float[Tensor, "batch rows features"], col: Float[Tensor, "batch cols features"]
-    ) -> Float[Tensor, "batch rows cols features"]:
-        row_sum, row_factor = row[:, :, None].chunk(2, dim=-1)
-        col_sum, col_factor = col[:, None].chunk(2, dim=-1)
-        return torch.cat([row_sum + col_sum, row_factor * col_factor], dim=-1)
-
-
-class PixelPath(nn.Module):
-    """Small convolutions over what is known of each pixel; the same with and without DNA.
-
-    The decoder's map is one of their inputs, not added to their output: measured, that learned
-    better, and a published map, which is no correction, can serve as it is.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.start = nn.Conv2d(3, channels, kernel_size=1)
-        self.convs = nn.Sequential(
-            nn.GELU(),
-            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
-            nn.GELU(),
-        ).to(memory_format=torch.channels_last)
-        self.out = nn.Conv2d(channels, 1, kernel_size=1)
-
-    def forward(
-        self,
-        base: Float[Tensor, "batch rows cols"],
-        contact: Float[Tensor, "batch rows cols"],
-        separation: Int[Tensor, "batch rows cols"],
-        *features: Float[Tensor, "batch channels rows cols"] | None,
-    ) -> Float[Tensor, "batch rows cols"]:
-        near = separation.abs().to(base.dtype).log1p() / SEPARATION_SCALE
-        x = self.start(torch.stack([base, contact, near], dim=-1).permute(0, 3, 1, 2))
-        x = sum((one for one in features if one is not None), start=x)
-        out: Tensor = self.out(self.convs(x))
-        return out[:, 0]
-
-
 class Head(nn.Module):
     """All that comes after the contact encoder: decoder, coarse path, DNA and pixels.
 
@@ -123,6 +58,7 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.residual = config.residual
+        self.start_width_bins = config.start_width_bins
         self.blank = config.sequence == "blank"
         self.window_bins = window_bins
         self.bin_size = bin_size
@@ -181,12 +117,15 @@ class Head(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens dim"],
         base: Float[Tensor, "batch rows cols"],
+        expected: Float[Tensor, "batch rows cols"],
         evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"],
         diagonal: Int[Tensor, " batch"],
         row_bases: UInt8[Tensor, "batch bases"] | None = None,
         col_bases: UInt8[Tensor, "batch bases"] | None = None,
     ) -> Float[Tensor, "batch rows cols"]:
         """Enhance from the contact encoder's tokens; the rest as in ``Enhancer``."""
+        if self.start_width_bins:
+            base = smoothed_base(base, expected, evidence[:, USABLE], self.start_width_bins)
         row = col = dna = pairs = None
         if self.dna is not None:
             row = self._embed(row_bases, base)
@@ -272,11 +211,12 @@ class Enhancer(nn.Module):
         self.encoder.requires_grad_(config.encoder != "frozen")
         self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size, gap=gap)
 
-    def forward(
+    def forward(  # noqa: PLR0913 - a logged model names its inputs one by one
         self,
         image: Float[Tensor, "batch 3 rows cols"],
         total_reads: Float[Tensor, " batch"],
         base: Float[Tensor, "batch rows cols"],
+        expected: Float[Tensor, "batch rows cols"],
         evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"],
         diagonal: Int[Tensor, " batch"],
         row_bases: UInt8[Tensor, "batch bases"] | None = None,
@@ -288,6 +228,8 @@ class Enhancer(nn.Module):
             image: HiCFoundation's normalised image of the coarse map on the fine grid.
             total_reads: Raw reads of the whole coarse map.
             base: Coarse O/E x fine expected, in network units.
+            expected: Fine contacts by distance alone, in network units; read where the start is
+                smoothed.
             evidence: The coarse map on its own grid (``windows.inputs.evidence_of``); read by the
                 coarse path.
             diagonal: First column minus first row of each window, in fine bins.
@@ -298,5 +240,7 @@ class Enhancer(nn.Module):
             Enhanced maps, in network units.
         """
         tokens = self.encoder(image, total_reads)
-        enhanced: Tensor = self.head(tokens, base, evidence, diagonal, row_bases, col_bases)
+        enhanced: Tensor = self.head(
+            tokens, base, expected, evidence, diagonal, row_bases, col_bases
+        )
         return enhanced

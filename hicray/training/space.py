@@ -23,6 +23,9 @@ LOSSES: tuple[cfg.Loss, ...] = ("likelihood", "correlation")
 COARSE_WIDTHS = (16, 24, 96)
 """Beside the preset's, which is called 0: none of these is one, or it would be tried twice."""
 COARSE_BLOCKS = (2, 4, 6)
+START_WIDTHS_BINS = (0.0, 0.75, 1.5, 3.0)
+"""Of the smoothed start, where the first guess has one."""
+DENOISED_WIDTH_BINS = 1.5
 FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")
 
 
@@ -75,12 +78,25 @@ class Cell(NamedTuple):
         if search.model.coarse_path == "on":
             space["model.coarse_channels"] = COARSE_WIDTHS
             space["model.coarse_blocks"] = COARSE_BLOCKS
+        if search.model.start_width_bins:
+            space["model.start_width_bins"] = START_WIDTHS_BINS
         if self.sequence != "off":
             space["model.fusion"] = FUSIONS
             if search.model.dna == "tower" and self.sequence != "composition":
                 space["model.depth"] = DEPTHS
         guess = cfg.flatten(self.first_guess(search))
         return {name: tuple(dict.fromkeys((*v, guess[name]))) for name, v in space.items()}
+
+
+def started(model: cfg.ModelConfig, data: cfg.DataConfig) -> cfg.ModelConfig:
+    """Return the first guess for a data set: smoothed at the start where a map is to be denoised.
+
+    That is one whose coarse bins are the fine ones, or whose reads are thinned.
+    """
+    denoised = data.coarse_keep < 1 or data.fine_bin_size in data.coarse_bin_sizes
+    if model.start_width_bins or not (denoised and model.residual):
+        return model
+    return replace(model, start_width_bins=DENOISED_WIDTH_BINS)
 
 
 def learning_rates(guess: float) -> tuple[float, ...]:

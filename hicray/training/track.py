@@ -286,3 +286,11 @@ def _trial(run: Run) -> TrialRun:
     info, data = run.info, run.data
     tags, params, metrics = dict(data.tags), dict(data.params), dict(data.metrics)
     return TrialRun(info.run_id, info.run_name, tags, params, metrics, info.status, info.start_time)
+
+
+def open_store(storage: Location, tracking_uri: str) -> Store:
+    """Open MLflow: $MLFLOW_TRACKING_URI, or a SQLite file in the storage, if no store is named."""
+    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not tracking_uri and not storage.exists():
+        storage.mkdir(parents=True)
+    return Store(tracking_uri or default_uri(storage), storage / "artifacts")

@@ -22,10 +22,12 @@ from hicray.windows.scales import (
     to_network,
 )
 
-HEAD = ("base", "evidence", "diagonal", "row_bases", "col_bases")
+HEAD = ("base", "expected", "evidence", "diagonal", "row_bases", "col_bases")
 """Arguments of what follows a contact encoder, beside its tokens."""
 EVIDENCE = 5
 """Channels of ``evidence``."""
+USABLE = 4
+"""The one that says whether a coarse pixel is usable."""
 
 
 def given(owner: Any, *names: str) -> dict[str, Tensor]:

@@ -65,6 +65,7 @@ def test_a_network_sees_composition_and_no_order(rng):
         "image": torch.zeros(1, 3, 32, 32),
         "total_reads": torch.tensor([1e6]),
         "base": torch.rand(1, 32, 32),
+        "expected": torch.rand(1, 32, 32),
         "evidence": torch.rand(1, 5, 16, 16),
         "diagonal": torch.zeros(1, dtype=torch.long),
     }

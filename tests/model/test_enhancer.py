@@ -4,7 +4,8 @@ import torch
 from hicray.config import ModelConfig, UserError
 from hicray.model.coarse_path import CoarsePath
 from hicray.model.enhancer import Enhancer
-from hicray.windows.inputs import EVIDENCE, HEAD
+from hicray.windows.inputs import EVIDENCE, HEAD, USABLE
+from hicray.windows.smoothing import smoothed_base
 
 BINS, BIN_SIZE, GAP = 32, 24, 2
 FUSIONS = ("tokens", "pairwise", "both")
@@ -26,6 +27,7 @@ def windows(batch=3, *, diagonal=(0, 5, -40), off_diagonal=True):
         "image": torch.randn(batch, 3, BINS, BINS, generator=generator),
         "total_reads": torch.full((batch,), 1e7),
         "base": (base + base.mT) / 2,
+        "expected": torch.rand(batch, BINS, BINS, generator=generator),
         "evidence": evidence,
         "diagonal": torch.tensor(diagonal)[:batch],
         "row_bases": codes[0],
@@ -284,3 +286,18 @@ def test_missing_or_short_dna_is_refused():
         model(**batch | {"row_bases": None})
     with pytest.raises(ValueError, match="do not cover 32 bins"):
         model(**batch | {"row_bases": batch["row_bases"][:, 1:]})
+
+
+def test_a_smoothed_start_is_where_an_untrained_network_stands():
+    torch.manual_seed(0)
+    batch = on_the_diagonal()
+    batch["expected"] = (batch["expected"] + batch["expected"].mT) / 2
+    model = build(start_width_bins=1.5, sequence="off").eval()
+    batch["evidence"] = (batch["evidence"] > 0).float()
+    usable = batch["evidence"][:, USABLE]
+    batch["evidence"][:, USABLE] = usable = torch.maximum(usable, usable.mT)
+    with torch.no_grad():
+        found = model(**batch)
+    expected = smoothed_base(batch["base"], batch["expected"], usable, 1.5)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, batch["base"], atol=0.01)

@@ -204,7 +204,7 @@ def test_an_enhancer_with_published_parts_gives_the_published_map(tiny_d, tmp_pa
     published = hicfoundation.load(path, num_heads=4, decoder_num_heads=4)
     image, reads = torch.randn(2, 3, 96, 96), torch.tensor([1e8, 1e6])
     evidence = torch.rand(2, EVIDENCE, 48, 48)
-    enhanced = model(image, reads, torch.rand(2, 96, 96), evidence, torch.tensor([500, 500]))
+    enhanced = model(image, reads, *torch.rand(2, 2, 96, 96), evidence, torch.tensor([500, 500]))
     assert torch.equal(enhanced, published(image, reads))
 
 

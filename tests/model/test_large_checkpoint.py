@@ -88,7 +88,7 @@ def one_step(path: str) -> Enhancer:
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-3)
     base, evidence = torch.zeros(1, WINDOW, WINDOW), torch.zeros(1, 5, WINDOW // 2, WINDOW // 2)
-    enhanced = model(*window(), base, evidence, torch.tensor([0]))
+    enhanced = model(*window(), base, base, evidence, torch.tensor([0]))
     (enhanced - 0.5).square().mean().backward()
     optimizer.step()
     return model

@@ -73,7 +73,6 @@ def as_batch(inputs):
     return Batch(
         **inputs.arguments(),
         coarse=inputs.coarse,
-        expected=inputs.expected,
         target=inputs.base,
         reads=inputs.base,
         reads_per_contact=inputs.base,

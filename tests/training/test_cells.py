@@ -2,7 +2,7 @@
 
 import pytest
 
-from hicray.config import ModelConfig, TrainConfig, UserError
+from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
 from hicray.model.encoder import PRESETS
 from hicray.training.space import (
     COARSE_BLOCKS,
@@ -11,9 +11,11 @@ from hicray.training.space import (
     FUSIONS,
     LOSSES,
     SSIM_WEIGHTS,
+    START_WIDTHS_BINS,
     Cell,
     SearchConfig,
     require_distinct,
+    started,
 )
 
 RATES = (0.000375, 0.00075, 0.0015, 0.003, 0.006)
@@ -49,6 +51,19 @@ def test_what_all_networks_have_is_searched_in_every_arm(sequence):
 
 def test_the_reports_network_and_loss_have_neither_coarse_path_nor_another_loss():
     assert space("off", coarse_path="off", loss="report") == REPORT
+
+
+def test_how_far_the_start_is_smoothed_is_searched_where_a_map_is_to_be_denoised():
+    thinned = DataConfig(coarse_keep=0.1)
+    same = DataConfig(fine_bin_size=4_000, coarse_bin_sizes=(4_000,))
+    for data in (thinned, same):
+        model = started(ModelConfig(), data)
+        search = SearchConfig(model=model, train=TrainConfig())
+        widths = Cell(4_000, "off").space(search)["model.start_width_bins"]
+        assert widths == START_WIDTHS_BINS
+        assert model.start_width_bins in widths
+        assert started(ModelConfig(residual=False), data) == ModelConfig(residual=False)
+    assert started(ModelConfig(), DataConfig()) == ModelConfig()
 
 
 def test_no_searched_width_is_a_presets_own():

@@ -10,10 +10,9 @@ import torch
 
 from hicray.config import ModelConfig, UserError
 from hicray.figures import loss_curves
-from hicray.jobs import open_store
 from hicray.model.enhancer import Enhancer
 from hicray.training.logged import log_model, read_model
-from hicray.training.track import SEARCH, TRIAL, Store, default_uri, ui_command, use
+from hicray.training.track import SEARCH, TRIAL, Store, default_uri, open_store, ui_command, use
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +63,7 @@ def test_a_logged_model_opens_and_predicts_the_same(store, sequence):
         "image": torch.rand(2, 3, 32, 32),
         "total_reads": torch.tensor([1e6, 2e6]),
         "base": torch.rand(2, 32, 32),
+        "expected": torch.rand(2, 32, 32),
         "evidence": torch.rand(2, 5, 16, 16),
         "diagonal": torch.zeros(2, dtype=torch.int64),
     }

@@ -292,7 +292,9 @@ def test_without_sequence_no_genome_is_opened(folder, manifest, tmp_path):
     assert not [name for name in compact if "bases" in name]
     assert batch.row_bases is None
     assert batch.col_bases is None
-    assert set(batch.arguments()) == {"image", "total_reads", "base", "evidence", "diagonal"}
+    assert set(batch.arguments()) == {
+        "image", "total_reads", "base", "expected", "evidence", "diagonal",
+    }  # fmt: skip
 
 
 def test_windows_decode_alike_alone_and_together(decoded, folder, manifest):
