@@ -61,6 +61,7 @@ from hicray.windows.stream import open_windows
 
 CHROMOSOMES, TRAINED = 42, 30
 """A dozen test chromosomes, so that intervals are narrow where nothing should be gained."""
+STRIDE_BINS = 16
 TOKENS, REPORT = "tower, tokens alone", "the report's (pooled, tokens alone)"
 PAIR: dict[str, ModelConfig] = {NOSEQ: ModelConfig(sequence="off"), SEQ: ModelConfig()}
 FULL: dict[str, ModelConfig] = PAIR | {
@@ -127,6 +128,7 @@ def open_case(name: str, options: Options) -> Case:
         contacts=tuple(map(str, made.contacts)),
         genome=str(made.genome),
         split=SPLIT_TEXT,
+        train_stride_bins=STRIDE_BINS,
     )
     folder, manifest = prepare_shards(data, Run(storage=str(storage)))
     return Case(made, folder, manifest)

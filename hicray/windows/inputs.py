@@ -26,8 +26,8 @@ HEAD = ("base", "expected", "evidence", "diagonal", "row_bases", "col_bases")
 """Arguments of what follows a contact encoder, beside its tokens."""
 EVIDENCE = 5
 """Channels of ``evidence``."""
-USABLE = 4
-"""The one that says whether a coarse pixel is usable."""
+COVERAGE, USABLE = 2, 4
+"""Those that say the log of the reads a contact stands for, and whether a pixel is usable."""
 
 
 def given(owner: Any, *names: str) -> dict[str, Tensor]:
