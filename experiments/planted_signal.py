@@ -42,7 +42,7 @@ from hicray.evaluation.judge import (
 from hicray.evaluation.learning import Learnt
 from hicray.evaluation.page import page
 from hicray.evaluation.paired import Difference
-from hicray.evaluation.report import figures, file_name
+from hicray.evaluation.pictures import figures, file_name
 from hicray.evaluation.table import render
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.figures import Picture, motif_reading, png

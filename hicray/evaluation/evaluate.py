@@ -26,7 +26,7 @@ from hicray.evaluation.boundaries import (
 from hicray.evaluation.compared import FINE, MIN_USABLE, Compared
 from hicray.evaluation.correlation import CorrelationSums, correlation_sums, defined_mean
 from hicray.evaluation.scc import scc, smoothing_bins
-from hicray.evaluation.window_scores import window_scores
+from hicray.evaluation.window_scores import FineWindows, window_scores
 from hicray.maps.bands import Band, Mask, square, usable_pixels
 from hicray.maps.bins import teaching
 from hicray.maps.expected import Curve
@@ -142,7 +142,8 @@ def evaluate(compared: Compared) -> Evaluation:
             place, left_out[chrom] = _place(compared, chrom)
             usable[chrom] = _counted(place)
             fine = compared.fine.band(chrom, compared.window_bins)
-            judge = _Judge(place, fine, expected, Path(folder))
+            known = compared.fine.reads_per_contact(chrom, compared.window_bins)
+            judge = _Judge(place, (fine, known), expected, Path(folder))
             shown = {FINE: fine}
             for name, other in compared.others.items():
                 band = other.band(chrom, compared.window_bins)
@@ -190,11 +191,18 @@ def _counted(place: _Chromosome) -> tuple[int, int]:
 class _Judge:
     """Scores methods by the fine map of one chromosome."""
 
-    def __init__(self, place: _Chromosome, fine: Band, expected: Curve, folder: Path) -> None:
-        self.place, self.expected, self.folder = place, expected, folder
+    def __init__(
+        self, place: _Chromosome, maps: tuple[Band, Band], expected: Curve, folder: Path
+    ) -> None:
+        fine, reads_per_contact = maps
+        self.place, self.folder = place, folder
         self.near, self.mask = fine[:, : place.separations], place.mask[:, : place.separations]
-        self.windows = place.windows(fine)
-        self.usable = square(place.mask, place.starts, place.side)
+        self.windows = FineWindows(
+            place.windows(fine),
+            square(place.mask, place.starts, place.side),
+            place.windows(reads_per_contact),
+            expected,
+        )
         self.separation = np.nonzero(self.mask)[1]
         self.h = smoothing_bins(place.bin_size)
         self.diamond = diamond_bins(place.bin_size, place.separations)
@@ -204,7 +212,7 @@ class _Judge:
     def score(self, band: Band) -> Score:
         """Return a method's scores."""
         near, place = band[:, : self.place.separations], self.place
-        windows = window_scores(self.windows, place.windows(band), self.usable, self.expected)
+        windows = window_scores(self.windows, place.windows(band))
         windows.insert(0, "chrom", place.name)
         windows.insert(1, "row_start", place.starts * place.bin_size)
         logs = np.log1p(self.near[self.mask]), np.log1p(near[self.mask])

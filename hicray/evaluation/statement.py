@@ -25,7 +25,7 @@ from hicray.windows.sources import fingerprint
 
 _HEADS = {
     "mse": "MSE", "mae": "MAE", "psnr": "PSNR (dB)", "pearson": "Pearson", "spearman": "Spearman",
-    "ssim": "SSIM", "oe_pearson": "O/E Pearson", "oe_pearson_fixed": "O/E Pearson, fixed",
+    "ssim": "SSIM", "oe_pearson": "O/E Pearson", "oe_pearson_fixed": "O/E Pearson, fixed", "bits_per_read": "bits per read",
     "scc": "SCC", "distance_pearson": "r by distance", "insulation_pearson": "insulation r",
     "boundary_f1": "boundary F1", "decay_error": "decay error",
 }  # fmt: skip
@@ -175,6 +175,10 @@ def _notes(found: Evaluation) -> list[str]:
         f"- O/E Pearson: log((x + {EPS:g}) / (E + {EPS:g})), separations of {MIN_SEPARATION} bins "
         "and more, each map by its own decay in its chromosome's windows; 'fixed' takes the fine "
         "map's decay over all its chromosomes for both.",
+        "- Bits per read: how much likelier the fine map's raw reads are by a map than by distance "
+        "alone (Poisson, given the fine map's weights; either's level set by separation), at the "
+        "same separations. Guessing a bin's coverage does not raise it; a fine map that holds "
+        "fractions of reads has none.",
         "- r by distance: Pearson of log(x + 1) over each diagonal of all chromosomes together, "
         f"then the mean over separations from {MIN_SEPARATION} bins on; at one separation this is "
         "the correlation of log O/E.",

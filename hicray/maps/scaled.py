@@ -66,6 +66,14 @@ class ScaledMap:
             band *= at_columns(weights, num_separations)
         return band * self.factor
 
+    def reads_per_contact(self, chrom: str, num_separations: int) -> Band:
+        """Return how many reads a scaled contact near the diagonal stands for; 0 if not usable."""
+        weights = np.ones(self.contacts.num_bins(chrom))
+        if self.balanced:
+            weights = np.nan_to_num(self.contacts.weights(chrom))
+        product = weights[:, None] * at_columns(weights, num_separations) * self.factor
+        return np.divide(1.0, product, out=np.zeros_like(product), where=product > 0)
+
 
 def named_bin_size(uri: str) -> int:
     """Return the bin size in bp of the one map that a URI names.

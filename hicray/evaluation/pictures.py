@@ -1,0 +1,77 @@
+"""The pictures of a statement: test windows, what DNA gains and where, how it was learnt."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from hicray.evaluation.held_out import Band
+from hicray.evaluation.judge import NOSEQ, SEQ, GapResult
+from hicray.evaluation.learning import longest, mean_best
+from hicray.evaluation.table import HEADS
+from hicray.figures import (
+    Gain,
+    Picture,
+    gain_by_epoch,
+    gain_by_separation,
+    loss_curves,
+    map_panels,
+    paired_scatter,
+)
+from hicray.training.metrics import BITS, OBJECTIVE
+from hicray.windows.manifest import Manifest
+
+_GAINS = {OBJECTIVE: "gain by separation", BITS: "gain in bits per read by separation"}
+
+
+def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Picture]:
+    """Return the pictures of a statement, by caption."""
+    pictures = {
+        f"test windows {result.gap} bp": map_panels(
+            result.examples, f"{result.split} windows, {result.gap} bp, log10(x + 1) / 3"
+        )
+        for result in results
+    }
+    both = [result for result in results if {SEQ, NOSEQ} <= result.rows.keys()]
+    if both:
+        pairs = {
+            result.gap: (
+                result.rows[NOSEQ].windows(OBJECTIVE),
+                result.rows[SEQ].windows(OBJECTIVE),
+            )
+            for result in both
+        }
+        pictures["windows seq against noseq"] = paired_scatter(pairs, "O/E Pearson", (NOSEQ, SEQ))
+        for score, caption in _GAINS.items():
+            gains = {result.gap: _gain(result, score, manifest.fine_bin_size) for result in both}
+            pictures[caption] = gain_by_separation(gains, HEADS[score], "seq - noseq")
+    learnt = {result.gap: _by_epoch(result) for result in results if longest(result.learning) > 1}
+    if learnt:
+        pictures["score and gain by epoch"] = gain_by_epoch(learnt, (NOSEQ, SEQ), "O/E Pearson")
+    curves = {f"{arm}, {r.gap}": lines for r in results for arm, lines in r.curves.items()}
+    if curves:
+        pictures["loss curves"] = loss_curves(curves)
+    return pictures
+
+
+def _by_epoch(result: GapResult) -> dict[str, Sequence[float]]:
+    epochs = longest(result.learning)
+    runs = {arm: own for arm, own in result.learning.items() if longest({arm: own})}
+    return {arm: [float(best) for best in mean_best(own, epochs)] for arm, own in runs.items()}
+
+
+def _gain(result: GapResult, score: str, bin_size: int) -> Gain:
+    bands: list[Band] = list(result.by_separation[score])
+    found = [result.by_separation[score][band] for band in bands]
+    start = np.array([float(first * bin_size) for first, _ in bands])
+    return (
+        start,
+        np.array([one.mean for one in found]),
+        np.array([one.low for one in found]),
+        np.array([one.high for one in found]),
+    )
+
+
+def file_name(caption: str) -> str:
+    """Return a caption as a file's name."""
+    return re.sub(r"\W+", "_", caption).strip("_")
