@@ -60,6 +60,7 @@ class WindowSet:
         collate: Of the gap.
         coarse_bin_size: The gap's coarse bins, in bp.
         tokens: Folder of stored tokens, for networks whose encoder is frozen.
+        most: Windows at most, from the first on; they lie in random order. 0 takes all.
     """
 
     shards: Location
@@ -67,6 +68,16 @@ class WindowSet:
     collate: Collate
     coarse_bin_size: int
     tokens: Location | None = None
+    most: int = 0
+
+    def first(self, most: int) -> "WindowSet":
+        """Return a set of its first windows alone."""
+        return replace(self, most=most)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        there = self.collate.manifest.num_windows(self.split)
+        return min(there, self.most) if self.most else there
 
     @property
     def bands(self) -> list[Band]:
@@ -75,10 +86,14 @@ class WindowSet:
 
     def tables(self, at_once: int = 16) -> Iterator[pa.Table]:
         """Yield rows in the order of the shards."""
-        names = columns(self.coarse_bin_size)
+        names, left = columns(self.coarse_bin_size), len(self)
         for shard in self.collate.manifest.files(self.split):
             place = shard_at(self.shards, shard, self.tokens)
-            yield from read_rows(place, names, at_once)
+            for table in read_rows(place, names, at_once) if left else ():
+                part = table.slice(0, left)
+                left -= len(part)
+                if len(part):
+                    yield part
 
     def _places(self, batch: Batch) -> pd.DataFrame:
         # One locus has one DNA, whichever map its window is of.
@@ -127,9 +142,8 @@ class WindowSet:
         return self._finish(kept, pd.concat(places, ignore_index=True))
 
     def _progress(self, batches: Iterator[Batch], of: str) -> Iterator[Batch]:
-        total = self.collate.manifest.num_windows(self.split)
         what = f"score {self.split} {self.coarse_bin_size:,} bp {of}".rstrip()
-        with tqdm(total=total, desc=what, unit="window") as bar:
+        with tqdm(total=len(self), desc=what, unit="window") as bar:
             for batch in batches:
                 yield batch
                 bar.update(len(batch))

@@ -25,7 +25,8 @@ from hicray.windows.sources import fingerprint
 
 _HEADS = {
     "mse": "MSE", "mae": "MAE", "psnr": "PSNR (dB)", "pearson": "Pearson", "spearman": "Spearman",
-    "ssim": "SSIM", "oe_pearson": "O/E Pearson", "oe_pearson_fixed": "O/E Pearson, fixed", "bits_per_read": "bits per read",
+    "ssim": "SSIM", "oe_pearson": "O/E Pearson", "oe_pearson_fixed": "O/E Pearson, fixed",
+    "bits_per_read": "bits per read",
     "scc": "SCC", "distance_pearson": "r by distance", "insulation_pearson": "insulation r",
     "boundary_f1": "boundary F1", "decay_error": "decay error",
 }  # fmt: skip

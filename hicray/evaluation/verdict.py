@@ -1,6 +1,7 @@
 """One plain sentence: whether DNA helped, by how much, how sure; or that it cannot be said.
 
-It rests on O/E Pearson of the set that was scored, seq minus noseq and its controls.
+It rests on O/E Pearson and on bits per read of the set that was scored, seq minus noseq and its
+controls: of sparse balanced maps O/E Pearson alone pays for guessing how well a bin is covered.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from hicray.evaluation.judge import (
     GapResult,
 )
 from hicray.evaluation.paired import MIN_BLOCKS, Difference
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.metrics import BITS, OBJECTIVE
 
 _WRONG_DNA = (SHUFFLED, SWAPPED, ELSEWHERE)
 _CONTROLS = (BLANK, COMPOSITION, *_WRONG_DNA)
@@ -38,6 +39,7 @@ def _clause(result: GapResult) -> str:
             f"{gain.blocks} blocks of neighbours, where {MIN_BLOCKS} are needed"
         )
     size = f"{gain.mean:+.3g} O/E Pearson (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
+    bits = _find(result, SEQ, NOSEQ, BITS)
     seeds = f"{gain.seeds} training seed{'s' if gain.seeds > 1 else ''}"
     n = f"{gain.windows} {result.split} windows, {seeds}"
     if gain.high < 0:
@@ -45,9 +47,10 @@ def _clause(result: GapResult) -> str:
     if gain.low <= 0:
         return (
             f"DNA did not help measurably{_scope(gain)}: {size} against noseq, {n}; a gain above "
-            f"{gain.high:.3g} is excluded{_scope(gain)}{_aside(result)}"
+            f"{gain.high:.3g} is excluded{_scope(gain)}{_aside(result, bits)}"
         )
-    if doubts := _doubts(result):
+    size += f" and {bits.mean:+.3g} bits per read" if bits and bits.positive else ""
+    if doubts := [*_coverage(bits), *_doubts(result)]:
         return f"seq beat noseq{_scope(gain)} by {size}, {n}, but {', '.join(doubts)}"
     return f"DNA helped{_scope(gain)}: {size} against noseq, {n}{_support(result)}"
 
@@ -55,6 +58,14 @@ def _clause(result: GapResult) -> str:
 def _scope(gain: Difference) -> str:
     """Say of which trainings a statement is, where that is not of training in general."""
     return f" {gain.scope}" if gain.scope else ""
+
+
+def _coverage(bits: Difference | None) -> list[str]:
+    """Say so where the gain may be that coverage is guessed, which bits per read are blind to."""
+    if bits is None or bits.positive:
+        return []
+    known = f"bits per read do not show it ({bits})" if bits.judged else "bits per read are unknown"
+    return [f"{known}, so that coverage may be what was learnt"]
 
 
 def _doubts(result: GapResult) -> list[str]:
@@ -67,12 +78,15 @@ def _doubts(result: GapResult) -> list[str]:
     ]
 
 
-def _aside(result: GapResult) -> str:
-    """Say so where composition gains what seq does not."""
+def _aside(result: GapResult, bits: Difference | None) -> str:
+    """Say so where bits per read, or composition, gains what seq's O/E Pearson does not."""
+    rose = f", though bits per read rose by {bits}" if bits and bits.positive else ""
     gain = _find(result, COMPOSITION, NOSEQ)
     if gain is None or not gain.positive:
-        return ""
-    return f", though composition alone (GC, N, cut sites) gained {gain.mean:+.3g}{_scope(gain)}"
+        return rose
+    return (
+        f"{rose}, though composition alone (GC, N, cut sites) gained {gain.mean:+.3g}{_scope(gain)}"
+    )
 
 
 def _support(result: GapResult) -> str:
@@ -88,6 +102,6 @@ def _support(result: GapResult) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _find(result: GapResult, ours: str, theirs: str) -> Difference | None:
+def _find(result: GapResult, ours: str, theirs: str, score: str = OBJECTIVE) -> Difference | None:
     scores = result.differences.get((ours, theirs))
-    return None if scores is None else scores[OBJECTIVE]
+    return None if scores is None else scores[score]

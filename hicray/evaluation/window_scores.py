@@ -37,7 +37,7 @@ class FineWindows(NamedTuple):
     def reads(self) -> Contacts:
         """Return raw reads; none where a map has fractions of them, which no Poisson law draws."""
         reads = self.contacts * self.reads_per_contact
-        whole = np.rint(reads)
+        whole: Contacts = np.rint(reads)
         if np.allclose(reads, whole, rtol=1e-6, atol=1e-3):
             return whole
         return np.zeros_like(reads)
@@ -85,7 +85,7 @@ def window_scores(fine: FineWindows, other: Contacts) -> pd.DataFrame:
 
 
 def _network(contacts: Contacts) -> Float[torch.Tensor, "windows rows cols"]:
-    return to_network(torch.from_numpy(np.ascontiguousarray(contacts)).float())
+    return to_network(torch.from_numpy(contacts.astype(np.float32)))
 
 
 def _spearman(a: Float[np.ndarray, " pixels"], b: Float[np.ndarray, " pixels"]) -> float:

@@ -72,7 +72,8 @@ class ScaledMap:
         if self.balanced:
             weights = np.nan_to_num(self.contacts.weights(chrom))
         product = weights[:, None] * at_columns(weights, num_separations) * self.factor
-        return np.divide(1.0, product, out=np.zeros_like(product), where=product > 0)
+        reads: Band = np.divide(1.0, product, out=np.zeros_like(product), where=product > 0)
+        return reads
 
 
 def named_bin_size(uri: str) -> int:

@@ -4,7 +4,7 @@ import base64
 import re
 
 from hicray.evaluation.page import page
-from hicray.evaluation.report import figures
+from hicray.evaluation.pictures import figures
 from hicray.evaluation.table import render
 from tests.evaluation.results import MANIFEST, result_of
 
@@ -24,6 +24,7 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
         "test windows 16000->4000 bp",
         "windows seq against noseq",
         "gain by separation",
+        "gain in bits per read by separation",
         "loss curves",
     ]
     text = page("Does <DNA> help?", render([result], MANIFEST), pictures)
@@ -33,5 +34,5 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
     assert text.count("<table>") == 3
     assert text.count("DNA helped") == 2
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
-    assert len(found) == 4
+    assert len(found) == 5
     assert all(base64.b64decode(one).startswith(b"\x89PNG") for one in found)

@@ -26,7 +26,7 @@ def test_the_table_carries_gap_set_n_chromosomes_spread_and_settings(result):
     assert "| seq (depth 3) | 0." in text
     assert "±" in text
     assert "| distance only" in text
-    assert "| undefined | 40 |" in text
+    assert "| 40 | 0.1000 |" in text
     assert "nan" not in text
 
 

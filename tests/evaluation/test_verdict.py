@@ -73,3 +73,33 @@ def test_controls_that_cannot_be_judged_or_trained_once_are_said_so():
     assert "not shown to beat blank (" in said[1]
     assert "too few windows to judge" in said[1]
     assert "nan" not in said[1]
+
+
+def with_bits(result, level):
+    """Put bits per read around a level for seq - noseq."""
+    scores = dict(result.differences["seq", "noseq"])
+    gain = scores["oe_pearson"]
+    scores["bits_per_read"] = gain._replace(
+        mean=level, low=level - 0.001, high=level + 0.001, seeds=3
+    )
+    return replace(result, differences=dict(result.differences) | {("seq", "noseq"): scores})
+
+
+def test_a_gain_that_bits_per_read_do_not_show_may_be_coverage():
+    result = result_of({"noseq": 0.5, "seq": 0.6})
+    said = verdict([with_bits(result, 0.0)])
+    assert "DNA helped" not in said
+    assert "seq beat noseq by +0." in said
+    assert "bits per read do not show it (+0 " in said
+    assert said.endswith("so that coverage may be what was learnt.")
+    unknown = verdict([with_bits(result, float("nan"))])
+    assert "bits per read are unknown, so that coverage may be what was learnt" in unknown
+    both = verdict([with_bits(result, 0.004)])
+    assert "DNA helped: +0." in both
+    assert "and +0.004 bits per read against noseq" in both
+
+
+def test_bits_per_read_alone_are_said_but_are_no_help():
+    said = verdict([with_bits(result_of({"noseq": 0.5, "seq": 0.5}), 0.004)])
+    assert "DNA did not help measurably" in said
+    assert "though bits per read rose by +0.004" in said

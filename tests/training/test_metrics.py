@@ -6,6 +6,7 @@ import torch
 from scipy.stats import pearsonr
 
 from hicray.training.metrics import SCORES, Scored, Sums, decay_error, pearson
+from hicray.training.moments import Truth
 from hicray.windows.scales import to_network
 
 EPS, SIDE, GROUPS = 1.0, 32, 2
@@ -26,7 +27,11 @@ def windows(rng):
 
 def scored_of(windows, chosen=slice(None), eps=EPS):
     scored = Scored(GROUPS, SIDE, eps)
-    scored.add(*(tensor[chosen] for tensor in windows))
+    prediction, target, usable, diagonal, group = (tensor[chosen] for tensor in windows)
+    reads = torch.from_numpy(counts(target)).round().float()
+    expected = to_network(torch.full_like(target, 10.0))
+    truth = Truth(target, usable, reads, torch.ones_like(target), expected, diagonal, group)
+    scored.add(prediction, truth)
     return scored
 
 
@@ -88,7 +93,7 @@ def test_oe_pearson_takes_each_map_by_its_own_decay(windows):
 def test_bands_of_separations_are_the_same_correlation_within_them(windows):
     scored = scored_of(windows)
     own = [loop_decay(windows, counts(x)) for x in windows[:2]]
-    found = scored.by_separation(scored.decays(), [(4, 9)])[4, 9]
+    found = scored.by_separation(scored.decays(), [(4, 9)])["oe_pearson"][4, 9]
     prediction, target, usable, _, group = windows
     apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
     for i in (1, 3):
