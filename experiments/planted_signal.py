@@ -25,7 +25,12 @@ import tyro
 from hicray.cli import SIMULATED, guarded
 from hicray.config import DataConfig, ModelConfig, TrialConfig
 from hicray.evaluation.held_out import WindowSet
-from hicray.evaluation.judge import (
+from hicray.evaluation.judge import gain_over_gaps, judge, load, windows_of
+from hicray.evaluation.learning import Learnt
+from hicray.evaluation.page import page
+from hicray.evaluation.paired import Difference
+from hicray.evaluation.pictures import figures, file_name
+from hicray.evaluation.results import (
     BLANK,
     COMPOSITION,
     ELSEWHERE,
@@ -34,15 +39,7 @@ from hicray.evaluation.judge import (
     SHUFFLED,
     SWAPPED,
     GapResult,
-    gain_over_gaps,
-    judge,
-    load,
-    windows_of,
 )
-from hicray.evaluation.learning import Learnt
-from hicray.evaluation.page import page
-from hicray.evaluation.paired import Difference
-from hicray.evaluation.pictures import figures, file_name
 from hicray.evaluation.table import render
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.figures import Picture, motif_reading, png

@@ -17,6 +17,7 @@ Curves = Mapping[str, Sequence[float]]
 Values = Float[np.ndarray, " windows"]
 Band = Float[np.ndarray, " bands"]
 Gain = tuple[Band, Band, Band, Band]
+Level = tuple[Band, Band]
 PANELS_ACROSS = 4
 _DPI = 110
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -125,6 +126,28 @@ def gain_by_separation(gains: Mapping[str, Gain], score: str, title: str = "") -
     panel.set_xticks(ticks, [f"{at:,.0f}" for at in ticks])
     panel.minorticks_off()
     panel.legend(frameon=False)
+    return figure
+
+
+def score_by_separation(levels: Mapping[str, Mapping[str, Level]], score: str) -> Figure:
+    """Draw methods' scores against the separation, a panel per gap; the last one is dashed.
+
+    Args:
+        levels: By gap, then by method: first separation of each band in bp, and the score.
+        score: What is scored.
+    """
+    figure = Figure(figsize=(5.4 * len(levels), 3.9), layout="constrained")
+    panels = figure.subplots(1, len(levels), squeeze=False)[0]
+    for panel, (gap, methods) in zip(panels, levels.items(), strict=True):
+        last = len(methods) - 1
+        for at, (name, (start, values)) in enumerate(methods.items()):
+            style = {"color": COLOURS[at % len(COLOURS)], "linestyle": "--" if at == last else "-"}
+            panel.plot(start, values, marker=".", label=name, **style)
+        ticks = sorted({float(at) for start, _ in methods.values() for at in start})
+        panel.set(xscale="log", title=f"{gap} bp", xlabel="separation (bp), from", ylabel=score)
+        panel.set_xticks(ticks, [f"{at:,.0f}" for at in ticks], fontsize=8)
+        panel.minorticks_off()
+        panel.legend(frameon=False, fontsize=8)
     return figure
 
 

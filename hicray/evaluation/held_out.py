@@ -89,11 +89,12 @@ class WindowSet:
         names, left = columns(self.coarse_bin_size), len(self)
         for shard in self.collate.manifest.files(self.split):
             place = shard_at(self.shards, shard, self.tokens)
-            for table in read_rows(place, names, at_once) if left else ():
+            for table in read_rows(place, names, at_once):
+                if not left:
+                    return
                 part = table.slice(0, left)
                 left -= len(part)
-                if len(part):
-                    yield part
+                yield part
 
     def _places(self, batch: Batch) -> pd.DataFrame:
         # One locus has one DNA, whichever map its window is of.

@@ -6,10 +6,8 @@ the same weights.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,8 +15,23 @@ from hicray.config import TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.caveats import leak, no_elsewhere
 from hicray.evaluation.held_out import Band, HeldOut, Predictor, WindowSet, band_score, device
-from hicray.evaluation.learning import Learning
 from hicray.evaluation.paired import Difference, difference_of_gains, paired_difference
+from hicray.evaluation.results import (
+    ARMS,
+    CONTRASTS,
+    ELSEWHERE,
+    HALVES,
+    JUDGED,
+    NOSEQ,
+    SEQ,
+    SHOWN,
+    SHUFFLED,
+    SWAPPED,
+    UNTRAINED,
+    GapResult,
+    Row,
+)
+from hicray.evaluation.rivals import CEILING, Rivals, ceiling, fit
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
@@ -26,100 +39,13 @@ from hicray.model.enhancer import Enhancer
 from hicray.storage import Location
 from hicray.training import checkpoint
 from hicray.training.embeddings import find
-from hicray.training.metrics import BITS, OBJECTIVE
+from hicray.training.metrics import OBJECTIVE
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
 from hicray.windows.manifest import GENOME, Manifest
 
-JUDGED = (OBJECTIVE, BITS)
-"""What a verdict rests on."""
-SHOWN = ("mse", "pearson", "ssim", *JUDGED)
-"""Scores of the tables."""
-SEQ, NOSEQ, BLANK, COMPOSITION, ELSEWHERE = "seq", "noseq", "blank", "composition", "elsewhere"
-ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, SEQ)
-SHUFFLED, SWAPPED = "seq, shuffled DNA", "seq, another locus' DNA"
-UNTRAINED, HALVES = "no fine-tune", "half of the reads against the other"
-CONTRASTS = (
-    (SEQ, NOSEQ),
-    (SEQ, BLANK),
-    (SEQ, COMPOSITION),
-    (SEQ, SHUFFLED),
-    (SEQ, SWAPPED),
-    (SEQ, ELSEWHERE),
-    (SHUFFLED, NOSEQ),
-    (SWAPPED, NOSEQ),
-    (ELSEWHERE, NOSEQ),
-    (COMPOSITION, NOSEQ),
-    (BLANK, NOSEQ),
-)
-"""What is compared with what."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method's scores, by training seed; what is not trained has one run."""
-
-    by_seed: Mapping[int, HeldOut]
-
-    @property
-    def runs(self) -> tuple[HeldOut, ...]:
-        """Runs, without their seeds."""
-        return tuple(self.by_seed.values())
-
-    @property
-    def frames(self) -> dict[int, pd.DataFrame]:
-        """Windows of each run, by training seed."""
-        return {seed: run.windows for seed, run in self.by_seed.items()}
-
-    def windows(self, score: str) -> np.ndarray:
-        """Return each window's score, averaged over the seeds where it is defined."""
-        return pd.concat([run.windows[score] for run in self.runs], axis=1).mean(axis=1).to_numpy()
-
-    def over_seeds(self, score: str) -> float:
-        """Return the standard deviation over seeds of the mean; NaN of a single one."""
-        return float(pd.Series([run.mean(score) for run in self.runs]).std())
-
-    @property
-    def decay_error(self) -> float:
-        """RMS error of the log decay, averaged over seeds."""
-        return float(np.mean([run.decay_error for run in self.runs]))
-
-
-@dataclass(frozen=True)
-class GapResult:
-    """Everything about one gap.
-
-    Attributes:
-        gap: e.g. '16000->4000', in bp.
-        coarse_bin_size: In bp.
-        split: Set whose windows were scored.
-        rows: By method.
-        differences: By pair of methods, then by score.
-        by_separation: Seq minus noseq, by judged score and by band of separations in fine bins.
-        settings: What each arm's networks are.
-        examples: Maps of a few windows, by locus and panel.
-        curves: Training and validation loss by epoch, by arm.
-        learning: Validation scores by epoch, by arm.
-        leak: What published weights may have seen of the split; empty without any.
-        tried: Distinct configurations that the search tried, by arm; empty without a search.
-        left_out: Which control cannot be shown, and why; empty where none is missing.
-    """
-
-    gap: str
-    coarse_bin_size: int
-    split: SplitName
-    rows: Mapping[str, Row]
-    differences: Mapping[tuple[str, str], Mapping[str, Difference]]
-    by_separation: Mapping[str, Mapping[Band, Difference]]
-    settings: Mapping[str, str]
-    examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    learning: Learning = field(default_factory=dict)
-    leak: str = ""
-    tried: Mapping[str, int] = field(default_factory=dict)
-    left_out: str = ""
-
-
+FITTED_ON: tuple[SplitName, SplitName] = ("train", "val")
+"""Sets that filters, like networks, are fitted and chosen on."""
 Arms = Mapping[str, Sequence[Location]]
 """Checkpoints of each arm, one for each seed."""
 
@@ -145,25 +71,29 @@ def judge(
     """
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
     windows = windows_of(trials, shards, manifest, size, split)
+    rivals = fit(*(_plain_windows(shards, manifest, size, one) for one in FITTED_ON))
     left_out = no_elsewhere(windows) if trials.keys() & {SEQ, ELSEWHERE} else ""
     if left_out:
         arms = {arm: own for arm, own in arms.items() if arm != ELSEWHERE}
     first = next(windows.batches(at_once=2))
-    runs, shown = _score(arms, trials, windows, first, swappable=not left_out)
+    runs, shown = _score(arms, trials, windows, first, rivals, swappable=not left_out)
     further = windows.score(more, "truth") if more else {}
     runs |= {name: {0: run} for name, run in further.items()}
     rows = {name: Row(own) for name, own in runs.items()}
-    rows[HALVES] = Row({0: windows.score_halves()})
+    halves = windows.score_halves()
+    rows |= {HALVES: Row({0: halves}), CEILING: Row({0: ceiling(halves)})}
+    others = [(NOSEQ, rivals.best), *((arm, NOSEQ) for arm in arms if arm not in ARMS)]
     return GapResult(
         gap=f"{size}->{manifest.fine_bin_size}",
         coarse_bin_size=size,
         split=split,
         rows=rows,
-        differences=_differences(rows, [arm for arm in arms if arm not in ARMS]),
+        differences=_differences(rows, others),
         by_separation=_by_separation(rows, windows.bands),
-        settings={arm: describe(own[0]) for arm, own in trials.items()},
+        settings={**rivals.settings, **{arm: describe(own[0]) for arm, own in trials.items()}},
         examples=_examples(shown, first, windows.collate),
         leak=leak([one for own in trials.values() for one in own], manifest, split),
+        best_filter=rivals.best,
         left_out=left_out,
     )
 
@@ -173,6 +103,7 @@ def _score(
     trials: Mapping[str, Sequence[TrialConfig]],
     windows: WindowSet,
     first: Batch,
+    rivals: Rivals,
     *,
     swappable: bool,
 ) -> tuple[dict[str, dict[int, HeldOut]], dict[str, Tensor]]:
@@ -180,12 +111,13 @@ def _score(
 
     One network at a time is in memory.
     """
-    manifest, free = windows.collate.manifest, baselines(windows.collate)
+    manifest = windows.collate.manifest
+    free = {**baselines(windows.collate), **rivals.predictors}
     runs = {name: {0: run} for name, run in windows.score(free, "baselines").items()}
     if NOSEQ in trials:
         untrained = {UNTRAINED: model_predictor(_fresh(trials[NOSEQ][0], manifest))}
         runs |= {name: {0: run} for name, run in windows.score(untrained, UNTRAINED).items()}
-    shown: dict[str, Tensor] = {}
+    shown = {rivals.best: rivals.predictors[rivals.best](first)}
     for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
         for trial, place in zip(trials[arm], arms[arm], strict=True):
             seed, predict = trial.train.seed, model_predictor(load(place, manifest))
@@ -212,6 +144,11 @@ def windows_of(
     kept = find(models[0], shards, manifest, size) if models else None
     collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
     return WindowSet(shards, split, collate, size, kept.folder if kept else None)
+
+
+def _plain_windows(shards: Location, manifest: Manifest, size: int, split: SplitName) -> WindowSet:
+    """Return windows of maps alone."""
+    return WindowSet(shards, split, Collate(manifest, size), size)
 
 
 def load(place: Location, manifest: Manifest) -> Enhancer:
@@ -246,14 +183,14 @@ def _with_dna(predict: Predictor, collate: Collate, dna: Whose) -> Predictor:
 
 
 def _differences(
-    rows: Mapping[str, Row], others: Sequence[str]
+    rows: Mapping[str, Row], others: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], dict[str, Difference]]:
     return {
         (ours, theirs): {
             score: paired_difference(rows[ours].frames, rows[theirs].frames, score)
             for score in SHOWN
         }
-        for ours, theirs in (*CONTRASTS, *((arm, NOSEQ) for arm in others))
+        for ours, theirs in (*CONTRASTS, *others)
         if ours in rows and theirs in rows
     }
 
@@ -289,9 +226,10 @@ def describe(trial: TrialConfig) -> str:
 def _examples(
     predicted: Mapping[str, Tensor], batch: Batch, collate: Collate
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return maps of windows: coarse, both arms, fine, and what the arms miss."""
+    """Return maps of windows: coarse, best filter, both arms, fine, and what the arms miss."""
     arms = [arm for arm in (NOSEQ, SEQ) if arm in predicted]
-    shown = {"coarse": batch.coarse} | {arm: predicted[arm] for arm in arms}
+    filters = {name: maps for name, maps in predicted.items() if name not in ARMS}
+    shown = {"coarse": batch.coarse, **filters} | {arm: predicted[arm] for arm in arms}
     shown["fine"] = batch.target
     shown |= {f"difference {arm} - fine": shown[arm] - batch.target for arm in arms}
     return {

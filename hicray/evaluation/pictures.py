@@ -4,19 +4,24 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
-from hicray.evaluation.held_out import Band
-from hicray.evaluation.judge import NOSEQ, SEQ, GapResult
+from hicray.evaluation.correlation import distance_bands
+from hicray.evaluation.held_out import Band, band_score
 from hicray.evaluation.learning import longest, mean_best
+from hicray.evaluation.results import NOSEQ, SEQ, GapResult
+from hicray.evaluation.rivals import BASE, CEILING
 from hicray.evaluation.table import HEADS
 from hicray.figures import (
     Gain,
+    Level,
     Picture,
     gain_by_epoch,
     gain_by_separation,
     loss_curves,
     map_panels,
     paired_scatter,
+    score_by_separation,
 )
 from hicray.training.metrics import BITS, OBJECTIVE
 from hicray.windows.manifest import Manifest
@@ -45,6 +50,9 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
         for score, caption in _GAINS.items():
             gains = {result.gap: _gain(result, score, manifest.fine_bin_size) for result in both}
             pictures[caption] = gain_by_separation(gains, HEADS[score], "seq - noseq")
+    levels = {result.gap: _levels(result, manifest) for result in results}
+    if any(levels.values()):
+        pictures["score by separation"] = score_by_separation(levels, HEADS[OBJECTIVE])
     learnt = {result.gap: _by_epoch(result) for result in results if longest(result.learning) > 1}
     if learnt:
         pictures["score and gain by epoch"] = gain_by_epoch(learnt, (NOSEQ, SEQ), "O/E Pearson")
@@ -52,6 +60,22 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
     if curves:
         pictures["loss curves"] = loss_curves(curves)
     return pictures
+
+
+def _levels(result: GapResult, manifest: Manifest) -> dict[str, Level]:
+    """Return O/E Pearson by separation of the base, the best filter, both arms, the ceiling."""
+    named = dict.fromkeys((BASE, result.best_filter, NOSEQ, SEQ, CEILING))
+    bands = distance_bands(manifest.window_bins)
+    found = {}
+    for name in (name for name in named if name in result.rows):
+        row = result.rows[name]
+        scores = {
+            first * manifest.fine_bin_size: np.nanmean(row.windows(column))
+            for first, column in ((band[0], band_score(OBJECTIVE, band)) for band in bands)
+            if row.runs[0].windows.get(column, pd.Series(dtype=float)).notna().any()
+        }
+        found[name] = np.array([*scores], dtype=float), np.array([*scores.values()])
+    return found
 
 
 def _by_epoch(result: GapResult) -> dict[str, Sequence[float]]:

@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from hicray import cluster
 from hicray.config import UserError
-from hicray.evaluation.judge import GapResult, judge
+from hicray.evaluation.judge import judge
 from hicray.evaluation.learning import Learnt
 from hicray.evaluation.page import page
 from hicray.evaluation.pictures import figures, file_name
+from hicray.evaluation.results import GapResult
 from hicray.evaluation.table import plain, render
 from hicray.figures import Picture, png
 from hicray.storage import Location, locate

@@ -6,18 +6,10 @@ from typing import Any
 import numpy as np
 
 from hicray.evaluation.held_out import HeldOut
-from hicray.evaluation.judge import (
-    ELSEWHERE,
-    JUDGED,
-    NOSEQ,
-    SEQ,
-    SHOWN,
-    GapResult,
-    Row,
-    gain_over_gaps,
-)
+from hicray.evaluation.judge import gain_over_gaps
 from hicray.evaluation.learning import stops
 from hicray.evaluation.paired import BLOCK_WINDOWS, MIN_SEEDS, Difference
+from hicray.evaluation.results import ELSEWHERE, JUDGED, NOSEQ, SEQ, SHOWN, GapResult, Row
 from hicray.evaluation.verdict import verdict
 from hicray.training.metrics import OBJECTIVE, SCORES, VERSION
 from hicray.windows.manifest import Manifest
@@ -37,6 +29,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
         lines += _table(result, manifest)
         lines += [*([result.left_out, ""] if result.left_out else []), *_effort(result)]
         lines += stops(result.learning, result.gap)
+        lines += _against_filters(result)
         lines += _contrasts(result)
         lines += _separations(result, manifest)
     lines += _between_gaps(results)
@@ -56,7 +49,11 @@ def _how(manifest: Manifest) -> str:
         f"window and seed, with 95 % t intervals over blocks of {BLOCK_WINDOWS} neighbouring "
         f"windows and over seeds; with fewer than {MIN_SEEDS} seeds they speak of these trainings "
         "alone, and may be far too narrow for others. Halves are scored one against "
-        "the other, not against the whole map; no fine-tune is noseq's network before training. "
+        "the other, not against the whole map; the ceiling, sqrt(2 r / (1 + r)) of their "
+        "correlation r, is what the truth itself would score against this fine map's noise, and no "
+        "bound where the coarse map, made of the same reads, shares that noise (narrow gaps of "
+        "sparse maps). Filters are fitted on training windows and chosen on validation; "
+        "no fine-tune is noseq's network before training. "
         "To be expected of real maps: no gain at 8 -> 4 kb and full depth, more at 16 -> 4 kb and "
         f"40-800 kb from the diagonal, none with swapped DNA. Metrics version {VERSION}; windows "
         f"of {manifest.window_bins} bins of {manifest.fine_bin_size:,} bp, "
@@ -88,6 +85,18 @@ def _effort(result: GapResult) -> list[str]:
         return []
     counts = ", ".join(f"{count} of {arm}" for arm, count in result.tried.items())
     return [f"Distinct configurations tried at {result.gap} bp: {counts}.", ""]
+
+
+def _against_filters(result: GapResult) -> list[str]:
+    """Return whether noseq beats what can be had of the coarse map without a network."""
+    scores = result.differences.get((NOSEQ, result.best_filter))
+    if scores is None:
+        return []
+    gains = [scores[name] for name in JUDGED]
+    beats = "beats" if all(gain.positive for gain in gains) else "is not shown to beat"
+    how = _name(result.best_filter, result)
+    values = "; ".join(f"{HEADS[name]} {scores[name]}" for name in JUDGED)
+    return [f"noseq {beats} the best filter on validation, {how}: {values}.", ""]
 
 
 def _name(method: str, result: GapResult) -> str:
@@ -161,6 +170,7 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
         "leak": result.leak,
         "left_out": result.left_out,
         "settings": dict(result.settings),
+        "best_filter": result.best_filter,
         "configurations": dict(result.tried),
         "learning": {
             arm: [

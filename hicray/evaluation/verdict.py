@@ -6,7 +6,8 @@ controls: of sparse balanced maps O/E Pearson alone pays for guessing how well a
 
 from collections.abc import Sequence
 
-from hicray.evaluation.judge import (
+from hicray.evaluation.paired import MIN_BLOCKS, Difference
+from hicray.evaluation.results import (
     BLANK,
     COMPOSITION,
     ELSEWHERE,
@@ -16,7 +17,6 @@ from hicray.evaluation.judge import (
     SWAPPED,
     GapResult,
 )
-from hicray.evaluation.paired import MIN_BLOCKS, Difference
 from hicray.training.metrics import BITS, OBJECTIVE
 
 _WRONG_DNA = (SHUFFLED, SWAPPED, ELSEWHERE)

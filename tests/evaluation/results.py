@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from hicray.evaluation.held_out import HeldOut
-from hicray.evaluation.judge import CONTRASTS, JUDGED, SHOWN, GapResult, Row
 from hicray.evaluation.paired import paired_difference
+from hicray.evaluation.results import CONTRASTS, JUDGED, SHOWN, GapResult, Row
 from hicray.training.metrics import SCORES
 from hicray.windows.manifest import Manifest
 

@@ -9,17 +9,8 @@ import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
-from hicray.evaluation.judge import (
-    HALVES,
-    SEQ,
-    SHUFFLED,
-    SWAPPED,
-    UNTRAINED,
-    describe,
-    judge,
-    load,
-    windows_of,
-)
+from hicray.evaluation.judge import describe, judge, load, windows_of
+from hicray.evaluation.results import HALVES, SEQ, SHUFFLED, SWAPPED, UNTRAINED
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.maps.genome import read_packed
 from hicray.training.checkpoint import read_progress

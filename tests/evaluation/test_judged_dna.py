@@ -7,7 +7,8 @@ import pyfaidx
 import pytest
 
 from hicray.config import ModelConfig
-from hicray.evaluation.judge import SEQ, SHUFFLED, SWAPPED, judge
+from hicray.evaluation.judge import judge
+from hicray.evaluation.results import SEQ, SHUFFLED, SWAPPED
 from hicray.model.enhancer import Enhancer
 from hicray.windows.trained import trained_on
 from tests.trained import write_checkpoint

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hicray.evaluation.judge import Row
+from hicray.evaluation.results import Row
 from hicray.evaluation.table import plain, render
 from tests.evaluation.results import MANIFEST, gap_result, held_out
 

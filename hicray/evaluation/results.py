@@ -1,0 +1,103 @@
+"""What comparing the arms of one gap gives: rows of scores, and differences between them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from hicray.evaluation.held_out import Band, HeldOut
+from hicray.evaluation.learning import Learning
+from hicray.evaluation.paired import Difference
+from hicray.maps.bins import SplitName
+from hicray.training.metrics import BITS, OBJECTIVE
+
+JUDGED = (OBJECTIVE, BITS)
+"""What a verdict rests on."""
+SHOWN = ("mse", "pearson", "ssim", *JUDGED)
+"""Scores of the tables."""
+SEQ, NOSEQ, BLANK, COMPOSITION, ELSEWHERE = "seq", "noseq", "blank", "composition", "elsewhere"
+ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, SEQ)
+SHUFFLED, SWAPPED = "seq, shuffled DNA", "seq, another locus' DNA"
+UNTRAINED, HALVES = "no fine-tune", "half of the reads against the other"
+CONTRASTS = (
+    (SEQ, NOSEQ),
+    (SEQ, BLANK),
+    (SEQ, COMPOSITION),
+    (SEQ, SHUFFLED),
+    (SEQ, SWAPPED),
+    (SEQ, ELSEWHERE),
+    (SHUFFLED, NOSEQ),
+    (SWAPPED, NOSEQ),
+    (ELSEWHERE, NOSEQ),
+    (COMPOSITION, NOSEQ),
+    (BLANK, NOSEQ),
+)
+"""What is compared with what."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's scores, by training seed; what is not trained has one run."""
+
+    by_seed: Mapping[int, HeldOut]
+
+    @property
+    def runs(self) -> tuple[HeldOut, ...]:
+        """Runs, without their seeds."""
+        return tuple(self.by_seed.values())
+
+    @property
+    def frames(self) -> dict[int, pd.DataFrame]:
+        """Windows of each run, by training seed."""
+        return {seed: run.windows for seed, run in self.by_seed.items()}
+
+    def windows(self, score: str) -> np.ndarray:
+        """Return each window's score, averaged over the seeds where it is defined."""
+        return pd.concat([run.windows[score] for run in self.runs], axis=1).mean(axis=1).to_numpy()
+
+    def over_seeds(self, score: str) -> float:
+        """Return the standard deviation over seeds of the mean; NaN of a single one."""
+        return float(pd.Series([run.mean(score) for run in self.runs]).std())
+
+    @property
+    def decay_error(self) -> float:
+        """RMS error of the log decay, averaged over seeds."""
+        return float(np.mean([run.decay_error for run in self.runs]))
+
+
+@dataclass(frozen=True)
+class GapResult:
+    """Everything about one gap.
+
+    Attributes:
+        gap: e.g. '16000->4000', in bp.
+        coarse_bin_size: In bp.
+        split: Set whose windows were scored.
+        rows: By method.
+        differences: By pair of methods, then by score.
+        by_separation: Seq minus noseq, by judged score and by band of separations in fine bins.
+        settings: What each arm's networks are.
+        examples: Maps of a few windows, by locus and panel.
+        curves: Training and validation loss by epoch, by arm.
+        learning: Validation scores by epoch, by arm.
+        leak: What published weights may have seen of the split; empty without any.
+        best_filter: Row that did best on validation without a network; empty where none was fitted.
+        tried: Distinct configurations that the search tried, by arm; empty without a search.
+        left_out: Which control cannot be shown, and why; empty where none is missing.
+    """
+
+    gap: str
+    coarse_bin_size: int
+    split: SplitName
+    rows: Mapping[str, Row]
+    differences: Mapping[tuple[str, str], Mapping[str, Difference]]
+    by_separation: Mapping[str, Mapping[Band, Difference]]
+    settings: Mapping[str, str]
+    examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    learning: Learning = field(default_factory=dict)
+    leak: str = ""
+    best_filter: str = ""
+    tried: Mapping[str, int] = field(default_factory=dict)
+    left_out: str = ""
