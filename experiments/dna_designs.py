@@ -23,10 +23,9 @@ from hicray.cli import SIMULATED, guarded
 from hicray.config import ModelConfig, TrialConfig
 from hicray.jobs import Run, prepare_shards, say
 from hicray.maps.genome import read_packed
-from hicray.training.data import Data
+from hicray.training.data import SEARCHED, Data
 from hicray.training.metrics import OBJECTIVE
 from hicray.training.sweep import sweep
-from hicray.training.tune import SEARCHED
 from hicray.windows.manifest import GENOME
 from hicray.windows.stream import open_windows
 

@@ -38,7 +38,7 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 """What a disk may have against being written."""
 Flat: Any = tyro.conf.OmitArgPrefixes
 PUBLISHED = TrainConfig().base_learning_rate
-FROM_SCRATCH = 0.064
+FROM_SCRATCH = 0.128
 """Base learning rate of the tiny network without weights."""
 SIMULATED = Tune(
     data=DataConfig(fine_bin_size=128, coarse_bin_sizes=(256, 512), window_bins=64),

@@ -38,14 +38,13 @@ from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 from hicray.storage import Location
 from hicray.training import checkpoint
+from hicray.training.data import SEARCHED
 from hicray.training.embeddings import find
 from hicray.training.metrics import OBJECTIVE
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
 from hicray.windows.manifest import GENOME, Manifest
 
-FITTED_ON: tuple[SplitName, SplitName] = ("train", "val")
-"""Sets that filters, like networks, are fitted and chosen on."""
 Arms = Mapping[str, Sequence[Location]]
 """Checkpoints of each arm, one for each seed."""
 
@@ -71,7 +70,7 @@ def judge(
     """
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
     windows = windows_of(trials, shards, manifest, size, split)
-    rivals = fit(*(_plain_windows(shards, manifest, size, one) for one in FITTED_ON))
+    rivals = fit(*(_plain_windows(shards, manifest, size, one) for one in SEARCHED))
     left_out = no_elsewhere(windows) if trials.keys() & {SEQ, ELSEWHERE} else ""
     if left_out:
         arms = {arm: own for arm, own in arms.items() if arm != ELSEWHERE}

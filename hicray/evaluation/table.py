@@ -74,7 +74,8 @@ def _table(result: GapResult, manifest: Manifest) -> list[str]:
     for method, row in result.rows.items():
         cells = [cell(row, name) for name in SHOWN]
         undefined = int(np.isnan([row.windows(name) for name in SHOWN]).any(axis=0).sum())
-        cells += [str(undefined), f"{row.decay_error:.4f}", _seeds(row)]
+        error = f"{row.decay_error:.4f}" if np.isfinite(row.decay_error) else "undefined"
+        cells += [str(undefined), error, _seeds(row)]
         lines.append(f"| {_name(method, result)} | {' | '.join(cells)} |")
     return [*lines, "", *([f"**{result.leak}**", ""] if result.leak else [])]
 
@@ -174,7 +175,7 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
         "configurations": dict(result.tried),
         "learning": {
             arm: [
-                {"ceiling_epochs": run.ceiling, **_nulls_of("oe_pearson", run.scores)}
+                {"ceiling_epochs": run.ceiling, OBJECTIVE: [_null(value) for value in run.scores]}
                 for run in runs
             ]
             for arm, runs in result.learning.items()
@@ -210,13 +211,13 @@ def _numbers(one: HeldOut) -> dict[str, Any]:
         for name in SCORES
     }
     windows = one.windows.astype(object).where(one.windows.notna(), None).to_dict("list")
-    return {"scores": summary, "decay_error": one.decay_error, "windows": windows}
-
-
-def _nulls_of(name: str, values: Sequence[float]) -> dict[str, list[float | None]]:
-    return {name: [None if np.isnan(value) else value for value in values]}
+    return {"scores": summary, "decay_error": _null(one.decay_error), "windows": windows}
 
 
 def _nulls(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace NaN, which JSON does not know, by null."""
-    return {name: None if np.isnan(value) else value for name, value in values.items()}
+    return {name: _null(value) for name, value in values.items()}
+
+
+def _null(value: Any) -> Any:
+    """Return null for NaN, which JSON does not know."""
+    return None if isinstance(value, float) and np.isnan(value) else value

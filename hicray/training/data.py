@@ -6,11 +6,15 @@ from typing import Any
 import ray
 
 from hicray.config import TrialConfig
+from hicray.maps.bins import SplitName
 from hicray.maps.genome import PackedGenome
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Windows
 from hicray.windows.tokens import TokenFormat
+
+SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
+"""The sets that training, a search and fitted filters may see."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from ray import tune
 from hicray import cluster
 from hicray import config as cfg
 from hicray.config import UserError
-from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.storage import Location, remove_tree
 from hicray.training import track
-from hicray.training.data import Data
+from hicray.training.data import SEARCHED, Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
 from hicray.training.halving import Halving
 from hicray.training.objective import RANK
@@ -36,8 +35,6 @@ from hicray.windows.stream import open_windows
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 SEEDS = "-seeds"
 """How the state of the Tuner that repeats a cell's best trial is called, behind the cell's name."""
-SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
-"""The sets that a search may see."""
 
 
 def search(

@@ -124,7 +124,7 @@ MUTANTS = (
     ),
     Mutant(
         "ASHA shown test windows",
-        "training/tune.py", '= ("train", "val")', '= ("train", "test")',
+        "training/data.py", '= ("train", "val")', '= ("train", "test")',
         (f"{_SEARCH}::test_a_search_trains_and_chooses_on_the_windows_meant_for_it[val]",),
     ),
     Mutant(
