@@ -92,8 +92,8 @@ def require_genome(config: DataConfig, arms: Iterable[Sequence]) -> None:
     reading = [arm for arm in arms if ModelConfig(sequence=arm).reads_dna]
     if config.contacts and not config.genome and reading:
         raise UserError(
-            f"without --genome there is no DNA for {', '.join(reading)} to read; give --genome "
-            "FASTA, or --arms off (of `hicray train` and `check`, --sequence off)"
+            f"arms {', '.join(reading)} read DNA, which no --genome gives; give --genome FASTA, or "
+            "--arms off (of `hicray train` and `check`, --sequence off)"
         )
 
 
