@@ -3,8 +3,8 @@
     chromosome tasks:  band -> windows -> parts/<source>.<chrom>.parquet   a row group per shard
     shard tasks:       row group k of every part, sorted by key -> train-00k.parquet
 
-A window's place is a random key drawn from (seed, source, chromosome), so that any task can be
-done at any time, in any order, on any node, and the same plan gives the same rows. Finished
+A window's place is a random key drawn from (seed, source, region), so that any task can be done
+at any time, in any order, on any node, and the same plan gives the same rows. Finished
 parts and shards are kept when an interrupted job runs again.
 """
 
@@ -178,14 +178,15 @@ def _write_part(job: _Job, source: Source, chrom: str, part: Location) -> dict[s
 
 def _planned(job: _Job, source: Source, chrom: str, sets: Sets) -> pd.DataFrame:
     """Return a chromosome's windows with their sets and the keys of their places."""
-    length, size = source.fine.chromsizes[chrom], source.fine.bin_size
-    tables = [
-        chromosome_windows(length, size, split, job.how, region).assign(split=split)
-        for region, split in sets.items()
-    ]
-    windows = pd.concat(tables, ignore_index=True)
-    seed = np.random.SeedSequence([job.config.data_seed, *f"{source.name} {chrom}".encode()])
-    return windows.assign(key=np.random.default_rng(seed).random(len(windows)))
+    sizes, tables = source.fine.chromsizes, []
+    for region, split in sets.items():
+        windows = chromosome_windows(sizes[chrom], source.fine.bin_size, split, job.how, region)
+        # Of the region alone, so that no set's order depends on another's stride.
+        name = f"{source.name} {region_name(region, sizes)}"
+        seed = np.random.SeedSequence([job.config.data_seed, *name.encode()])
+        key = np.random.default_rng(seed).random(len(windows))
+        tables.append(windows.assign(split=split, key=key))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _gather_shard(job: _Job, shard: dict[str, Any]) -> dict[str, Any]:

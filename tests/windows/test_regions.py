@@ -128,6 +128,17 @@ def test_shards_hold_each_sets_windows_and_no_genome(config, prepared):
 
 
 @pytest.mark.ray
+def test_what_is_held_out_lies_in_the_same_order_whatever_the_training_stride(
+    config, prepared, tmp_path
+):
+    folder, manifest = prepared
+    closer = prepare(replace(config, train_stride_bins=4), tmp_path)
+    assert closer.num_windows("train") > manifest.num_windows("train")
+    for split in ("val", "test"):
+        assert rows_of(folder, manifest, split) == rows_of(tmp_path, closer, split)
+
+
+@pytest.mark.ray
 @pytest.mark.parametrize(("name", "gap"), [("fine", 1), ("coarse_200", 2), ("coarse_400", 4)])
 def test_expected_is_the_mean_of_pixels_with_both_ends_in_one_training_region(
     config, prepared, name, gap
