@@ -135,7 +135,9 @@ def test_what_is_held_out_lies_in_the_same_order_whatever_the_training_stride(
     closer = prepare(replace(config, train_stride_bins=4), tmp_path)
     assert closer.num_windows("train") > manifest.num_windows("train")
     for split in ("val", "test"):
-        assert rows_of(folder, manifest, split) == rows_of(tmp_path, closer, split)
+        one, other = rows_of(folder, manifest, split), rows_of(tmp_path, closer, split)
+        columns = ["chrom", "row_start", "fine_counts"]  # weights past an end are NaN
+        assert one.select(columns) == other.select(columns)
 
 
 @pytest.mark.ray
