@@ -37,7 +37,7 @@ class DataConfig:
     contacts: tuple[str, ...] = ()
     """Contact maps (.mcool, .cool, .hic or a cooler URI); one source each. None: a simulation."""
     genome: str = ""
-    """FASTA that the maps were aligned to, plain or BGZF."""
+    """FASTA that the maps were aligned to, plain or BGZF; not needed where no arm reads DNA."""
     fine_bin_size: int = 4_000
     """Bin size of the target, in bp."""
     coarse_bin_sizes: tuple[int, ...] = (8_000, 16_000)
@@ -45,7 +45,7 @@ class DataConfig:
     match_chr: bool = False
     """Take chromosome names of map and genome that differ only in 'chr' as the same."""
     split: str = "orca"
-    """A named split, or one's own: 'val=chrII;test=chrVII,chrXIII'."""
+    """A named split, or one's own, of chromosomes or regions: 'val=chrII;test=chrIV:0-500k'."""
     window_bins: int = 224
     """Fine bins along each side of a window."""
     train_stride_bins: int = 0

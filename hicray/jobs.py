@@ -208,6 +208,9 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, s
     Raises:
         UserError: Something cannot be, and is refused before Ray starts where it can be known.
     """
+    from hicray.maps.check import require_genome
+
+    require_genome(options.data, arms)
     model = checked(options.model, options.data)
     from hicray.training.space import SearchConfig, require_distinct, started
 

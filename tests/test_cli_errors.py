@@ -187,6 +187,21 @@ def test_a_bucket_that_does_not_answer_is_refused(refused, files, monkeypatch):
     assert "s3://nobodys/run cannot be written" in said
 
 
+def test_training_on_DNA_without_a_genome_is_one_sentence(refused, files):
+    given = words({name: value for name, value in files.items() if name != "--genome"})
+    for verb in ("check", "train"):
+        assert "read DNA, which no --genome gives" in refused(verb, *given)
+
+
+def test_baselines_of_a_split_by_region_are_one_sentence(refused, files):
+    said = refused(
+        "baselines", "--contacts", files["--contacts"], "--fine-bin-size", "1000",
+        "--coarse-bin-size", "2000", "--window-bins", "16", "--out", "b",
+        "--split", "val=chrB;test=chrA:40k-60k",
+    )  # fmt: skip
+    assert "is by region, and baselines are made of whole chromosomes" in said
+
+
 def test_checking_nothing_is_one_sentence(refused):
     assert "give both --contacts MAP and --genome FASTA" in refused("check")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from hicray.config import DataConfig, UserError, digest
 from hicray.evaluation.baseline_maps import BASELINES, Maker
 from hicray.evaluation.options import Baselines
-from hicray.maps.bins import parse_split, split_sets
+from hicray.maps.bins import parse_split
 from hicray.maps.contacts import open_map
+from hicray.maps.split import Grid, region_name, split_sets
 from hicray.maps.thin import derive
 from hicray.windows.manifest import write_json
 from hicray.windows.plan import layout
@@ -104,10 +105,15 @@ def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...]]:
             f"{', '.join(list(offered)[:8])}{', ...' if len(offered) > 8 else ''}: name those"
         )
     if split:
-        window = options.window_bins * options.fine_bin_size
-        sets = split_sets(parse_split(split), offered, window)
-        learnt = tuple(chrom for chrom, name in sets.items() if name == "train")
-        judged = tuple(chrom for chrom, name in sets.items() if name == "test")
+        grid = Grid(options.window_bins * options.fine_bin_size, options.coarse_bin_size)
+        sets = split_sets(parse_split(split), offered, grid)
+        if any(region_name(one, offered) != one.chrom for one in sets):
+            raise UserError(
+                f"--split {split} is by region, and baselines are made of whole chromosomes; give "
+                "a split by chromosome, or --train-chroms with --chroms"
+            )
+        learnt = tuple(one.chrom for one, name in sets.items() if name == "train")
+        judged = tuple(one.chrom for one, name in sets.items() if name == "test")
     else:
         learnt, judged = train, tuple(chrom for chrom in offered if chrom not in train)
     written = options.chroms or judged

@@ -29,7 +29,7 @@ def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) ->
     """Return what published weights may have seen of a set; empty where nothing."""
     if all(trial.model.encoder == "scratch" for trial in trials):
         return ""
-    chroms = [chrom for chrom, one in manifest.splits.items() if one == split]
+    chroms = list(dict.fromkeys(region.chrom for region in manifest.regions_of(split)))
     if not human_assembly(manifest.chromsizes, chroms):
         return (
             "leak: what the published encoder has seen of this genome cannot be known, as its "

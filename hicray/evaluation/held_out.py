@@ -98,7 +98,7 @@ class WindowSet:
 
     def _places(self, batch: Batch) -> pd.DataFrame:
         # One locus has one DNA, whichever map its window is of.
-        chroms = batch.group % len(self.collate.manifest.splits)
+        chroms = batch.group % len(self.collate.manifest.chroms)
         places = {"group": batch.group, "chrom": chroms, "row_start": batch.row_start}
         return pd.DataFrame({name: values.cpu().numpy() for name, values in places.items()})
 

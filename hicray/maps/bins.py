@@ -1,11 +1,13 @@
 """Base pairs, bins, and which chromosomes train, validate and test.
 
-A split is always by chromosome: neighbouring loci resemble each other, so that windows of one
-chromosome on both sides of a split would leak. Chromosome names match with or without 'chr'.
+A split is by chromosome, or by regions a window apart: neighbouring loci resemble each other, so
+that windows that touch across a split would leak. Names match with or without 'chr'.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from hicray.config import UserError
@@ -14,11 +16,17 @@ SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 _MITOCHONDRIAL = frozenset({"m", "mt", "mito"})
 """Rings in many copies, folded as no chromosome is; names without 'chr', in lower case."""
+_CUT = re.compile(r":(\d+-)?\d{1,3}$")
+_CUT_OFF = re.compile(r"\d{3}(-\d+)?")
+"""The two sides of a comma within a position."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Chromosomes of each set; ``train=None`` takes all that no other set names."""
+    """Chromosomes, or regions of them, of each set; ``train=None`` takes all that no other names.
+
+    Regions are texts such as '2L:0-3M', which ``split.assign`` reads where lengths are known.
+    """
 
     train: tuple[str, ...] | None
     val: tuple[str, ...]
@@ -78,10 +86,11 @@ def bare(chrom: str) -> str:
 
 
 def parse_split(text: str) -> Split:
-    """Read a split: one of ``NAMED_SPLITS``, or 'val=chrII,chrXI;test=chrVII[;train=...]'.
+    """Read a split: one of ``NAMED_SPLITS``, or 'val=chrII,chrXI;test=chrIV:0-500k[;train=...]'.
 
     Raises:
-        UserError: Neither a known name nor that form, or a chromosome is named twice.
+        UserError: Neither a known name nor that form, a chromosome is named twice, or a position
+            has thousands separators.
     """
     split = NAMED_SPLITS.get(text) or _parse_sets(text)
     _refuse_overlap(split, text)
@@ -96,13 +105,24 @@ def _parse_sets(text: str) -> Split:
         if name.strip() not in SPLIT_NAMES or not names or name.strip() in sets:
             sets = {}
             break
+        _refuse_separators(names)
         sets[name.strip()] = names
     if not {"val", "test"} <= sets.keys():
         raise UserError(
             f"split {text!r} is not known; name one of {', '.join(NAMED_SPLITS)}, "
-            "or give your own as 'val=chrA,chrB;test=chrC'"
+            "or give your own as 'val=chrA,chrB;test=chrC', or by region, 'val=chrA:0-3M;...'"
         )
     return Split(sets.get("train"), sets["val"], sets["test"])
+
+
+def _refuse_separators(items: tuple[str, ...]) -> None:
+    """Refuse 2L:0-3,000,000, which commas have cut into items."""
+    for item, following in pairwise(items):
+        if _CUT.search(item) and _CUT_OFF.fullmatch(following):
+            raise UserError(
+                f"'{item},{following}' has thousands separators, but commas separate the items of "
+                "a split; write positions without, as 2L:0-3000000 or 2L:0-3M"
+            )
 
 
 def _refuse_overlap(split: Split, text: str) -> None:
@@ -115,28 +135,6 @@ def _refuse_overlap(split: Split, text: str) -> None:
                     f"{name}; a chromosome belongs to one set"
                 )
             seen[bare(chrom)] = name
-
-
-def assign(split: Split, chroms: Iterable[str]) -> dict[str, SplitName]:
-    """Return the set of each chromosome that has one, in the order of ``chroms``.
-
-    Raises:
-        UserError: The split names a chromosome that is not there.
-    """
-    chroms = list(chroms)
-    by_bare = {bare(chrom): chrom for chrom in chroms}
-    sets: dict[str, SplitName] = {}
-    for name in SPLIT_NAMES:
-        for chrom in getattr(split, name) or ():
-            if bare(chrom) not in by_bare:
-                raise UserError(
-                    f"the split's {name} chromosome {chrom} is not in the map, which has "
-                    f"{', '.join(chroms)}; give --split 'val=...;test=...' with names from it"
-                )
-            sets[by_bare[bare(chrom)]] = name
-    if split.train is None:
-        sets |= {chrom: "train" for chrom in chroms if chrom not in sets}
-    return {chrom: sets[chrom] for chrom in chroms if chrom in sets}
 
 
 def teaching(sizes: Mapping[str, int], window: int) -> tuple[str, ...]:
@@ -153,10 +151,3 @@ def teaching(sizes: Mapping[str, int], window: int) -> tuple[str, ...]:
         for chrom, length in sizes.items()
         if length >= window and bare(chrom).lower() not in _MITOCHONDRIAL
     )
-
-
-def split_sets(split: Split, sizes: Mapping[str, int], window: int) -> dict[str, SplitName]:
-    """Return the set of each chromosome as ``assign``, but train on ``teaching`` ones alone."""
-    able = teaching(sizes, window)
-    sets = assign(split, sizes)
-    return {chrom: name for chrom, name in sets.items() if name != "train" or chrom in able}

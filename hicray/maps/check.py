@@ -2,23 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 
-from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, UserError
+from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, Sequence, UserError
 from hicray.copies import local
 from hicray.maps.bins import (
     SPLIT_NAMES,
     SplitName,
-    assign,
     bare,
     num_bins,
     parse_split,
-    split_sets,
     teaching,
 )
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.genome import Genome
+from hicray.maps.split import Sets, assign, grid_of, region_name, split_sets
 
 _NAMED = 5
 """How many chromosomes a sentence names before it says how many more."""
+_GUARDED = ", as what trains must lie a window's length from what is held out"
 
 
 def check_data(config: DataConfig) -> list[str]:
@@ -28,8 +28,10 @@ def check_data(config: DataConfig) -> list[str]:
         UserError: The first thing that would stop the work, in one sentence.
     """
     _check_options(config)
-    sizes = Genome(config.genome).chromsizes
-    lines = [f"{config.genome}: {len(sizes)} sequences, {sum(sizes.values()):,} bp"]
+    sizes, lines = None, ["no genome: for networks that read no DNA"]
+    if config.genome:
+        sizes = Genome(config.genome).chromsizes
+        lines = [f"{config.genome}: {len(sizes)} sequences, {sum(sizes.values()):,} bp"]
     chromsizes: Mapping[str, int] | None = None
     for uri in config.contacts:
         lines += _check_map(config, uri, sizes)
@@ -45,11 +47,10 @@ def check_data(config: DataConfig) -> list[str]:
 
 def _check_options(config: DataConfig) -> None:
     """Check what can be known without opening a file."""
-    if not config.contacts or not config.genome:
+    if not config.contacts:
         raise UserError(
-            f"contacts {' '.join(config.contacts) or 'none'} and genome {config.genome or 'none'}: "
-            "give both --contacts MAP and --genome FASTA (without either, `prepare` and `train` "
-            "simulate both)"
+            f"contacts none and genome {config.genome or 'none'}: give both --contacts MAP and "
+            "--genome FASTA (without either, `prepare` and `train` simulate both)"
         )
     if len(set(config.contacts)) < len(config.contacts):
         raise UserError(f"a map is given twice in {' '.join(config.contacts)}; name each once")
@@ -78,40 +79,61 @@ def _check_gap(config: DataConfig, coarse: int) -> None:
         )
 
 
-def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int]) -> list[str]:
+def require_genome(config: DataConfig, arms: Iterable[Sequence]) -> None:
+    """Refuse to train on DNA that is not given.
+
+    Args:
+        config: The data set; one without a map is simulated, with its genome.
+        arms: What is trained.
+
+    Raises:
+        UserError: An arm reads DNA, and there is a map but no genome.
+    """
+    reading = [arm for arm in arms if ModelConfig(sequence=arm).reads_dna]
+    if config.contacts and not config.genome and reading:
+        raise UserError(
+            f"arms {', '.join(reading)} read DNA, which no --genome gives; give --genome FASTA, or "
+            "--arms off (of `hicray train` and `check`, --sequence off)"
+        )
+
+
+def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int] | None) -> list[str]:
     offered = levels(uri)
     fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
-    split, window = parse_split(config.split), config.window_bins * config.fine_bin_size
-    every, sets = assign(split, fine.chromsizes), split_sets(split, fine.chromsizes, window)
-    check_chromosomes(
-        fine, genome, every, fasta=config.genome, match_chr=config.match_chr,
-        others="--split 'train=...;val=...;test=...'",
-    )  # fmt: skip
+    split, grid = parse_split(config.split), grid_of(config)
+    every, sets = (one(split, fine.chromsizes, grid) for one in (assign, split_sets))
+    if genome is not None:
+        chroms = dict.fromkeys(region.chrom for region in every)
+        check_chromosomes(
+            fine, genome, chroms, fasta=config.genome, match_chr=config.match_chr,
+            others="--split 'train=...;val=...;test=...'",
+        )  # fmt: skip
     _check_window(config, fine, every)
     made = config.coarse_keep < 1
     read = () if made else tuple(b for b in config.coarse_bin_sizes if b in offered)
     if not (made and config.disjoint_reads):
         read = (config.fine_bin_size, *read)
     for size in () if config.raw else read:
-        open_map(uri, size, weights_name=config.weights).weights(next(iter(sets)))
+        open_map(uri, size, weights_name=config.weights).weights(next(iter(sets)).chrom)
     missing = [size for size in config.coarse_bin_sizes if size not in offered]
     lines = [f"{uri}: bins of {', '.join(f'{size:,}' for size in sorted(offered))} bp"]
     if missing and not made:
         names = ", ".join(f"{size:,}" for size in missing)
         lines.append(f"  no bins of {names} bp: will be summed from {fine.bin_size:,} bp")
     lines += [_describe(name, sets, fine.chromsizes) for name in SPLIT_NAMES]
-    unfit = [chrom for chrom in every if chrom not in sets]
+    unfit = [region_name(one, fine.chromsizes) for one in every if one not in sets]
     if unfit:
         lines.append(
             f"  not trained on: {_listed(unfit)}, as mitochondrial or shorter than a window of "
-            f"{window:,} bp"
+            f"{grid.window:,} bp"
         )
     return lines
 
 
-def _describe(name: SplitName, sets: Mapping[str, SplitName], sizes: Mapping[str, int]) -> str:
-    chroms = [chrom for chrom, one in sets.items() if one == name]
-    return f"  {name}: {', '.join(chroms)}, {sum(sizes[chrom] for chrom in chroms):,} bp"
+def _describe(name: SplitName, sets: Sets, sizes: Mapping[str, int]) -> str:
+    own = [region for region, one in sets.items() if one == name]
+    names = ", ".join(region_name(region, sizes) for region in own)
+    return f"  {name}: {names}, {sum(region.end - region.start for region in own):,} bp"
 
 
 def check_chromosomes(
@@ -184,24 +206,26 @@ def genome_names(
     }
 
 
-def _check_window(config: DataConfig, contacts: ContactMap, sets: Mapping[str, SplitName]) -> None:
-    able = teaching(contacts.chromsizes, 0)
+def _check_window(config: DataConfig, contacts: ContactMap, sets: Sets) -> None:
+    sizes, able = contacts.chromsizes, teaching(contacts.chromsizes, 0)
+    by_region = any(region_name(region, sizes) != region.chrom for region in sets)
+    kind = "region" if by_region else "chromosome"
     for name in SPLIT_NAMES:
-        chroms = [c for c, one in sets.items() if one == name and (name != "train" or c in able)]
-        if not chroms:
+        own = [r for r, one in sets.items() if one == name and (name != "train" or r.chrom in able)]
+        if not own:
             raise UserError(
-                f"split {config.split!r} leaves no chromosome to {name}, of "
-                f"{', '.join(contacts.chromsizes)}; give --split 'train=...;val=...;test=...'"
+                f"split {config.split!r} leaves no {kind} to {name}, of {', '.join(sizes)}"
+                f"{_GUARDED if by_region else ''}; give --split 'train=...;val=...;test=...'"
             )
-        longest = max(contacts.chromsizes[chrom] for chrom in chroms)
+        longest = max(region.end - region.start for region in own)
         most, needed = num_bins(longest, contacts.bin_size), config.min_usable * config.window_bins
         if name == "train":  # holds a window; a chromosome that is judged may end before
             most, needed = longest // contacts.bin_size, config.window_bins
         if most < needed:
             raise UserError(
-                f"the longest {name} chromosome has {most} bins of "
+                f"the longest {name} {kind} has {most} bins of "
                 f"{contacts.bin_size:,} bp, a window needs {needed:.0f} of {config.window_bins}; "
-                "take smaller --window-bins or --fine-bin-size, or longer chromosomes"
+                f"take smaller --window-bins or --fine-bin-size, or longer {kind}s"
             )
 
 

@@ -121,7 +121,7 @@ class Collate:
         self.gap = coarse_bin_size // manifest.fine_bin_size
         self.reader = None if genome is None else DnaReader(genome, manifest, flank_bins)
         self.tokens, self.dna = tokens, dna
-        chroms = manifest.splits
+        chroms = manifest.chroms
         self.groups = [(source, chrom) for source in manifest.sources for chrom in chroms]
         self._group_of = {pair: i for i, pair in enumerate(self.groups)}
         sources = manifest.sources.values()
@@ -141,7 +141,7 @@ class Collate:
     @property
     def fine_expected(self) -> Float[Tensor, "groups separations"]:
         """Fine decay of the training chromosomes for each group, in contacts."""
-        per_source = len(self.manifest.splits)
+        per_source = len(self.manifest.chroms)
         curves = self._constants[torch.device("cpu")]["fine_curve"]
         return curves.repeat_interleave(per_source, dim=0)
 
@@ -150,7 +150,7 @@ class Collate:
         """Reads of each group's fine map over those of its coarse one, which may be thinned."""
         sources = self.manifest.sources.values()
         ratios = [info.total_reads["fine"] / info.total_reads[self.map_name] for info in sources]
-        return torch.tensor(ratios).repeat_interleave(len(self.manifest.splits))
+        return torch.tensor(ratios).repeat_interleave(len(self.manifest.chroms))
 
     def compact(self, table: pa.Table) -> dict[str, Tensor]:
         """Return small host tensors: integer counts, weight vectors, base codes."""

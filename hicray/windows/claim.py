@@ -32,7 +32,7 @@ SETTLE_SECONDS = 2.0
 
 def plan_digest(config: DataConfig) -> str:
     """Return the identity of a shard set: its settings and its files' contents, not their paths."""
-    prints = [fingerprint(uri) for uri in (*config.contacts, config.genome)]
+    prints = [fingerprint(uri) for uri in (*config.contacts, config.genome) if uri]
     groups = [uri.partition("::")[2].strip("/") for uri in config.contacts]
     settings = replace(config, contacts=tuple(source_names(config.contacts)), genome="")
     return digest([digest(settings), groups, prints, SCHEMA_VERSION, ROWS_PER_SHARD])

@@ -1,6 +1,6 @@
 """One chromosome of one source to the rows of its windows: compact counts and weight vectors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Bool, Float64, Int32
 
-from hicray.maps.bins import num_bins
+from hicray.maps.bins import Region, num_bins
 from hicray.maps.contacts import Band, ContactMap
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.windows.plan import Layout
@@ -50,30 +50,61 @@ class Level(NamedTuple):
 
 
 class Chromosome(NamedTuple):
-    """All maps of one chromosome, and what they sum to."""
+    """All maps of one chromosome, and what they sum to in its regions that train, if any."""
 
     levels: dict[str, Level]
     usable: Bool[np.ndarray, " bins"]
     decays: dict[str, DecaySums]
 
 
-def read_chromosome(source: Source, chrom: str, how: Layout, *, raw: bool) -> Chromosome:
-    """Read the bands and weights of one chromosome at every level."""
+def read_chromosome(
+    source: Source, chrom: str, how: Layout, train: Sequence[Region] | None = None, *, raw: bool
+) -> Chromosome:
+    """Read the bands and weights of one chromosome at every level.
+
+    Args:
+        source: The maps.
+        chrom: The chromosome.
+        how: Sizes of the windows.
+        train: Its regions that train: what decays are summed over. All of it if not given.
+        raw: Take raw counts instead of balanced contacts.
+    """
     fine_size = source.fine.bin_size
     levels: dict[str, Level] = {}
     decays: dict[str, DecaySums] = {}
     usable = np.ones(source.fine.num_bins(chrom), dtype=bool)
+    if train is None:
+        train = [Region(chrom, 0, source.fine.chromsizes[chrom])]
     for name, contacts in source.maps.items():
         repeat = contacts.bin_size // fine_size
         band = contacts.band(chrom, how.num_separations // repeat)
         weights = unit_weights(band) if raw else contacts.weights(chrom)
         usable &= np.isfinite(np.repeat(weights, repeat)[: len(usable)])
-        decays[name] = decay_sums(band, weights)
+        if train:
+            decays[name] = region_decays(band, weights, contacts.bin_size, train)
         levels[name] = Level(repeat, band, weights)
     fine = levels["fine"]
     levels["fine"] = fine._replace(weights=np.where(usable, fine.weights, np.nan))
     padded = {name: pad(level, how.window // level.repeat) for name, level in levels.items()}
     return Chromosome(padded, usable, decays)
+
+
+def region_decays(
+    band: Band, weights: Float64[np.ndarray, " bins"], bin_size: int, regions: Sequence[Region]
+) -> DecaySums:
+    """Sum contacts by separation over pixels whose two bins lie in the same region.
+
+    Args:
+        band: Raw counts of a chromosome.
+        weights: Of its bins, NaN where one is not usable.
+        bin_size: In bp.
+        regions: At least one, each of whole bins but for the chromosome's last one.
+    """
+    sums = []
+    for region in regions:
+        inside = slice(region.start // bin_size, num_bins(region.end, bin_size))
+        sums.append(decay_sums(band[inside], weights[inside]))
+    return sum(sums[1:], start=sums[0])
 
 
 def unit_weights(band: Band) -> Float64[np.ndarray, " bins"]:

@@ -15,6 +15,7 @@ from hicray.config import UserError
 from hicray.maps.bins import SPLIT_NAMES, SplitName
 from hicray.maps.genome import A, Codes, N, PackedGenome, T, unpack
 from hicray.windows.manifest import Manifest
+from hicray.windows.plan import Layout, chromosome_windows
 
 Whose = Literal["own", "elsewhere", "shuffled"]
 """A window's own DNA; that of another locus of its set; its own with dinucleotides shuffled."""
@@ -54,26 +55,30 @@ class DnaReader:
 
 
 def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:
-    """Return the locus half a set away: its chromosomes laid end to end and rolled by half.
+    """Return the locus half a set away: its regions laid end to end and rolled by half.
 
-    A window that would run past its new chromosome's end begins that much earlier.
+    A window that would run past its new region's end begins that much earlier.
 
     Args:
         manifest: Of the shard set.
         chrom: Chromosome of a window.
         start: Its start, in bp.
     """
-    split, size = manifest.splits[chrom], manifest.fine_bin_size
-    lengths = manifest.chromsizes
-    names = [name for name, one in manifest.splits.items() if one == split]
-    ends = np.cumsum([lengths[name] for name in names])
-    place = int(ends[names.index(chrom)]) - lengths[chrom] + start
+    size = manifest.fine_bin_size
+    here, split = next(
+        (one, split)
+        for one, split in manifest.regions.items()
+        if one.chrom == chrom and one.start <= start < one.end
+    )
+    regions = manifest.regions_of(split)
+    ends = np.cumsum([region.end - region.start for region in regions])
+    place = int(ends[regions.index(here)]) - here.end + start
     place = (place + int(ends[-1]) // 2) % int(ends[-1])
     at = int(np.searchsorted(ends, place, side="right"))
-    there = names[at]
-    first = place - (int(ends[at]) - lengths[there])
-    last = max(lengths[there] - manifest.window_bins * size, 0)
-    return there, min(first, last) // size * size
+    there = regions[at]
+    first = place - int(ends[at]) + there.end
+    last = max(there.end - manifest.window_bins * size, there.start)
+    return there.chrom, min(first, last) // size * size
 
 
 def has_elsewhere(manifest: Manifest, split: SplitName, flank_bins: int = 0) -> bool:
@@ -87,15 +92,14 @@ def has_elsewhere(manifest: Manifest, split: SplitName, flank_bins: int = 0) -> 
         flank_bins: Fine bins of DNA that are read beyond either end of a window.
     """
     size, window = manifest.fine_bin_size, manifest.window_bins
-    lengths = manifest.chromsizes
     read = (window + 2 * flank_bins) * size
     # Training windows overlap, by three quarters unless told otherwise.
-    step = (max(1, window // 4) if split == "train" else window) * size
-    for chrom in (name for name, one in manifest.splits.items() if one == split):
-        last = max(lengths[chrom] - window * size, 0)
-        for start in range(0, last + step, step):
-            there, first = elsewhere(manifest, chrom, start)
-            if there == chrom and abs(first - start) < read:
+    how = Layout(window, max(1, window // 4), (0,))
+    for region in manifest.regions_of(split):
+        length = manifest.chromsizes[region.chrom]
+        for start in chromosome_windows(length, size, split, how, region)["row_start"]:
+            there, first = elsewhere(manifest, region.chrom, start)
+            if there == region.chrom and abs(first - start) < read:
                 return False
     return True
 

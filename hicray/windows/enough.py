@@ -4,8 +4,9 @@ import math
 from dataclasses import replace
 
 from hicray.config import DataConfig, TrainConfig, UserError
-from hicray.maps.bins import parse_split, split_sets
+from hicray.maps.bins import parse_split
 from hicray.maps.contacts import open_map
+from hicray.maps.split import grid_of, split_sets
 from hicray.windows.plan import count_windows, layout
 
 ENOUGH_WINDOWS = 1_000
@@ -14,13 +15,12 @@ ENOUGH_WINDOWS = 1_000
 
 def most_windows(config: DataConfig) -> int:
     """Return how many training windows fit the chromosomes; some may be too little usable."""
-    window = config.window_bins * config.fine_bin_size
     maps = (
         open_map(uri, config.fine_bin_size, weights_name=config.weights) for uri in config.contacts
     )
     first, *others = (contacts.chromsizes for contacts in maps)
-    splits = split_sets(parse_split(config.split), first, window)
-    planned = count_windows((first, *others), splits, config.fine_bin_size, layout(config))
+    sets = split_sets(parse_split(config.split), first, grid_of(config))
+    planned = count_windows((first, *others), sets, config.fine_bin_size, layout(config))
     return planned.get("train", 0)
 
 

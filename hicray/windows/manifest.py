@@ -6,6 +6,7 @@ It is written last, so a folder without one is unfinished.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from hicray.config import UserError
-from hicray.maps.bins import SplitName
+from hicray.maps.bins import Region, SplitName
+from hicray.maps.split import Sets, named_region
 from hicray.storage import Location, replaced
 
 SCHEMA_VERSION = 2
@@ -63,7 +65,10 @@ class SourceInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A finished shard set; sizes in bp where called ``bin_size``, else in bins."""
+    """A finished shard set; sizes in bp where called ``bin_size``, else in bins.
+
+    ``splits`` names the set of each chromosome, or region as 'chrom:start-end', that has one.
+    """
 
     plan: str
     fine_bin_size: int
@@ -83,6 +88,21 @@ class Manifest:
     def chromsizes(self) -> Mapping[str, int]:
         """Length of each chromosome, in bp, the same for all sources."""
         return next(iter(self.sources.values())).chromsizes
+
+    @cached_property
+    def regions(self) -> Sets:
+        """The set of each region that has one."""
+        named = {name: named_region(name, self.chromsizes) for name in self.splits}
+        return {one: self.splits[name] for name, one in named.items() if one is not None}
+
+    @property
+    def chroms(self) -> tuple[str, ...]:
+        """Chromosomes of which some region is in a set, in the map's order."""
+        return tuple(dict.fromkeys(region.chrom for region in self.regions))
+
+    def regions_of(self, split: SplitName) -> list[Region]:
+        """Return the regions of a set."""
+        return [region for region, one in self.regions.items() if one == split]
 
     def layout(self, coarse_bin_size: int) -> dict[str, int]:
         """Return how the windows of a gap lie, as networks are built for them."""

@@ -2,7 +2,8 @@
 
 Starts are aligned to every coarse bin size in use, so that one coarse bin never straddles a
 window's edge and all gaps see the same windows. The last window of a chromosome runs past its
-end, masked. Training windows overlap; validation and test windows do not.
+end, masked; one of a region that ends before ends inside it. Training windows overlap; validation
+and test windows do not.
 
     chromosome  |----------------------------------------|
     training    |========|                                     stride < window
@@ -19,7 +20,8 @@ import pandas as pd
 from jaxtyping import Bool, Float64
 
 from hicray.config import DataConfig, UserError
-from hicray.maps.bins import SplitName, num_bins
+from hicray.maps.bins import Region, SplitName, num_bins
+from hicray.maps.split import Sets
 
 PATCH_BINS = 16
 """Side of the vision transformer's patch, in fine bins."""
@@ -70,43 +72,50 @@ def _gap(fine: int, coarse: int) -> int:
     return coarse // fine
 
 
-def chromosome_windows(length: int, bin_size: int, split: SplitName, how: Layout) -> pd.DataFrame:
-    """Return row_start and col_start (bp) of a chromosome's windows.
+def chromosome_windows(
+    length: int, bin_size: int, split: SplitName, how: Layout, region: Region | None = None
+) -> pd.DataFrame:
+    """Return row_start and col_start (bp) of a chromosome's windows, or of those of a region.
+
+    Windows lie wholly inside the region; only where it ends with the chromosome may the last one
+    run past that end.
 
     Args:
         length: Of the chromosome, in bp.
         bin_size: Fine bin size, in bp.
-        split: The chromosome's set.
+        split: The set of the chromosome or region.
         how: Sizes of the windows.
+        region: Part of the chromosome; it starts at a bin of every map. All of it if not given.
     """
-    total = num_bins(length, bin_size)
+    first, end = (region.start, region.end) if region else (0, length)
+    first, total = first // bin_size, num_bins(end, bin_size)
     stride = how.train_stride if split == "train" else how.window
-    last = max(total - how.window, 0)
-    starts = np.arange(0, last + stride, stride)
+    last = total - how.window
+    if end == length:
+        starts, last_col = np.arange(first, max(last, first) + stride, stride), total - 1
+    else:
+        starts, last_col = np.arange(first, last + 1, stride), last
     rows = np.concatenate([starts for _ in how.offsets])
     cols = np.concatenate([starts + offset for offset in how.offsets])
-    inside = cols < total
+    inside = cols <= last_col
     return pd.DataFrame({"row_start": rows[inside], "col_start": cols[inside]}) * bin_size
 
 
 def count_windows(
-    lengths: Iterable[Mapping[str, int]],
-    splits: Mapping[str, SplitName],
-    bin_size: int,
-    how: Layout,
+    lengths: Iterable[Mapping[str, int]], sets: Sets, bin_size: int, how: Layout
 ) -> dict[SplitName, int]:
-    """Return how many windows the chromosomes of each set have; some may be too little usable.
+    """Return how many windows the regions of each set have; some may be too little usable.
 
     Args:
         lengths: Of each source's chromosomes, in bp.
-        splits: The set of each chromosome that has one.
+        sets: The set of each region that has one.
         bin_size: Fine bin size, in bp.
         how: Sizes of the windows.
     """
     planned: dict[SplitName, int] = {}
     for sizes in lengths:
-        for chrom, split in splits.items():
-            windows = chromosome_windows(sizes[chrom], bin_size, split, how)
+        for region, split in sets.items():
+            windows = chromosome_windows(sizes[region.chrom], bin_size, split, how, region)
             planned[split] = planned.get(split, 0) + len(windows)
     return planned
 

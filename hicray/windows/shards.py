@@ -3,8 +3,8 @@
     chromosome tasks:  band -> windows -> parts/<source>.<chrom>.parquet   a row group per shard
     shard tasks:       row group k of every part, sorted by key -> train-00k.parquet
 
-A window's place is a random key drawn from (seed, source, chromosome), so that any task can be
-done at any time, in any order, on any node, and the same plan gives the same rows. Finished
+A window's place is a random key drawn from (seed, source, region), so that any task can be done
+at any time, in any order, on any node, and the same plan gives the same rows. Finished
 parts and shards are kept when an interrupted job runs again.
 """
 
@@ -23,10 +23,11 @@ import ray.data
 from tqdm import tqdm
 
 from hicray.config import DataConfig, UserError
-from hicray.maps.bins import SPLIT_NAMES, SplitName, parse_split, split_sets
+from hicray.maps.bins import SPLIT_NAMES, SplitName, parse_split
 from hicray.maps.check import genome_names
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
+from hicray.maps.split import Sets, grid_of, region_name, split_sets
 from hicray.storage import Location, locate, matching, open_file, remove_tree, replaced, sweep
 from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
@@ -51,7 +52,7 @@ class _Job(NamedTuple):
     config: DataConfig
     folder: str
     how: Layout
-    splits: dict[str, SplitName]
+    sets: Sets
     num_shards: dict[SplitName, int]
 
     @property
@@ -81,7 +82,8 @@ def prepare(config: DataConfig, folder: Location) -> mf.Manifest:
 def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Manifest:
     sources = open_sources(config, folder / "derived")
     job = _plan_job(config, folder, sources, how)
-    _pack_genome(config, folder / mf.GENOME, job.splits)
+    if config.genome:
+        _pack_genome(config, folder / mf.GENOME, job.sets)
     units = [{"source": i, "chrom": c} for i, s in enumerate(sources) for c in s.fine.chromsizes]
     parts = _run("cut", "chrom", units, lambda unit: _cut_part(job, unit))
     shards = [{"split": split, "index": i} for split, n in job.num_shards.items() for i in range(n)]
@@ -90,21 +92,22 @@ def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Ma
 
 
 def _plan_job(config: DataConfig, folder: Location, sources: list[Source], how: Layout) -> _Job:
-    window = config.window_bins * config.fine_bin_size
-    splits = split_sets(parse_split(config.split), sources[0].fine.chromsizes, window)
+    sizes = sources[0].fine.chromsizes
+    sets = split_sets(parse_split(config.split), sizes, grid_of(config))
     lengths = (source.fine.chromsizes for source in sources)
-    planned = count_windows(lengths, splits, config.fine_bin_size, how)
+    planned = count_windows(lengths, sets, config.fine_bin_size, how)
     num_shards = {split: max(1, round(n / ROWS_PER_SHARD)) for split, n in planned.items()}
-    job = _Job(config, str(folder.resolve()), how, splits, num_shards)
+    job = _Job(config, str(folder.resolve()), how, sets, num_shards)
     job.parts.mkdir(exist_ok=True)
     return job
 
 
-def _pack_genome(config: DataConfig, out: Location, splits: dict[str, SplitName]) -> None:
+def _pack_genome(config: DataConfig, out: Location, sets: Sets) -> None:
     if out.exists():
         return
     genome = Genome(config.genome)
-    names = genome_names(splits, genome.chromsizes, match_chr=config.match_chr)
+    needed = dict.fromkeys(region.chrom for region in sets)
+    names = genome_names(needed, genome.chromsizes, match_chr=config.match_chr)
     chroms = tqdm(names.items(), desc="pack genome", unit="chrom")
     with replaced(out) as path:
         write_packed(path, {chrom: genome.packed(name) for chrom, name in chroms})
@@ -135,38 +138,55 @@ def _cut_part(job: _Job, unit: dict[str, Any]) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(done.read_text())
         return record
     totals = {n: chromosome_total(m, chrom, raw=raw) for n, m in source.maps.items()}
-    record = {"source": source.name, "chrom": chrom, "totals": totals, "dropped": 0}
-    record |= {"split": job.splits.get(chrom), "shards": [], "rows": 0, "part": part.name}
-    if chrom in job.splits:
+    record = {"source": source.name, "chrom": chrom, "totals": totals, "part": part.name}
+    record |= {"groups": [], "rows": {}, "dropped": {}}
+    if any(region.chrom == chrom for region in job.sets):
         record |= _write_part(job, source, chrom, part)
     mf.write_json(done, record)
     return record
 
 
 def _write_part(job: _Job, source: Source, chrom: str, part: Location) -> dict[str, Any]:
-    split, how, fine_size = job.splits[chrom], job.how, source.fine.bin_size
-    chromosome = read_chromosome(source, chrom, how, raw=job.config.raw)
-    windows = chromosome_windows(source.fine.chromsizes[chrom], fine_size, split, how)
-    share = usable_fraction(windows, chromosome.usable, fine_size, how.window)
-    seed = np.random.SeedSequence([job.config.data_seed, *f"{source.name} {chrom}".encode()])
-    windows = windows.assign(key=np.random.default_rng(seed).random(len(windows)))
+    """Write a chromosome's windows, a row group for each set and shard that has any."""
+    sets = {region: split for region, split in job.sets.items() if region.chrom == chrom}
+    train = [region for region, split in sets.items() if split == "train"]
+    chromosome = read_chromosome(source, chrom, job.how, train, raw=job.config.raw)
+    windows = _planned(job, source, chrom, sets)
+    share = usable_fraction(windows, chromosome.usable, source.fine.bin_size, job.how.window)
     kept = windows[share >= job.config.min_usable].sort_values("key")
-    shard_of = (kept["key"] * job.num_shards[split]).astype(int)
     names = list(chromosome.levels)
     keyed = schema(names).append(pa.field("key", pa.float64()))
+    groups: list[tuple[SplitName, int]] = []
     with replaced(part) as path, pq.ParquetWriter(path, keyed, compression="zstd") as writer:
-        for _, group in kept.groupby(shard_of):
-            rows = cut(source, chrom, chromosome, group, how)
-            writer.write_table(rows.append_column("key", pa.array(group["key"])))
+        for split in dict.fromkeys(sets.values()):
+            own = kept[kept["split"] == split]
+            for shard, group in own.groupby((own["key"] * job.num_shards[split]).astype(int)):
+                rows = cut(source, chrom, chromosome, group, job.how)
+                writer.write_table(rows.append_column("key", pa.array(group["key"])))
+                groups.append((split, int(shard)))
+    planned, rows_of = (table["split"].value_counts() for table in (windows, kept))
     return {
-        "dropped": len(windows) - len(kept),
-        "rows": len(kept),
-        "shards": sorted(set(shard_of)),
+        "dropped": (planned - rows_of.reindex(planned.index, fill_value=0)).to_dict(),
+        "rows": rows_of.to_dict(),
+        "groups": groups,
         "decays": {
             name: [list(sums.contacts), [int(n) for n in sums.pixels]]
             for name, sums in chromosome.decays.items()
         },
     }
+
+
+def _planned(job: _Job, source: Source, chrom: str, sets: Sets) -> pd.DataFrame:
+    """Return a chromosome's windows with their sets and the keys of their places."""
+    sizes, tables = source.fine.chromsizes, []
+    for region, split in sets.items():
+        windows = chromosome_windows(sizes[chrom], source.fine.bin_size, split, job.how, region)
+        # Of the region alone, so that no set's order depends on another's stride.
+        name = f"{source.name} {region_name(region, sizes)}"
+        seed = np.random.SeedSequence([job.config.data_seed, *name.encode()])
+        key = np.random.default_rng(seed).random(len(windows))
+        tables.append(windows.assign(split=split, key=key))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _gather_shard(job: _Job, shard: dict[str, Any]) -> dict[str, Any]:
@@ -190,22 +210,22 @@ def _shard_rows(job: _Job, split: str, index: int) -> Iterator[pa.Table]:
     yield schema(maps).append(pa.field("key", pa.float64())).empty_table()
     for note in matching(job.parts, "*.json"):
         record = json.loads(note.read_text())
-        if record["split"] == split and index in record["shards"]:
+        if [split, index] in record["groups"]:
             part = pq.ParquetFile(open_file(job.parts / record["part"]))
-            yield part.read_row_group(record["shards"].index(index))
+            yield part.read_row_group(record["groups"].index([split, index]))
 
 
 def _manifest(
     job: _Job, plan: str, sources: list[Source], parts: list[dict[str, Any]], files: list[Any]
 ) -> mf.Manifest:
     config = job.config
-    if not any(part["rows"] for part in parts if part["split"] == "train"):
+    if not any(part["rows"].get("train") for part in parts):
         raise UserError(
             f"no training window of {config.window_bins} bins is {config.min_usable:.0%} usable; "
             "take smaller windows, or check the map's weights"
         )
     infos = {s.name: _source_info(config, s, parts, i) for i, s in enumerate(sources)}
-    dropped = pd.DataFrame(parts).groupby("split")["dropped"].sum()
+    sizes = sources[0].fine.chromsizes
     return mf.Manifest(
         plan=plan,
         fine_bin_size=config.fine_bin_size,
@@ -214,11 +234,16 @@ def _manifest(
         diagonal_only=len(job.how.offsets) == 1,
         raw=config.raw,
         eps=mf.EPS,
-        splits=job.splits,
-        genome={"path": str(config.genome), "fingerprint": fingerprint(config.genome)},
+        splits={region_name(region, sizes): split for region, split in job.sets.items()},
+        genome={
+            "path": config.genome,
+            "fingerprint": fingerprint(config.genome) if config.genome else "",
+        },
         sources=infos,
         shards=tuple(mf.ShardFile(**file) for file in files if file["rows"]),
-        dropped={split: int(dropped.get(split, 0)) for split in SPLIT_NAMES},
+        dropped={
+            split: sum(part["dropped"].get(split, 0) for part in parts) for split in SPLIT_NAMES
+        },
     )
 
 
@@ -230,7 +255,7 @@ def _source_info(
     balanced = {n: sum(p["totals"][n][1] for p in own) for n in source.maps}
     scale = {n: reads[n] / balanced[n] if balanced[n] else 1.0 for n in source.maps}
     genome_length = sum(source.fine.chromsizes.values())
-    train = [p for p in own if p["split"] == "train" and "decays" in p]
+    train = [part for part in own if part.get("decays")]
     expected = {}
     for name in source.maps:
         sums = [DecaySums(*map(np.asarray, part["decays"][name])) for part in train]

@@ -45,7 +45,7 @@ class Trained:
         window_bins: Fine bins along each side of a window.
         raw: Whether contacts were raw counts instead of balanced.
         eps: Pseudo-count of observed over expected, in contacts.
-        chroms: Training chromosomes.
+        chroms: Training chromosomes, or regions of them.
         sources: The maps, at least one; a network that reads a map takes the scale of one.
     """
 

@@ -3,9 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hicray.config import UserError
-from hicray.maps.bins import NAMED_SPLITS, SPLIT_NAMES, Split, assign, bare, num_bins, parse_split
+from hicray.maps import split as regions
+from hicray.maps.bins import NAMED_SPLITS, SPLIT_NAMES, Split, bare, num_bins, parse_split
 
 HUMAN = [*map(str, range(1, 23)), "X"]
+
+
+def assign(split, chroms):
+    """The set of each whole chromosome."""
+    sizes = dict.fromkeys(chroms, 1_000)
+    sets = regions.assign(split, sizes, regions.Grid(window=100, step=10))
+    assert all((one.start, one.end) == (0, 1_000) for one in sets)
+    return {one.chrom: name for one, name in sets.items()}
 
 
 @given(st.integers(1, 100_000), st.integers(1, 5_000))

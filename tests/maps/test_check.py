@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hicray.config import DataConfig, ModelConfig, UserError
-from hicray.maps.check import check_data, check_model, genome_names
+from hicray.maps.check import check_data, check_model, genome_names, require_genome
 from tests.shared_data import shared_data, write_fasta, write_holes, write_map
 
 SIZES = {"chrA": 60_000, "chrB": 40_300, "chrC": 33_000}
@@ -69,11 +69,42 @@ def test_a_real_map_and_its_genome_pass():
     assert lines[5].startswith("  not trained on: chrI, chrIII, chrV, chrVI, chrVIII and ")
 
 
-@pytest.mark.parametrize("absent", ["contacts", "genome"])
-def test_a_map_without_a_genome_or_a_genome_without_a_map_is_refused(files, absent):
-    message = refused(files, **{absent: type(getattr(files, absent))()})
-    assert f"{absent} none" in message
+def test_a_genome_without_a_map_is_refused(files):
+    message = refused(files, contacts=())
+    assert "contacts none" in message
     assert "give both --contacts MAP and --genome FASTA" in message
+
+
+def test_a_map_without_a_genome_passes_and_that_is_said(files):
+    alone, whole = check_data(replace(files, genome="")), check_data(files)
+    assert alone == ["no genome: for networks that read no DNA", *whole[1:]]
+
+
+@pytest.mark.parametrize("arm", ["on", "composition", "elsewhere"])
+def test_an_arm_that_reads_DNA_needs_a_genome(files, arm):
+    with pytest.raises(UserError, match=f"^arms {arm} read DNA, .*give --genome FASTA, or --arms"):
+        require_genome(replace(files, genome=""), ("off", "blank", arm))
+    require_genome(replace(files, genome=""), ("off", "blank"))
+    require_genome(files, ("off", arm))
+    require_genome(DataConfig(), ("off", arm))  # a simulation has its own
+
+
+def test_regions_are_told_as_they_will_be_used(files):
+    split = "val=chrB;test=chrA:40001-60000"
+    lines = check_data(replace(files, split=split, window_bins=16))
+    assert lines[3:] == [
+        "  train: chrA:0-28000, chrC, 61,000 bp",
+        "  val: chrB, 40,300 bp",
+        "  test: chrA:44000-60000, 16,000 bp",
+    ]
+
+
+def test_a_region_that_leaves_nothing_to_train_is_refused(files):
+    message = refused(files, split="val=chrB,chrC;test=chrA:20k-60k")
+    assert "leaves no region to train" in message
+    assert "must lie a window's length from what is held out" in message
+    message = refused(files, split="val=chrB,chrC;test=chrA:28k-60k", window_bins=16)
+    assert "the longest train region has 12 bins of 1,000 bp, a window needs 16 of 16" in message
 
 
 # maps ---------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from Bio.Seq import reverse_complement
 
 from hicray.config import UserError
 from hicray.maps import simulate as module
-from hicray.maps.bins import assign, parse_split
+from hicray.maps.bins import parse_split
 from hicray.maps.simulate import CellLine, SimulationConfig, chromsizes, default_split, simulate
+from hicray.maps.split import Grid, assign
 
 SMALL = SimulationConfig(num_chromosomes=3, chromosome_bins=200, seed=3)
 CELLS = (CellLine("cell_a"), CellLine("cell_b", depth=0.25, strength=0.5, visibility_seed=1))
@@ -293,5 +294,6 @@ def test_cell_lines_of_one_name_are_refused(tmp_path):
 @pytest.mark.parametrize(("chromosomes", "sizes"), [(48, (36, 4, 8)), (3, (1, 1, 1))])
 def test_default_split_names_a_twelfth_and_a_sixth(chromosomes, sizes):
     config = SimulationConfig(num_chromosomes=chromosomes)
-    sets = list(assign(parse_split(default_split(config)), chromsizes(config)).values())
+    split = parse_split(default_split(config))
+    sets = list(assign(split, chromsizes(config), Grid(window=1, step=1)).values())
     assert tuple(sets.count(name) for name in ("train", "val", "test")) == sizes

@@ -1,0 +1,199 @@
+"""Which regions of a map train, validate and test: whole chromosomes, or stretches of them.
+
+Between regions of different sets lies a guard of a window's length, so that no window shares a
+pixel with one of another set, nor lies within a window's length of it.
+
+    val   |======|                                   2L:0-3M
+    train          |==========================|      what is left of 2L, less the guards
+    test                                        |======|
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import combinations
+from typing import NamedTuple
+
+from hicray.config import DataConfig, UserError
+from hicray.maps.bins import SPLIT_NAMES, Region, Split, SplitName, bare, teaching
+
+Sets = dict[Region, SplitName]
+"""The set of each region that has one, in the map's order."""
+_NUMBER = r"(\d+(?:\.\d+)?)(kb?|mb?|)"
+_REGION = re.compile(rf"(.+):{_NUMBER}-{_NUMBER}", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
+_EXAMPLE = "give chrom:start-end in bp, k or M, as 2L:0-3M"
+
+
+class Grid(NamedTuple):
+    """What regions have to fit, in bp.
+
+    Attributes:
+        window: Length of a window.
+        step: What regions begin and end at multiples of: a bin of every coarse map.
+    """
+
+    window: int
+    step: int
+
+
+def grid_of(config: DataConfig) -> Grid:
+    """Return what the regions of a data set have to fit."""
+    return Grid(config.window_bins * config.fine_bin_size, math.lcm(*config.coarse_bin_sizes))
+
+
+def region_name(region: Region, sizes: Mapping[str, int]) -> str:
+    """Return a region as splits name it: a whole chromosome by its name alone.
+
+    Args:
+        region: On a chromosome of ``sizes``.
+        sizes: Length of each chromosome, in bp.
+    """
+    if (region.start, region.end) == (0, sizes[region.chrom]):
+        return region.chrom
+    return f"{region.chrom}:{region.start}-{region.end}"
+
+
+def named_region(name: str, sizes: Mapping[str, int]) -> Region | None:
+    """Return the region that ``region_name`` or a user names; None if it is not of that form.
+
+    The region's chromosome may be absent from ``sizes``; a chromosome's own name goes before a
+    region that reads alike.
+
+    Args:
+        name: A chromosome, with or without 'chr', or chrom:start-end with k, kb, M or Mb.
+        sizes: Length of each chromosome, in bp.
+    """
+    if name in sizes:
+        return Region(name, 0, sizes[name])
+    by_bare = {bare(chrom): chrom for chrom in sizes}
+    if bare(name) in by_bare:
+        chrom = by_bare[bare(name)]
+        return Region(chrom, 0, sizes[chrom])
+    match = _REGION.fullmatch(name)
+    if not match:
+        return None
+    chrom, *numbers = match.groups()
+    start, end = (Decimal(n) * _UNITS[unit[:1].lower()] for n, unit in _pairs(numbers))
+    if start % 1 or end % 1 or start >= end:
+        return None
+    return Region(by_bare.get(bare(chrom), chrom), int(start), int(end))
+
+
+def _pairs(numbers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(numbers[::2], numbers[1::2], strict=True)
+
+
+def assign(split: Split, sizes: Mapping[str, int], grid: Grid) -> Sets:
+    """Return the set of each region that has one, in the order of ``sizes``.
+
+    What trains is less a guard of a window on either side of what is held out.
+
+    Args:
+        split: As named or given.
+        sizes: Length of each chromosome, in bp.
+        grid: What regions have to fit.
+
+    Raises:
+        UserError: The split names what is not there, too short, in two sets, or, if held out in
+            two sets, nearer than a window.
+    """
+    named = {
+        name: [_resolved(item, name, sizes, grid) for item in getattr(split, name) or ()]
+        for name in SPLIT_NAMES
+    }
+    _refuse_near([(name, one) for name, own in named.items() for one in own], sizes, grid.window)
+    sets: Sets = {one: name for name in SPLIT_NAMES if name != "train" for one in named[name]}
+    held = list(sets)
+    wholes = [Region(chrom, 0, length) for chrom, length in sizes.items()]
+    train = wholes if split.train is None else named["train"]
+    sets |= {piece: "train" for one in train for piece in _left(one, held, grid.window)}
+    order = {chrom: i for i, chrom in enumerate(sizes)}
+    return {one: sets[one] for one in sorted(sets, key=lambda one: (order[one.chrom], one.start))}
+
+
+def split_sets(split: Split, sizes: Mapping[str, int], grid: Grid) -> Sets:
+    """Return the set of each region as ``assign``, but train only where a window fits.
+
+    Mitochondrial DNA does not train either.
+
+    Args:
+        split: As named or given.
+        sizes: Length of each chromosome, in bp.
+        grid: What regions have to fit.
+    """
+    able = teaching(sizes, grid.window)
+    return {
+        one: name
+        for one, name in assign(split, sizes, grid).items()
+        if name != "train" or (one.chrom in able and one.end - one.start >= grid.window)
+    }
+
+
+def _resolved(item: str, name: SplitName, sizes: Mapping[str, int], grid: Grid) -> Region:
+    """Return a named region, shrunk to whole coarse bins."""
+    region = named_region(item, sizes)
+    if region is None and ":" in item:
+        raise UserError(f"the split's {name} region {item} cannot be read; {_EXAMPLE}")
+    chrom = region.chrom if region else item
+    if region is None or chrom not in sizes:
+        raise UserError(
+            f"the split's {name} chromosome {chrom} is not in the map, which has "
+            f"{', '.join(sizes)}; give --split 'val=...;test=...' with names from it, or regions "
+            f"such as {next(iter(sizes), 'chr1')}:0-3M"
+        )
+    length = sizes[chrom]
+    if region.end > length:
+        raise UserError(
+            f"the split's {name} region {item} ends past {chrom}, which has {length:,} bp; give "
+            f"an end of at most {length}"
+        )
+    if (region.start, region.end) == (0, length):
+        return region
+    start = -(-region.start // grid.step) * grid.step
+    end = length if region.end == length else region.end // grid.step * grid.step
+    if end - start < grid.window:
+        raise UserError(
+            f"the split's {name} region {item} holds {max(end - start, 0):,} bp in whole coarse "
+            f"bins, and a window is {grid.window:,} bp long; give a longer region or smaller "
+            "--window-bins"
+        )
+    return Region(chrom, start, end)
+
+
+def _refuse_near(
+    named: Sequence[tuple[SplitName, Region]], sizes: Mapping[str, int], window: int
+) -> None:
+    for (one_set, one), (other_set, other) in combinations(named, 2):
+        apart = max(one.start, other.start) - min(one.end, other.end)
+        if one.chrom != other.chrom or apart >= window:
+            continue
+        pair = (
+            f"the split's {one_set} {region_name(one, sizes)} and {other_set} "
+            f"{region_name(other, sizes)}"
+        )
+        if apart < 0:
+            raise UserError(f"{pair} overlap; name every locus in one set, and once")
+        if one_set != other_set and "train" not in (one_set, other_set):
+            raise UserError(
+                f"{pair} lie {apart:,} bp apart, and sets that are held out must lie a window, "
+                f"{window:,} bp, apart; move one of them"
+            )
+
+
+def _left(region: Region, held: Sequence[Region], window: int) -> list[Region]:
+    """Return what of a region lies a window or more from all that is held out."""
+    free = [region]
+    for one in held:
+        if one.chrom == region.chrom:
+            free = [
+                piece
+                for part in free
+                for piece in (
+                    part._replace(end=min(part.end, one.start - window)),
+                    part._replace(start=max(part.start, one.end + window)),
+                )
+                if piece.start < piece.end
+            ]
+    return free
