@@ -106,11 +106,12 @@ def paired_scatter(
     return figure
 
 
-def gain_by_separation(gains: Mapping[str, Gain], title: str = "") -> Figure:
+def gain_by_separation(gains: Mapping[str, Gain], score: str, title: str = "") -> Figure:
     """Draw gains with their intervals against the separation, a line per gap.
 
     Args:
         gains: By gap: first separation of each band in bp, the gain, its lower and upper bound.
+        score: What is gained.
         title: Over the panel.
     """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
@@ -119,7 +120,7 @@ def gain_by_separation(gains: Mapping[str, Gain], title: str = "") -> Figure:
     for colour, (gap, (start, mean, low, high)) in zip(COLOURS, gains.items(), strict=False):
         panel.fill_between(start, low, high, color=colour, alpha=0.25, linewidth=0)
         panel.plot(start, mean, marker=".", color=colour, label=f"{gap} bp")
-    panel.set(xscale="log", title=title, xlabel="separation (bp), from", ylabel="gain, O/E Pearson")
+    panel.set(xscale="log", title=title, xlabel="separation (bp), from", ylabel=f"gain, {score}")
     ticks = sorted({float(at) for start, *_ in gains.values() for at in start})
     panel.set_xticks(ticks, [f"{at:,.0f}" for at in ticks])
     panel.minorticks_off()

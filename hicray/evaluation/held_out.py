@@ -1,7 +1,7 @@
 """Scores of predictors on the windows of one set, window by window."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from hicray.evaluation.correlation import distance_bands
 from hicray.maps.bins import SplitName
 from hicray.storage import Location
 from hicray.training.metrics import SCORES, Scored, decay_error
+from hicray.training.moments import Truth
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.decoding import decoded
 from hicray.windows.reading import columns, read_rows, shard_at
@@ -32,8 +33,8 @@ class HeldOut(NamedTuple):
 
     Attributes:
         windows: A row per window: group (map and chromosome), chrom (its index), row_start (bp),
-            every score (NaN: undefined), and O/E Pearson in bands of separations (see
-            ``band_score``).
+            every score (NaN: undefined), and O/E Pearson and bits per read in bands of
+            separations (see ``band_score``).
         decay_error: RMS error of the log decay.
     """
 
@@ -100,9 +101,7 @@ class WindowSet:
         places: list[pd.DataFrame] = []
         for batch in self._progress(self.batches(), of):
             for name, predict in predictors.items():
-                kept[name].add(
-                    predict(batch), batch.target, batch.usable, batch.diagonal, batch.group
-                )
+                kept[name].add(predict(batch), Truth.of(batch))
             places.append(self._places(batch))
         where = pd.concat(places, ignore_index=True)
         return {name: self._finish(one, where) for name, one in kept.items()}
@@ -111,6 +110,7 @@ class WindowSet:
         """Score one half of the fine map's reads against the other: what noise alone allows.
 
         Reads are dealt one by one; both halves are doubled, so that they stand at full depth.
+        Bits per read are those of the other half's raw reads.
         """
         kept, places = self._empty(), []
         rng = np.random.default_rng(seed)
@@ -122,7 +122,7 @@ class WindowSet:
                 for half in (one, whole - one)
             ]
             a, b = (to_network(2 * from_network(half.target)) for half in halves)
-            kept.add(a, b, halves[0].usable, halves[0].diagonal, halves[0].group)
+            kept.add(a, Truth.of(replace(halves[1], target=b)))
             places.append(self._places(halves[0]))
         return self._finish(kept, pd.concat(places, ignore_index=True))
 
@@ -142,14 +142,14 @@ class WindowSet:
         decays = scored.decays()
         scores = scored.scores(decays, self.collate.fine_expected)
         values = {name: np.asarray(scores[name]) for name in SCORES}
-        near = scored.by_separation(decays, self.bands)
-        values |= {band_score(band): np.asarray(score) for band, score in near.items()}
+        for name, bands in scored.by_separation(decays, self.bands).items():
+            values |= {band_score(name, band): np.asarray(one) for band, one in bands.items()}
         return HeldOut(where.assign(**values), decay_error(decays, scored.eps))
 
 
-def band_score(band: Band) -> str:
-    """Return the column of O/E Pearson within a band of separations."""
-    return f"oe_pearson_{band[0]}_{band[1]}"
+def band_score(score: str, band: Band) -> str:
+    """Return the column of O/E Pearson, or of bits per read, within a band of separations."""
+    return f"{score}_{band[0]}_{band[1]}"
 
 
 def device() -> str:

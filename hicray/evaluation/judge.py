@@ -25,13 +25,15 @@ from hicray.model.enhancer import Enhancer
 from hicray.storage import Location
 from hicray.training import checkpoint
 from hicray.training.embeddings import find
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.metrics import BITS, OBJECTIVE
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
 from hicray.windows.manifest import GENOME, Manifest
 
-SHOWN = ("mse", "pearson", "ssim", "oe_pearson")
-"""Scores of the tables; O/E Pearson is what a verdict rests on."""
+JUDGED = (OBJECTIVE, BITS)
+"""What a verdict rests on."""
+SHOWN = ("mse", "pearson", "ssim", *JUDGED)
+"""Scores of the tables."""
 SEQ, NOSEQ, BLANK, COMPOSITION, ELSEWHERE = "seq", "noseq", "blank", "composition", "elsewhere"
 ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, SEQ)
 SHUFFLED, SWAPPED = "seq, shuffled DNA", "seq, another locus' DNA"
@@ -50,6 +52,7 @@ CONTRASTS = (
     (BLANK, NOSEQ),
 )
 """What is compared with what."""
+GainBySeparation = Mapping[str, Mapping[Band, Difference]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class GapResult:
         split: Set whose windows were scored.
         rows: By method.
         differences: By pair of methods, then by score.
-        by_separation: Seq minus noseq of O/E Pearson, by band of separations in fine bins.
+        by_separation: Seq minus noseq, by judged score and by band of separations in fine bins.
         settings: What each arm's networks are.
         examples: Maps of a few windows, by locus and panel.
         curves: Training and validation loss by epoch, by arm.
@@ -106,7 +109,7 @@ class GapResult:
     split: SplitName
     rows: Mapping[str, Row]
     differences: Mapping[tuple[str, str], Mapping[str, Difference]]
-    by_separation: Mapping[Band, Difference]
+    by_separation: GainBySeparation
     settings: Mapping[str, str]
     examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
@@ -253,11 +256,14 @@ def _differences(
     }
 
 
-def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> dict[Band, Difference]:
+def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> GainBySeparation:
     if SEQ not in rows or NOSEQ not in rows:
         return {}
     pair = rows[SEQ].frames, rows[NOSEQ].frames
-    return {band: paired_difference(*pair, band_score(band)) for band in bands}
+    return {
+        score: {band: paired_difference(*pair, band_score(score, band)) for band in bands}
+        for score in JUDGED
+    }
 
 
 def gain_over_gaps(wide: GapResult, near: GapResult) -> Difference:

@@ -17,7 +17,7 @@ from hicray.config import UserError
 from hicray.evaluation.held_out import Band
 from hicray.evaluation.judge import NOSEQ, SEQ, GapResult, judge
 from hicray.evaluation.page import page
-from hicray.evaluation.table import plain, render
+from hicray.evaluation.table import HEADS, plain, render
 from hicray.figures import (
     Gain,
     Picture,
@@ -28,7 +28,7 @@ from hicray.figures import (
     png,
 )
 from hicray.storage import Location, locate
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.metrics import BITS, OBJECTIVE
 from hicray.training.objective import BEST_OBJECTIVE
 from hicray.training.outbox import Outbox
 from hicray.training.record import gap_tag
@@ -36,6 +36,8 @@ from hicray.training.track import Store, TrialRun
 from hicray.windows.manifest import Manifest, read_manifest, write_json
 
 TITLE = "Does DNA help to sharpen this contact map?"
+_GAINS = {OBJECTIVE: "gain by separation", BITS: "gain in bits per read by separation"}
+"""Caption of each score's picture."""
 
 
 def compare(
@@ -184,17 +186,18 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
             for result in both
         }
         pictures["windows seq against noseq"] = paired_scatter(pairs, "O/E Pearson", (NOSEQ, SEQ))
-        gains = {result.gap: _gain(result, manifest.fine_bin_size) for result in both}
-        pictures["gain by separation"] = gain_by_separation(gains, "seq - noseq")
+        for score, caption in _GAINS.items():
+            gains = {result.gap: _gain(result, score, manifest.fine_bin_size) for result in both}
+            pictures[caption] = gain_by_separation(gains, HEADS[score], "seq - noseq")
     curves = {f"{arm}, {r.gap}": lines for r in results for arm, lines in r.curves.items()}
     if curves:
         pictures["loss curves"] = loss_curves(curves)
     return pictures
 
 
-def _gain(result: GapResult, bin_size: int) -> Gain:
-    bands: list[Band] = list(result.by_separation)
-    found = [result.by_separation[band] for band in bands]
+def _gain(result: GapResult, score: str, bin_size: int) -> Gain:
+    bands: list[Band] = list(result.by_separation[score])
+    found = [result.by_separation[score][band] for band in bands]
     start = np.array([float(first * bin_size) for first, _ in bands])
     return (
         start,

@@ -6,14 +6,26 @@ from typing import Any
 import numpy as np
 
 from hicray.evaluation.held_out import HeldOut
-from hicray.evaluation.judge import ELSEWHERE, NOSEQ, SEQ, SHOWN, GapResult, Row, gain_over_gaps
+from hicray.evaluation.judge import (
+    ELSEWHERE,
+    JUDGED,
+    NOSEQ,
+    SEQ,
+    SHOWN,
+    GapResult,
+    Row,
+    gain_over_gaps,
+)
 from hicray.evaluation.paired import BLOCK_WINDOWS, MIN_SEEDS, Difference
 from hicray.evaluation.verdict import verdict
 from hicray.training.metrics import OBJECTIVE, SCORES, VERSION
 from hicray.windows.manifest import Manifest
 
-_HEADS = {"mse": "MSE", "pearson": "Pearson", "ssim": "SSIM", "oe_pearson": "O/E Pearson"}
-_DIGITS = {"mse": 6, "pearson": 4, "ssim": 4, "oe_pearson": 4}
+HEADS = {
+    "mse": "MSE", "pearson": "Pearson", "ssim": "SSIM", "oe_pearson": "O/E Pearson",
+    "bits_per_read": "bits per read",
+}  # fmt: skip
+_DIGITS = {"mse": 6, "pearson": 4, "ssim": 4, "oe_pearson": 4, "bits_per_read": 4}
 _LABELS = {ELSEWHERE: "trained on another locus' DNA"}
 
 
@@ -35,7 +47,10 @@ def _how(manifest: Manifest) -> str:
         "MSE, Pearson, SSIM (11-pixel Gaussian, sigma 1.5, data range 1): per window, usable "
         "pixels, values log10(contacts + 1) / log10(1001). O/E Pearson: "
         f"log((x + {manifest.eps:g}) / (E + {manifest.eps:g})), separations of 2 bins and more, "
-        "each map by its own decay. Mean over seeds ± sd over windows; differences are paired by "
+        "each map by its own decay. Bits per read: how much likelier the fine map's raw reads are "
+        "(Poisson, given its weights) than by distance alone, at the same separations, either's "
+        "level set by separation; guessing a bin's coverage does not raise it. "
+        "Mean over seeds ± sd over windows; differences are paired by "
         f"window and seed, with 95 % t intervals over blocks of {BLOCK_WINDOWS} neighbouring "
         f"windows and over seeds; with fewer than {MIN_SEEDS} seeds they speak of these trainings "
         "alone, and may be far too narrow for others. Halves are scored one against "
@@ -50,7 +65,7 @@ def _how(manifest: Manifest) -> str:
 def _table(result: GapResult, manifest: Manifest) -> list[str]:
     chroms = [chrom for chrom, name in manifest.splits.items() if name == result.split]
     count = len(next(iter(result.rows.values())).runs[0].windows)
-    heads = [_HEADS[name] for name in SHOWN]
+    heads = [HEADS[name] for name in SHOWN]
     lines = [
         f"### {result.gap} bp, {result.split} (n = {count} windows of {', '.join(chroms)})",
         "",
@@ -99,8 +114,8 @@ def _contrasts(result: GapResult) -> list[str]:
     lines = [f"| difference, {result.gap} bp, {result.split} | score | value |", "| --- " * 3 + "|"]
     for (ours, theirs), scores in result.differences.items():
         pair = f"{_LABELS.get(ours, ours)} - {theirs}"
-        shown = SHOWN if (ours, theirs) == (SEQ, NOSEQ) else (OBJECTIVE,)
-        lines += [f"| {pair} | {_HEADS[name]} | {scores[name]} |" for name in shown]
+        shown = SHOWN if (ours, theirs) == (SEQ, NOSEQ) else JUDGED
+        lines += [f"| {pair} | {HEADS[name]} | {scores[name]} |" for name in shown]
     return [*lines, ""]
 
 
@@ -118,10 +133,12 @@ def _separations(result: GapResult, manifest: Manifest) -> list[str]:
     if not result.by_separation:
         return []
     size = manifest.fine_bin_size
-    head = f"| separation, {result.gap} bp, {result.split} | seq - noseq, O/E Pearson |"
-    lines = [head, "| --- | --- |"]
-    for (first, end), difference in result.by_separation.items():
-        lines.append(f"| {first * size:,} to {end * size:,} bp | {difference} |")
+    heads = " | ".join(f"seq - noseq, {HEADS[name]}" for name in result.by_separation)
+    lines = [f"| separation, {result.gap} bp, {result.split} | {heads} |"]
+    lines.append("| --- |" + " --- |" * len(result.by_separation))
+    for first, end in next(iter(result.by_separation.values())):
+        cells = " | ".join(str(bands[first, end]) for bands in result.by_separation.values())
+        lines.append(f"| {first * size:,} to {end * size:,} bp | {cells} |")
     return [*lines, ""]
 
 
@@ -148,7 +165,8 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
             for (ours, theirs), scores in result.differences.items()
         },
         "by_separation_bins": {
-            f"{first}-{end}": _difference(one) for (first, end), one in result.by_separation.items()
+            score: {f"{first}-{end}": _difference(one) for (first, end), one in bands.items()}
+            for score, bands in result.by_separation.items()
         },
         "rows": {
             method: [_numbers(run) for run in row.runs] for method, row in result.rows.items()

@@ -1,6 +1,7 @@
 """One plain sentence: whether DNA helped, by how much, how sure; or that it cannot be said.
 
-It rests on O/E Pearson of the set that was scored, seq minus noseq and its controls.
+It rests on two scores of the set that was scored, seq minus noseq and its controls: O/E Pearson,
+which sparse maps' coverage can buy, and bits per read, which it cannot. DNA helped where both rise.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from hicray.evaluation.judge import (
     BLANK,
     COMPOSITION,
     ELSEWHERE,
+    JUDGED,
     NOSEQ,
     SEQ,
     SHUFFLED,
@@ -16,8 +18,9 @@ from hicray.evaluation.judge import (
     GapResult,
 )
 from hicray.evaluation.paired import MIN_BLOCKS, Difference
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.metrics import BITS, OBJECTIVE
 
+_NAMES = {OBJECTIVE: "O/E Pearson", BITS: "bits per read"}
 _WRONG_DNA = (SHUFFLED, SWAPPED, ELSEWHERE)
 _CONTROLS = (BLANK, COMPOSITION, *_WRONG_DNA)
 
@@ -29,27 +32,46 @@ def verdict(results: Sequence[GapResult]) -> str:
 
 
 def _clause(result: GapResult) -> str:
-    gain = _find(result, SEQ, NOSEQ)
-    if gain is None:
+    gain, bits = (_find(result, SEQ, NOSEQ, score) for score in JUDGED)
+    if gain is None or bits is None:
         return "nothing can be said, as seq and noseq were not both trained"
     if not gain.judged:
         return (
             f"there are too few windows to say whether DNA helped: {gain.windows} in "
             f"{gain.blocks} blocks of neighbours, where {MIN_BLOCKS} are needed"
         )
-    size = f"{gain.mean:+.3g} O/E Pearson (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
     seeds = f"{gain.seeds} training seed{'s' if gain.seeds > 1 else ''}"
     n = f"{gain.windows} {result.split} windows, {seeds}"
+    size, scope = f"{_size(gain, OBJECTIVE)} and {_size(bits, BITS)}", _scope(gain)
+    if bits.positive and not gain.positive:
+        return (
+            f"seq beat noseq{scope} in bits per read alone: {size}, {n}, so DNA is not shown to "
+            f"help{_aside(result)}"
+        )
     if gain.high < 0:
-        return f"DNA did harm{_scope(gain)}: {size} against noseq, {n}"
+        return f"DNA did harm{scope}: {size} against noseq, {n}"
     if gain.low <= 0:
         return (
-            f"DNA did not help measurably{_scope(gain)}: {size} against noseq, {n}; a gain above "
-            f"{gain.high:.3g} is excluded{_scope(gain)}{_aside(result)}"
+            f"DNA did not help measurably{scope}: {size} against noseq, {n}; a gain above "
+            f"{gain.high:.3g} O/E Pearson is excluded{scope}{_aside(result)}"
+        )
+    if not bits.positive:
+        return (
+            f"seq beat noseq{scope} in O/E Pearson alone: {size}, {n}; coverage may be what was "
+            "learnt, as O/E Pearson pays for guessing it on sparse maps and bits per read does not"
         )
     if doubts := _doubts(result):
-        return f"seq beat noseq{_scope(gain)} by {size}, {n}, but {', '.join(doubts)}"
-    return f"DNA helped{_scope(gain)}: {size} against noseq, {n}{_support(result)}"
+        return f"seq beat noseq{scope} by {size}, {n}, but {', '.join(doubts)}"
+    return f"DNA helped{scope}: {size} against noseq, {n}{_support(result)}"
+
+
+def _size(gain: Difference, score: str) -> str:
+    name = _NAMES[score]
+    if not gain.windows:
+        return f"undefined {name}"
+    if not gain.judged:
+        return f"{gain.mean:+.3g} {name} (too few windows to judge)"
+    return f"{gain.mean:+.3g} {name} (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
 
 
 def _scope(gain: Difference) -> str:
@@ -58,11 +80,15 @@ def _scope(gain: Difference) -> str:
 
 
 def _doubts(result: GapResult) -> list[str]:
-    """Name the controls that seq is not better than."""
-    rests = {control: _find(result, SEQ, control) for control in _CONTROLS}
+    """Name the controls that seq is not better than, in either score."""
+    rests = {
+        (control, score): _find(result, SEQ, control, score)
+        for control in _CONTROLS
+        for score in JUDGED
+    }
     return [
-        f"it is not shown to beat {control} ({rest})"
-        for control, rest in rests.items()
+        f"it is not shown to beat {control} in {_NAMES[score]} ({rest})"
+        for (control, score), rest in rests.items()
         if rest is not None and rest.windows and not rest.positive
     ]
 
@@ -88,6 +114,8 @@ def _support(result: GapResult) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _find(result: GapResult, ours: str, theirs: str) -> Difference | None:
+def _find(
+    result: GapResult, ours: str, theirs: str, score: str = OBJECTIVE
+) -> Difference | None:
     scores = result.differences.get((ours, theirs))
-    return None if scores is None else scores[OBJECTIVE]
+    return None if scores is None else scores[score]

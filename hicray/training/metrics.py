@@ -4,11 +4,16 @@ Observed over expected, everywhere, is log((x + eps) / (E + eps)) at separations
 more, in contacts. ``oe_pearson``, the objective, takes each map by its own decay E, per source
 and chromosome; ``oe_pearson_fixed`` takes the fine decay of the training chromosomes for both.
 
-A window's own decay is known only when all windows have been seen, but it is one number for each
-separation: sums by separation of the logarithms and their products are all that any of these
-correlations needs, and all that is kept of a prediction.
+Bits per read is how much likelier a map makes the fine map's raw reads than distance alone does,
+given the fine map's own weights: what a sparse map's logarithms owe to a bin's coverage, which O/E
+Pearson pays for, is known to both. Either has its level set by separation, source and chromosome.
+
+A window's own decay, or level, is known only when all windows have been seen, but it is one number
+for each separation: sums by separation (``moments``) are all that any of these scores needs, and
+all that is kept of a prediction.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,20 +23,30 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from hicray.training import losses
-from hicray.windows.scales import MIN_SEPARATION, from_network, separations
+from hicray.training.moments import (
+    Maps,
+    Mask,
+    Moments,
+    ReadMoments,
+    Truth,
+    moments,
+    read_moments,
+)
+from hicray.windows.scales import MIN_SEPARATION
 
-VERSION = 1
+VERSION = 2
 """Changes whenever a score's definition does; travels with every result."""
 OBJECTIVE = "oe_pearson"
-SCORES = ("mse", "pearson", "ssim", "oe_pearson", "oe_pearson_fixed")
+BITS = "bits_per_read"
+SCORES = ("mse", "pearson", "ssim", OBJECTIVE, "oe_pearson_fixed", BITS)
 _CONSTANT = 1e-11
 """A variance under this share of the mean square is what rounding leaves of a constant."""
 
-Maps = Float[Tensor, "batch rows cols"]
-Mask = Bool[Tensor, "batch rows cols"]
 PerWindow = Float64[Tensor, " batch"]
-Decays = Float64[Tensor, "groups separations 3"]
-"""By group and separation: sums of predicted contacts, of fine contacts, and usable pixels."""
+Decays = Float64[Tensor, "groups separations sums"]
+"""By group and separation: sums of predicted contacts, of fine contacts, and usable pixels; of
+``Scored.decays`` also what levels need, which are sums of reads, of reads per contact, and of
+predicted contacts x reads per contact."""
 
 
 def pearson(a: Maps | Float64[Tensor, "batch rows cols"], b: Tensor, mask: Mask) -> PerWindow:
@@ -50,38 +65,6 @@ def pearson(a: Maps | Float64[Tensor, "batch rows cols"], b: Tensor, mask: Mask)
     constant = torch.minimum(*squares) < 1e-18 * count
     scale = (squares[0] * squares[1]).sqrt()
     return torch.where(constant, torch.nan, (da * db).sum(dim=(1, 2)) / scale.clamp(min=1e-300))
-
-
-Moments = Float64[Tensor, "batch separations 8"]
-"""By window and separation, over usable pixels: how many, and sums of x (predicted contacts), y
-(fine contacts), a = log(x + eps), b = log(y + eps), a^2, b^2 and ab."""
-
-
-def moments(
-    prediction: Maps, target: Maps, usable: Mask, apart: Int[Tensor, "batch rows cols"],
-    *, length: int, eps: float,
-) -> Moments:  # fmt: skip
-    """Sum a batch.
-
-    Args:
-        prediction: In network units.
-        target: In network units.
-        usable: Pixels that count.
-        apart: Separation of every pixel, in bins.
-        length: Separations to hold, from 0 up.
-        eps: Pseudo-count, in contacts.
-    """
-    # Where nobody listens a network may say anything, NaN too.
-    x, y = (
-        torch.where(usable, from_network(values), 0.0).double() for values in (prediction, target)
-    )
-    a, b = torch.log(x + eps), torch.log(y + eps)
-    summed = torch.stack([torch.ones_like(x), x, y, a, b, a * a, b * b, a * b], dim=-1)
-    window = torch.arange(len(apart), device=apart.device)[:, None, None]
-    sums = torch.zeros(len(apart) * length, 8, dtype=torch.float64, device=apart.device)
-    place = (window * length + apart).reshape(-1)
-    sums.index_add_(0, place, (summed * usable[..., None]).reshape(-1, 8))
-    return sums.reshape(len(apart), length, 8)
 
 
 def log_oe_pearson(
@@ -116,6 +99,29 @@ def log_oe_pearson(
     return torch.where(constant, torch.nan, shared / scale.clamp(min=1e-300))
 
 
+def bits_per_read(
+    sums: ReadMoments,
+    levels: Float64[Tensor, "batch separations 2"],
+    inside: Bool[Tensor, " separations"],
+) -> PerWindow:
+    """Return how much likelier each window's reads are than by distance alone; NaN without any.
+
+    A pixel's n reads are drawn from Poisson(a x k), by distance alone from Poisson(b k); what both
+    share, n log k and n!, is left out.
+
+    Args:
+        sums: Of the windows.
+        levels: Factors a of the map and b of distance alone.
+        inside: Separations that count.
+    """
+    n, k, xk, n_log_x = sums[:, inside].unbind(-1)
+    a, b = levels[:, inside].unbind(-1)
+    gained = n_log_x + torch.xlogy(n, a) - a * xk - (torch.xlogy(n, b) - b * k)
+    reads = n.sum(dim=1)
+    nats = gained.sum(dim=1) / reads.clamp(min=1)
+    return torch.where(reads > 0, nats / math.log(2), torch.nan)
+
+
 class _Kept(NamedTuple):
     """What is kept of a batch: finished scores, its groups, and its moments."""
 
@@ -124,6 +130,7 @@ class _Kept(NamedTuple):
     ssim: PerWindow
     group: Int[Tensor, " batch"]
     moments: Moments
+    reads: ReadMoments
 
 
 @dataclass
@@ -142,24 +149,17 @@ class Scored:
     _parts: list[_Kept] = field(default_factory=list)
 
     @torch.no_grad()
-    def add(
-        self,
-        prediction: Maps,
-        target: Maps,
-        usable: Mask,
-        diagonal: Int[Tensor, " batch"],
-        group: Int[Tensor, " batch"],
-    ) -> None:
+    def add(self, prediction: Maps, truth: Truth) -> None:
         """Score a batch, in network units, as far as one batch can be."""
         prediction = prediction.float()
-        maps = {"prediction": prediction, "target": target, "usable": usable}
-        apart = separations(diagonal, prediction.shape[-1])
+        maps = {"prediction": prediction, "target": truth.target, "usable": truth.usable}
         kept = _Kept(
             losses.mse(**maps).double(),
-            pearson(prediction, target, usable),
+            pearson(prediction, truth.target, truth.usable),
             losses.ssim(**maps).double(),
-            group,
-            moments(**maps, apart=apart, length=self.separations, eps=self.eps),
+            truth.group,
+            moments(prediction, truth, length=self.separations, eps=self.eps),
+            read_moments(prediction, truth, length=self.separations),
         )
         self._parts.append(kept)
 
@@ -167,7 +167,8 @@ class Scored:
         """Return what is kept of all batches, on the host."""
         if not self._parts:
             none = torch.zeros(0, dtype=torch.float64)
-            return _Kept(none, none, none, none.long(), none.reshape(0, self.separations, 8))
+            sums = (none.reshape(0, self.separations, kinds) for kinds in (8, 4))
+            return _Kept(none, none, none, none.long(), *sums)
         if len(self._parts) > 1:
             self._parts = [_Kept(*map(torch.cat, zip(*self._parts, strict=True)))]
         self._parts = [_Kept(*(one.cpu() for one in self._parts[0]))]
@@ -176,8 +177,9 @@ class Scored:
     def decays(self) -> Decays:
         """Return the sums by group and separation over all windows."""
         kept = self._all()
-        sums = torch.zeros(self.groups, self.separations, 3, dtype=torch.float64)
-        return sums.index_add_(0, kept.group, kept.moments[..., [1, 2, 0]])
+        own = torch.cat([kept.moments[..., [1, 2, 0]], kept.reads[..., :3]], dim=-1)
+        sums = torch.zeros(self.groups, self.separations, 6, dtype=torch.float64)
+        return sums.index_add_(0, kept.group, own)
 
     def scores(
         self, decays: Decays, fixed: Float[Tensor, "groups separations"]
@@ -197,34 +199,43 @@ class Scored:
             "ssim": kept.ssim,
             "oe_pearson": log_oe_pearson(kept.moments, self._own(decays), far),
             "oe_pearson_fixed": log_oe_pearson(kept.moments, torch.stack([known] * 2, -1), far),
+            "bits_per_read": bits_per_read(kept.reads, self._levels(decays), far),
         }
 
     def by_separation(
         self, decays: Decays, bands: Iterable[tuple[int, int]]
-    ) -> dict[tuple[int, int], PerWindow]:
-        """Return every window's ``oe_pearson`` among pixels of each band of separations.
+    ) -> dict[str, dict[tuple[int, int], PerWindow]]:
+        """Return every window's O/E Pearson and bits per read among pixels of each band.
 
         Args:
             decays: Of the whole set.
             bands: First separation, and the first beyond, in bins.
         """
-        sums, own = self._all().moments, self._own(decays)
+        kept, own, levels = self._all(), self._own(decays), self._levels(decays)
         apart = torch.arange(self.separations)
+        inside = {(first, end): (apart >= first) & (apart < end) for first, end in bands}
         return {
-            (first, end): log_oe_pearson(sums, own, (apart >= first) & (apart < end))
-            for first, end in bands
+            OBJECTIVE: {b: log_oe_pearson(kept.moments, own, at) for b, at in inside.items()},
+            BITS: {b: bits_per_read(kept.reads, levels, at) for b, at in inside.items()},
         }
 
     def _own(self, decays: Decays) -> Float64[Tensor, "batch separations 2"]:
         """Return log(E + eps) of each window's prediction and target, by its group's decays."""
-        logs = torch.log(decays[..., :2] / decays[..., 2:].clamp(min=1) + self.eps)
+        logs = torch.log(decays[..., :2] / decays[..., 2:3].clamp(min=1) + self.eps)
         return logs[self._all().group]
+
+    def _levels(self, decays: Decays) -> Float64[Tensor, "batch separations 2"]:
+        """Return what brings each window's map, and distance alone, to its group's reads."""
+        reads, per_contact, predicted = decays[..., 3:].unbind(-1)
+        expected = torch.stack([predicted, per_contact], dim=-1)
+        # Where no pixel is usable there is no read either.
+        return (reads[..., None] / expected.clamp(min=1e-300))[self._all().group]
 
 
 def decay_error(decays: Decays, eps: float) -> float:
     """Return the RMS over groups and separations of log predicted decay minus log fine decay."""
     there = decays[..., 2] > 0
-    mean = decays[..., :2] / decays[..., 2:].clamp(min=1)
+    mean = decays[..., :2] / decays[..., 2:3].clamp(min=1)
     logs = torch.log((mean[..., 0] + eps) / (mean[..., 1] + eps))[there]
     return float(logs.square().mean().sqrt()) if logs.numel() else float("nan")
 

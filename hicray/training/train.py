@@ -28,6 +28,7 @@ from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.losses import loss
 from hicray.training.metrics import Scored, Sums, decay_error
+from hicray.training.moments import Truth
 from hicray.training.objective import ranked
 from hicray.training.optimizer import make_optimizer, move_to
 from hicray.windows.batches import Batch
@@ -208,7 +209,7 @@ class Loop:
             scale = 1 / self._summed(step) if finite else math.nan
             (value * scale).backward()  # type: ignore[no-untyped-call]  # torch
         if finite and step >= self.steps - math.ceil(TRAIN_WINDOWS_SCORED / config.batch_size):
-            scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
+            scored.add(prediction, Truth.of(batch))
         if moves:
             self._move(step, epoch)
         return float(value.detach())
@@ -265,7 +266,7 @@ class Loop:
         scored, losses = self._scored(), torch.zeros(2, dtype=torch.float64)
         for batch in self.batches(self.val_reader, self.val_part):
             prediction = predict(self.bare, self.inputs(batch))
-            scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
+            scored.add(prediction, Truth.of(batch))
             own = loss(prediction, batch, self.trial.train).double().cpu()
             losses += torch.stack([own.sum(), torch.tensor(float(len(own)))])
         total, windows = self.place.sum(losses)
@@ -277,7 +278,7 @@ class Loop:
         return Scored(len(expected), expected.shape[1], self.collate.manifest.eps)
 
     def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
-        decays: Float64[Tensor, "groups separations 3"] = self.place.sum(scored.decays())
+        decays: Float64[Tensor, "groups separations 6"] = self.place.sum(scored.decays())
         own = Sums.of(scored.scores(decays, self.collate.fine_expected))
         sums = Sums(self.place.sum(own.table))
         return sums.means() | {"windows": sums.windows}, decay_error(decays, scored.eps)

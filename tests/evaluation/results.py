@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from hicray.evaluation.held_out import HeldOut
-from hicray.evaluation.judge import CONTRASTS, SHOWN, GapResult, Row
+from hicray.evaluation.held_out import HeldOut, band_score
+from hicray.evaluation.judge import CONTRASTS, JUDGED, SHOWN, GapResult, Row
 from hicray.evaluation.paired import paired_difference
 from hicray.training.metrics import SCORES
 from hicray.windows.manifest import Manifest
@@ -29,7 +29,7 @@ MANIFEST = Manifest(
 
 
 def held_out(rng, level, count, undefined=()):
-    names = [*SCORES, *(f"oe_pearson_{first}_{end}" for first, end in BANDS)]
+    names = [*SCORES, *(band_score(score, band) for score in JUDGED for band in BANDS)]
     table = pd.DataFrame({name: rng.normal(level, 0.002, count) for name in names})
     table.loc[list(undefined), "oe_pearson"] = np.nan
     place = {"chrom": 0, "row_start": np.arange(count) * 896_000}
@@ -46,7 +46,10 @@ def gap_result(rows: dict[str, Row], **changes) -> GapResult:
     near = {}
     if {"seq", "noseq"} <= rows.keys():
         pair = rows["seq"].frames, rows["noseq"].frames
-        near = {band: paired_difference(*pair, f"oe_pearson_{band[0]}_{band[1]}") for band in BANDS}
+        near = {
+            score: {band: paired_difference(*pair, band_score(score, band)) for band in BANDS}
+            for score in JUDGED
+        }
     result = GapResult("16000->4000", 16_000, "test", rows, differences, near, {"seq": "depth 3"})
     return replace(result, **changes)
 

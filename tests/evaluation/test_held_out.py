@@ -16,6 +16,7 @@ from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
 from hicray.training.data import Data
 from hicray.training.metrics import SCORES
+from hicray.training.moments import Truth
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Place
 from hicray.windows.batches import Collate
@@ -108,9 +109,9 @@ def test_compare_scores_a_network_as_validation_did_in_any_precision(
 
 def test_what_is_kept_of_a_window_is_sums_not_maps(tiny_shards, collate, batch):
     empty = WindowSet(tiny_shards[0], "test", collate, COARSE)._empty()
-    empty.add(batch.base, batch.target, batch.usable, batch.diagonal, batch.group)
+    empty.add(batch.base, Truth.of(batch))
     kept = sum(tensor.nbytes for part in empty._parts for tensor in part)
-    assert kept / len(batch) <= 8 * (8 * SIDE + 4)  # bytes; a pair of maps has 8 * SIDE^2
+    assert kept / len(batch) <= 8 * (12 * SIDE + 4)  # bytes; a pair of maps has 8 * SIDE^2
 
 
 def level_of_upsampled(folder, manifest, size):

@@ -21,6 +21,7 @@ from hicray.model.enhancer import Enhancer
 from hicray.model.hicfoundation import HiCFoundation
 from hicray.training import losses
 from hicray.training.metrics import Scored
+from hicray.training.moments import Truth
 from hicray.windows.batches import Collate, complement
 from hicray.windows.locus import Dna, Loci, measure
 from hicray.windows.manifest import GENOME
@@ -100,7 +101,7 @@ def test_every_arm_and_fusion_trains_and_validates_on_one_device(
     expected = collate.fine_expected
     scored = Scored(len(expected), expected.shape[1], 1.0)
     validated = run.predict(model.eval(), batch.arguments())
-    scored.add(validated, batch.target, batch.usable, batch.diagonal, batch.group)
+    scored.add(validated, Truth.of(batch))
     assert all_on(gpu, *scored._parts[0])
     assert all_on(torch.device("cpu"), *scored._all())
 

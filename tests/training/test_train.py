@@ -18,6 +18,7 @@ from hicray.training import checkpoint, train
 from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.metrics import SCORES, Scored, Sums
+from hicray.training.moments import Truth
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Place
 from hicray.training.trial import worker_loop
@@ -97,7 +98,7 @@ def test_validation_does_not_depend_on_the_number_of_workers(data, workers):
         with torch.no_grad():
             for batch in loop.batches(loop.val_reader, loop.val_part):
                 prediction = loop.bare(**batch.arguments())
-                scored.add(prediction, batch.target, batch.usable, batch.diagonal, batch.group)
+                scored.add(prediction, Truth.of(batch))
         dealt.append(scored)
     assert merged_means(dealt, alone) == pytest.approx(
         {name: one[name] for name in SCORES}, abs=1e-6
