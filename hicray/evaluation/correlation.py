@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from hicray.training.metrics import MIN_SEPARATION
+from hicray.windows.scales import MIN_SEPARATION
 
 Strata = Float64[np.ndarray, " strata"]
 _CONSTANT = 1e-12

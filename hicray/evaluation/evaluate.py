@@ -31,9 +31,10 @@ from hicray.maps.bands import Band, Mask, square, usable_pixels
 from hicray.maps.bins import teaching
 from hicray.maps.expected import Curve
 from hicray.maps.features import DecaySums, decay_sums
-from hicray.training.metrics import MIN_SEPARATION, decay_error
+from hicray.training.metrics import decay_error
 from hicray.windows.manifest import EPS
 from hicray.windows.plan import Layout, chromosome_windows, usable_fraction
+from hicray.windows.scales import MIN_SEPARATION
 
 EXAMPLES = 3
 """Windows that are drawn, one a chromosome."""

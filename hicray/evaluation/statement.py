@@ -18,20 +18,20 @@ from hicray.evaluation.window_scores import WINDOW_SCORES
 from hicray.figures import by_distance, located_maps
 from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
-from hicray.training.metrics import MIN_SEPARATION, VERSION
+from hicray.training.metrics import VERSION
 from hicray.windows.manifest import EPS, write_json
+from hicray.windows.scales import MIN_SEPARATION
 from hicray.windows.sources import fingerprint
 
 _HEADS = {
     "mse": "MSE", "mae": "MAE", "psnr": "PSNR (dB)", "pearson": "Pearson", "spearman": "Spearman",
     "ssim": "SSIM", "oe_pearson": "O/E Pearson", "oe_pearson_fixed": "O/E Pearson, fixed",
-    "bits_per_read": "bits per read", "scc": "SCC", "distance_pearson": "r by distance", "insulation_pearson": "insulation r",
-    "boundary_f1": "boundary F1", "decay_error": "decay error",
+    "bits_per_read": "bits per read", "scc": "SCC", "distance_pearson": "r by distance",
+    "insulation_pearson": "insulation r", "boundary_f1": "boundary F1",
+    "decay_error": "decay error",
 }  # fmt: skip
 _DIGITS = {"mse": 6, "mae": 5, "psnr": 2}
 _LOG_1001 = float(np.log10(1001.0))
-
-
 _RESULT = "evaluate.json"
 
 
@@ -189,11 +189,8 @@ def _notes(found: Evaluation) -> list[str]:
 
 
 def _bits(found: Evaluation) -> str:
-    if found.no_reads:
-        return (
-            f"Bits per read: undefined on {', '.join(found.no_reads)}, as the fine map holds no "
-            "whole counts there."
-        )
+    if where := ", ".join(found.no_reads):
+        return f"Bits per read: undefined on {where}, where the fine map holds no whole counts."
     return (
         "Bits per read: how much likelier the fine map's raw counts are than by distance alone "
         "(Poisson, given its weights), at the same separations; levels as those decays."

@@ -114,8 +114,6 @@ def _support(result: GapResult) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _find(
-    result: GapResult, ours: str, theirs: str, score: str = OBJECTIVE
-) -> Difference | None:
+def _find(result: GapResult, ours: str, theirs: str, score: str = OBJECTIVE) -> Difference | None:
     scores = result.differences.get((ours, theirs))
     return None if scores is None else scores[score]

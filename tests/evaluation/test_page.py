@@ -24,6 +24,7 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
         "test windows 16000->4000 bp",
         "windows seq against noseq",
         "gain by separation",
+        "gain in bits per read by separation",
         "loss curves",
     ]
     text = page("Does <DNA> help?", render([result], MANIFEST), pictures)
