@@ -34,5 +34,5 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
     assert text.count("<table>") == 3
     assert text.count("DNA helped") == 2
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
-    assert len(found) == 4
+    assert len(found) == 5
     assert all(base64.b64decode(one).startswith(b"\x89PNG") for one in found)

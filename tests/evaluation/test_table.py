@@ -29,7 +29,7 @@ def test_the_table_carries_gap_set_n_chromosomes_spread_and_settings(result):
     assert "| O/E Pearson | bits per read | undefined | decay error |" in text
     line = next(x for x in text.splitlines() if x.startswith("| distance only"))
     assert line.split(" | ")[4] == "undefined"
-    assert line.split(" | ")[5].startswith("0.40")
+    assert line.split(" | ")[5].startswith("0.3996 ±")
     assert line.split(" | ")[6] == "40"
     assert "nan" not in text
 
