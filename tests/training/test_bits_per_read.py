@@ -107,19 +107,30 @@ def test_each_window_has_the_bits_of_a_dense_loop(windows):
     assert float(found["bits_per_read"].min()) > 0.05
 
 
-def test_off_the_diagonal_every_pixel_counts(rng):
-    contacts = 2 * np.exp(rng.normal(0, 0.7, (1, SIDE, SIDE)))
-    reads = torch.from_numpy(rng.poisson(contacts)).float()
-    flat = torch.full((1, SIDE, SIDE), 0.2)
+def test_windows_on_and_off_the_diagonal_count_each_pixel_once(rng):
+    """They share levels at the separations that both reach."""
+    contacts = 2 * np.exp(rng.normal(0, 0.7, (2, SIDE, SIDE)))
+    contacts[:1] = 3 * symmetric(contacts[:1])
+    reads = rng.poisson(contacts)
+    reads[:1] = symmetric(reads[:1])
+    counts = torch.from_numpy(reads).float()
+    shape = (2, SIDE, SIDE)
     truth = Truth(
-        to_network(reads), torch.ones(1, SIDE, SIDE, dtype=torch.bool), reads,
-        torch.ones(1, SIDE, SIDE), flat, torch.tensor([SIDE]), torch.tensor([0]),
-    )  # fmt: skip
-    guess = to_network(torch.from_numpy(contacts).float())
+        target=to_network(counts),
+        usable=torch.ones(*shape, dtype=torch.bool),
+        reads=counts,
+        reads_per_contact=torch.ones(*shape),
+        expected=torch.full(shape, 0.2),
+        diagonal=torch.tensor([0, SIDE]),
+        group=torch.tensor([0, 0]),
+    )
+    guess = to_network(torch.from_numpy(contacts**0.5).float())
     scored = Scored(1, 2 * SIDE, 1.0)
     scored.add(guess, truth)
     found = scored.scores(scored.decays(), torch.ones(1, 2 * SIDE))["bits_per_read"]
-    assert float(found[0]) == pytest.approx(loop_bits(guess, truth, 0, 2, 2 * SIDE), rel=1e-4)
+    for window in (0, 1):
+        bits = loop_bits(guess, truth, window, 2, 2 * SIDE)
+        assert float(found[window]) == pytest.approx(bits, rel=1e-4)
 
 
 def test_distance_alone_has_no_bits(windows):
