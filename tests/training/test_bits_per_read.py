@@ -53,7 +53,8 @@ def contacts_of(values):
 
 
 def apart_in(truth, window):
-    return np.abs(int(truth.diagonal[window]) + np.arange(SIDE) - np.arange(SIDE)[:, None])
+    """Separation of each pixel that is counted; -1 below the diagonal, or less."""
+    return int(truth.diagonal[window]) + np.arange(SIDE) - np.arange(SIDE)[:, None]
 
 
 def loop_bits(prediction, truth, window, first=2, end=SIDE):
@@ -62,17 +63,13 @@ def loop_bits(prediction, truth, window, first=2, end=SIDE):
     y = contacts_of(truth.expected)
     n, k = truth.reads.numpy(), truth.reads_per_contact.double().numpy()
     group, usable = truth.group.numpy(), truth.usable.numpy()
-    upper = np.triu(np.ones((SIDE, SIDE), dtype=bool))
-    if truth.diagonal[window]:
-        upper[:] = True
-    apart = apart_in(truth, window)
     gain = reads = 0.0
     for s in range(first, end):
         level = np.zeros(3)
         for w in np.flatnonzero(group == group[window]):
-            here = usable[w] & upper & (apart_in(truth, w) == s)
+            here = usable[w] & (apart_in(truth, w) == s)
             level += [z[here].sum() for z in (n[w], (x * k)[w], (y * k)[w])]
-        here = usable[window] & upper & (apart == s)
+        here = usable[window] & (apart_in(truth, window) == s)
         for i, j in np.argwhere(here):
             rates = [
                 level[0] / total * z[window, i, j] * k[window, i, j]
