@@ -57,11 +57,11 @@ def train(
     options: Options, folder: Location, manifest: Manifest, size: int
 ) -> dict[str, list[Path]]:
     """Train every arm with every seed at one gap; return the checkpoints of each arm."""
-    sets = [open_windows(folder, manifest, split, size) for split in SEARCHED]
+    learnt, chosen = (open_windows(folder, manifest, split, size) for split in SEARCHED)
     model = started(options.model, options.data)
     reads = any(replace(model, sequence=own).reads_dna for own in options.arms)
     genome = ray.put(read_packed(folder / GENOME)) if reads else None
-    data = Data(manifest, *sets, genome=genome)
+    data = Data(manifest, learnt, chosen, genome)
     trials = {
         (own, seed): TrialConfig(
             coarse_bin_size=size,

@@ -93,6 +93,7 @@ class Evaluation:
         scores: By method, then by chromosome.
         usable: Pixels that count and those there are within reach, by chromosome.
         left_out: Windows too little usable, by chromosome.
+        no_reads: Chromosomes whose fine counts are not whole: they have no bits per read.
         examples: Contacts of some windows by chromosome, row_start (bp) and map; NaN is masked.
     """
 
@@ -100,6 +101,7 @@ class Evaluation:
     scores: Mapping[str, Mapping[str, Score]]
     usable: Mapping[str, tuple[int, int]]
     left_out: Mapping[str, int]
+    no_reads: tuple[str, ...]
     examples: Mapping[tuple[str, int], Mapping[str, np.ndarray]]
 
     @property
@@ -135,6 +137,7 @@ def evaluate(compared: Compared) -> Evaluation:
     scores: dict[str, dict[str, Score]] = {name: {} for name in compared.others}
     usable: dict[str, tuple[int, int]] = {}
     left_out: dict[str, int] = {}
+    no_reads: tuple[str, ...] = ()
     examples: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     total = len(compared.chroms) * len(compared.others)
     with tqdm(total=total, desc="evaluate", unit="map") as bar, TemporaryDirectory() as folder:
@@ -142,8 +145,11 @@ def evaluate(compared: Compared) -> Evaluation:
             place, left_out[chrom] = _place(compared, chrom)
             usable[chrom] = _counted(place)
             fine = compared.fine.band(chrom, compared.window_bins)
-            known = compared.fine.reads_per_contact(chrom, compared.window_bins)
-            judge = _Judge(place, (fine, known), expected, Path(folder))
+            reads = compared.fine.reads(chrom, compared.window_bins)
+            per_contact = compared.fine.reads_per_contact(chrom, compared.window_bins)
+            known = fine, np.zeros_like(fine) if reads is None else reads, per_contact
+            no_reads += (chrom,) if reads is None else ()
+            judge = _Judge(place, known, expected, Path(folder))
             shown = {FINE: fine}
             for name, other in compared.others.items():
                 band = other.band(chrom, compared.window_bins)
@@ -153,7 +159,7 @@ def evaluate(compared: Compared) -> Evaluation:
                 bar.update()
             if len(examples) < EXAMPLES and len(place.starts):
                 examples |= _example(place, shown)
-    return Evaluation(compared, scores, usable, left_out, examples)
+    return Evaluation(compared, scores, usable, left_out, no_reads, examples)
 
 
 def _expected(compared: Compared) -> Curve:
@@ -189,20 +195,17 @@ def _counted(place: _Chromosome) -> tuple[int, int]:
 
 
 class _Judge:
-    """Scores methods by the fine map of one chromosome."""
+    """Scores methods by the fine map of one chromosome: contacts, reads, reads per contact."""
 
     def __init__(
-        self, place: _Chromosome, maps: tuple[Band, Band], expected: Curve, folder: Path
+        self, place: _Chromosome, known: tuple[Band, Band, Band], expected: Curve, folder: Path
     ) -> None:
-        fine, reads_per_contact = maps
+        fine, *_ = known
         self.place, self.folder = place, folder
         self.near, self.mask = fine[:, : place.separations], place.mask[:, : place.separations]
-        self.windows = FineWindows(
-            place.windows(fine),
-            square(place.mask, place.starts, place.side),
-            place.windows(reads_per_contact),
-            expected,
-        )
+        contacts, reads, per_contact = map(place.windows, known)
+        usable = square(place.mask, place.starts, place.side)
+        self.fine = FineWindows(contacts, reads, per_contact, usable, expected)
         self.separation = np.nonzero(self.mask)[1]
         self.h = smoothing_bins(place.bin_size)
         self.diamond = diamond_bins(place.bin_size, place.separations)
@@ -212,7 +215,7 @@ class _Judge:
     def score(self, band: Band) -> Score:
         """Return a method's scores."""
         near, place = band[:, : self.place.separations], self.place
-        windows = window_scores(self.windows, place.windows(band))
+        windows = window_scores(self.fine, place.windows(band))
         windows.insert(0, "chrom", place.name)
         windows.insert(1, "row_start", place.starts * place.bin_size)
         logs = np.log1p(self.near[self.mask]), np.log1p(near[self.mask])

@@ -28,6 +28,7 @@ from hicray.evaluation.results import (
     SHUFFLED,
     SWAPPED,
     UNTRAINED,
+    GainBySeparation,
     GapResult,
     Row,
 )
@@ -194,7 +195,7 @@ def _differences(
     }
 
 
-def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> dict[str, dict[Band, Difference]]:
+def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> GainBySeparation:
     if SEQ not in rows or NOSEQ not in rows:
         return {}
     pair = rows[SEQ].frames, rows[NOSEQ].frames

@@ -34,6 +34,8 @@ CONTRASTS = (
     (BLANK, NOSEQ),
 )
 """What is compared with what."""
+GainBySeparation = Mapping[str, Mapping[Band, Difference]]
+"""By judged score, then by band of separations."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class GapResult:
     split: SplitName
     rows: Mapping[str, Row]
     differences: Mapping[tuple[str, str], Mapping[str, Difference]]
-    by_separation: Mapping[str, Mapping[Band, Difference]]
+    by_separation: GainBySeparation
     settings: Mapping[str, str]
     examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)

@@ -26,14 +26,12 @@ from hicray.windows.sources import fingerprint
 _HEADS = {
     "mse": "MSE", "mae": "MAE", "psnr": "PSNR (dB)", "pearson": "Pearson", "spearman": "Spearman",
     "ssim": "SSIM", "oe_pearson": "O/E Pearson", "oe_pearson_fixed": "O/E Pearson, fixed",
-    "bits_per_read": "bits per read",
-    "scc": "SCC", "distance_pearson": "r by distance", "insulation_pearson": "insulation r",
-    "boundary_f1": "boundary F1", "decay_error": "decay error",
+    "bits_per_read": "bits per read", "scc": "SCC", "distance_pearson": "r by distance",
+    "insulation_pearson": "insulation r", "boundary_f1": "boundary F1",
+    "decay_error": "decay error",
 }  # fmt: skip
 _DIGITS = {"mse": 6, "mae": 5, "psnr": 2}
 _LOG_1001 = float(np.log10(1001.0))
-
-
 _RESULT = "evaluate.json"
 
 
@@ -139,7 +137,7 @@ def _distances(found: Evaluation) -> list[str]:
 
 
 def _chromosomes(found: Evaluation) -> list[str]:
-    shown = ("oe_pearson", "pearson", "mse")
+    shown = ("oe_pearson", "bits_per_read", "pearson", "mse")
     rows = []
     for chrom in found.compared.chroms:
         share = f"{found.usable[chrom][0] / found.usable[chrom][1]:.1%}"
@@ -176,10 +174,7 @@ def _notes(found: Evaluation) -> list[str]:
         f"- O/E Pearson: log((x + {EPS:g}) / (E + {EPS:g})), separations of {MIN_SEPARATION} bins "
         "and more, each map by its own decay in its chromosome's windows; 'fixed' takes the fine "
         "map's decay over all its chromosomes for both.",
-        "- Bits per read: how much likelier the fine map's raw reads are by a map than by distance "
-        "alone (Poisson, given the fine map's weights; either's level set by separation), at the "
-        "same separations. Guessing a bin's coverage does not raise it; a fine map that holds "
-        "fractions of reads has none.",
+        f"- {_bits(found)}",
         "- r by distance: Pearson of log(x + 1) over each diagonal of all chromosomes together, "
         f"then the mean over separations from {MIN_SEPARATION} bins on; at one separation this is "
         "the correlation of log O/E.",
@@ -191,6 +186,15 @@ def _notes(found: Evaluation) -> list[str]:
         "- decay error: RMS over chromosomes and separations of the difference of log decays.",
         f"- metrics version {VERSION}.",
     ]
+
+
+def _bits(found: Evaluation) -> str:
+    if where := ", ".join(found.no_reads):
+        return f"Bits per read: undefined on {where}, where the fine map holds no whole counts."
+    return (
+        "Bits per read: how much likelier the fine map's raw counts are than by distance alone "
+        "(Poisson, given its weights), at the same separations; levels as those decays."
+    )
 
 
 def _taken(one: ScaledMap) -> str:

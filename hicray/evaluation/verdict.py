@@ -1,7 +1,7 @@
 """One plain sentence: whether DNA helped, by how much, how sure; or that it cannot be said.
 
-It rests on O/E Pearson and on bits per read of the set that was scored, seq minus noseq and its
-controls: of sparse balanced maps O/E Pearson alone pays for guessing how well a bin is covered.
+It rests on two scores of the set that was scored, seq minus noseq and its controls: O/E Pearson,
+which sparse maps' coverage can buy, and bits per read, which it cannot. DNA helped where both rise.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from hicray.evaluation.results import (
     BLANK,
     COMPOSITION,
     ELSEWHERE,
+    JUDGED,
     NOSEQ,
     SEQ,
     SHUFFLED,
@@ -19,6 +20,7 @@ from hicray.evaluation.results import (
 )
 from hicray.training.metrics import BITS, OBJECTIVE
 
+_NAMES = {OBJECTIVE: "O/E Pearson", BITS: "bits per read"}
 _WRONG_DNA = (SHUFFLED, SWAPPED, ELSEWHERE)
 _CONTROLS = (BLANK, COMPOSITION, *_WRONG_DNA)
 
@@ -30,29 +32,46 @@ def verdict(results: Sequence[GapResult]) -> str:
 
 
 def _clause(result: GapResult) -> str:
-    gain = _find(result, SEQ, NOSEQ)
-    if gain is None:
+    gain, bits = (_find(result, SEQ, NOSEQ, score) for score in JUDGED)
+    if gain is None or bits is None:
         return "nothing can be said, as seq and noseq were not both trained"
     if not gain.judged:
         return (
             f"there are too few windows to say whether DNA helped: {gain.windows} in "
             f"{gain.blocks} blocks of neighbours, where {MIN_BLOCKS} are needed"
         )
-    size = f"{gain.mean:+.3g} O/E Pearson (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
-    bits = _find(result, SEQ, NOSEQ, BITS)
     seeds = f"{gain.seeds} training seed{'s' if gain.seeds > 1 else ''}"
     n = f"{gain.windows} {result.split} windows, {seeds}"
+    size, scope = f"{_size(gain, OBJECTIVE)} and {_size(bits, BITS)}", _scope(gain)
+    if bits.positive and not gain.positive:
+        return (
+            f"seq beat noseq{scope} in bits per read alone: {size}, {n}, so DNA is not shown to "
+            f"help{_aside(result)}"
+        )
     if gain.high < 0:
-        return f"DNA did harm{_scope(gain)}: {size} against noseq, {n}"
+        return f"DNA did harm{scope}: {size} against noseq, {n}"
     if gain.low <= 0:
         return (
-            f"DNA did not help measurably{_scope(gain)}: {size} against noseq, {n}; a gain above "
-            f"{gain.high:.3g} is excluded{_scope(gain)}{_aside(result, bits)}"
+            f"DNA did not help measurably{scope}: {size} against noseq, {n}; a gain above "
+            f"{gain.high:.3g} O/E Pearson is excluded{scope}{_aside(result)}"
         )
-    size += f" and {bits.mean:+.3g} bits per read" if bits and bits.positive else ""
-    if doubts := [*_coverage(bits), *_doubts(result)]:
-        return f"seq beat noseq{_scope(gain)} by {size}, {n}, but {', '.join(doubts)}"
-    return f"DNA helped{_scope(gain)}: {size} against noseq, {n}{_support(result)}"
+    if not bits.positive:
+        return (
+            f"seq beat noseq{scope} in O/E Pearson alone: {size}, {n}; coverage may be what was "
+            "learnt, as O/E Pearson pays for guessing it on sparse maps and bits per read does not"
+        )
+    if doubts := _doubts(result):
+        return f"seq beat noseq{scope} by {size}, {n}, but {', '.join(doubts)}"
+    return f"DNA helped{scope}: {size} against noseq, {n}{_support(result)}"
+
+
+def _size(gain: Difference, score: str) -> str:
+    name = _NAMES[score]
+    if not gain.windows:
+        return f"undefined {name}"
+    if not gain.judged:
+        return f"{gain.mean:+.3g} {name} (too few windows to judge)"
+    return f"{gain.mean:+.3g} {name} (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
 
 
 def _scope(gain: Difference) -> str:
@@ -60,33 +79,26 @@ def _scope(gain: Difference) -> str:
     return f" {gain.scope}" if gain.scope else ""
 
 
-def _coverage(bits: Difference | None) -> list[str]:
-    """Say so where the gain may be that coverage is guessed, which bits per read are blind to."""
-    if bits is None or bits.positive:
-        return []
-    known = f"bits per read do not show it ({bits})" if bits.judged else "bits per read are unknown"
-    return [f"{known}, so that coverage may be what was learnt"]
-
-
 def _doubts(result: GapResult) -> list[str]:
-    """Name the controls that seq is not better than."""
-    rests = {control: _find(result, SEQ, control) for control in _CONTROLS}
+    """Name the controls that seq is not better than, in either score."""
+    rests = {
+        (control, score): _find(result, SEQ, control, score)
+        for control in _CONTROLS
+        for score in JUDGED
+    }
     return [
-        f"it is not shown to beat {control} ({rest})"
-        for control, rest in rests.items()
+        f"it is not shown to beat {control} in {_NAMES[score]} ({rest})"
+        for (control, score), rest in rests.items()
         if rest is not None and rest.windows and not rest.positive
     ]
 
 
-def _aside(result: GapResult, bits: Difference | None) -> str:
-    """Say so where bits per read, or composition, gains what seq's O/E Pearson does not."""
-    rose = f", though bits per read rose by {bits}" if bits and bits.positive else ""
+def _aside(result: GapResult) -> str:
+    """Say so where composition gains what seq does not."""
     gain = _find(result, COMPOSITION, NOSEQ)
     if gain is None or not gain.positive:
-        return rose
-    return (
-        f"{rose}, though composition alone (GC, N, cut sites) gained {gain.mean:+.3g}{_scope(gain)}"
-    )
+        return ""
+    return f", though composition alone (GC, N, cut sites) gained {gain.mean:+.3g}{_scope(gain)}"
 
 
 def _support(result: GapResult) -> str:

@@ -7,11 +7,12 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Float64
 from scipy.stats import spearmanr
+from torch import Tensor
 
 from hicray.training.metrics import SCORES, Scored
 from hicray.training.moments import Truth
 from hicray.windows.manifest import EPS
-from hicray.windows.scales import to_network
+from hicray.windows.scales import separations, to_network
 
 WINDOW_SCORES = ("mse", "mae", "psnr", "pearson", "spearman", *SCORES[2:])
 
@@ -20,61 +21,40 @@ Usable = Bool[np.ndarray, "windows rows cols"]
 
 
 class FineWindows(NamedTuple):
-    """What a chromosome's windows are scored by.
+    """What windows of one chromosome are scored by.
 
     Attributes:
-        contacts: Scaled contacts.
+        contacts: Scaled contacts of the fine map.
+        reads: Its raw counts; all 0 where they are not known, and bits per read is undefined.
+        reads_per_contact: Reads that a scaled contact stands for; 0 where a bin is not usable.
         usable: Pixels that count.
-        reads_per_contact: Reads that a contact stands for.
-        expected: Decay of the map over all its chromosomes, for ``oe_pearson_fixed``.
+        expected: Decay of the fine map over all its chromosomes: ``oe_pearson_fixed`` takes both
+            maps by it, and a little of it is added where it is asked how likely reads are.
     """
 
     contacts: Contacts
-    usable: Usable
+    reads: Contacts
     reads_per_contact: Contacts
+    usable: Usable
     expected: Float64[np.ndarray, " separations"]
-
-    def reads(self) -> Contacts:
-        """Return raw reads; none where a map has fractions of them, which no Poisson law draws."""
-        reads = self.contacts * self.reads_per_contact
-        whole: Contacts = np.rint(reads)
-        if np.allclose(reads, whole, rtol=1e-6, atol=1e-3):
-            return whole
-        return np.zeros_like(reads)
-
-    def truth(self) -> Truth:
-        """Return it as training's scores take it."""
-        side = self.contacts.shape[1]
-        index = np.arange(side)
-        apart = np.abs(index[:, None] - index)
-        expected = np.broadcast_to(self.expected[apart], self.contacts.shape)
-        nothing = torch.zeros(len(self.contacts), dtype=torch.int64)
-        return Truth(
-            target=_network(np.where(self.usable, self.contacts, 0.0)),
-            usable=torch.from_numpy(self.usable),
-            reads=torch.from_numpy(self.reads()).float(),
-            reads_per_contact=torch.from_numpy(self.reads_per_contact).float(),
-            expected=_network(expected),
-            diagonal=nothing,
-            group=nothing,
-        )
 
 
 def window_scores(fine: FineWindows, other: Contacts) -> pd.DataFrame:
     """Return a row per window of one chromosome with every score; NaN is undefined.
 
     Args:
-        fine: Of the fine map.
+        fine: What they are scored by.
         other: Scaled contacts of the map that is judged.
     """
     # SSIM sees what is not usable too: there it is 0 in both, as in training.
-    truth, prediction = fine.truth(), _network(np.where(fine.usable, other, 0.0))
+    maps = (np.where(fine.usable, x, 0.0) for x in (fine.contacts, other))
+    target, prediction = (to_network(torch.from_numpy(x).float()) for x in maps)
     scored = Scored(groups=1, separations=len(fine.expected), eps=EPS)
-    scored.add(prediction, truth)
+    scored.add(prediction, _truth(fine, target))
     fixed = torch.from_numpy(fine.expected)[None]
     shared = scored.scores(scored.decays(), fixed)
     table = pd.DataFrame({name: np.asarray(values) for name, values in shared.items()})
-    pairs = list(zip(truth.target.numpy(), prediction.numpy(), fine.usable, strict=True))
+    pairs = list(zip(target.numpy(), prediction.numpy(), fine.usable, strict=True))
     with np.errstate(divide="ignore"):
         psnr = -10 * np.log10(table["mse"])  # the data range is 1 network unit
     return table.assign(
@@ -84,8 +64,18 @@ def window_scores(fine: FineWindows, other: Contacts) -> pd.DataFrame:
     )[list(WINDOW_SCORES)]
 
 
-def _network(contacts: Contacts) -> Float[torch.Tensor, "windows rows cols"]:
-    return to_network(torch.from_numpy(contacts.astype(np.float32)))
+def _truth(fine: FineWindows, target: Float[Tensor, "windows rows cols"]) -> Truth:
+    nothing = torch.zeros(len(target), dtype=torch.int64)
+    by_distance = torch.from_numpy(fine.expected).float()
+    return Truth(
+        target=target,
+        usable=torch.from_numpy(fine.usable),
+        reads=torch.from_numpy(fine.reads).float(),
+        reads_per_contact=torch.from_numpy(fine.reads_per_contact).float(),
+        expected=to_network(by_distance[separations(nothing, target.shape[-1])]),
+        diagonal=nothing,
+        group=nothing,
+    )
 
 
 def _spearman(a: Float[np.ndarray, " pixels"], b: Float[np.ndarray, " pixels"]) -> float:

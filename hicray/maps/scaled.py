@@ -66,13 +66,19 @@ class ScaledMap:
             band *= at_columns(weights, num_separations)
         return band * self.factor
 
+    def reads(self, chrom: str, num_separations: int) -> Band | None:
+        """Return raw counts near the diagonal; None where they are not whole, so are no reads."""
+        band = self.contacts.float_band(chrom, num_separations)
+        return band if (band == np.rint(band)).all() else None
+
     def reads_per_contact(self, chrom: str, num_separations: int) -> Band:
-        """Return how many reads a scaled contact near the diagonal stands for; 0 if not usable."""
-        weights = np.ones(self.contacts.num_bins(chrom))
+        """Return how many reads a scaled contact stands for; 0 where a bin is not usable."""
+        per_read = np.where(self.usable(chrom), 1.0, 0.0)
         if self.balanced:
-            weights = np.nan_to_num(self.contacts.weights(chrom))
-        product = weights[:, None] * at_columns(weights, num_separations) * self.factor
-        reads: Band = np.divide(1.0, product, out=np.zeros_like(product), where=product > 0)
+            per_read = np.nan_to_num(self.contacts.weights(chrom))
+        contacts = per_read[:, None] * at_columns(per_read, num_separations) * self.factor
+        reads: Band = np.zeros_like(contacts)
+        np.divide(1.0, contacts, out=reads, where=contacts > 0)
         return reads
 
 

@@ -73,8 +73,7 @@ def read_moments(prediction: Maps, truth: Truth, *, length: int) -> ReadMoments:
         truth: Of its windows.
         length: Separations to hold, from 0 up.
     """
-    side = truth.usable.shape[-1]
-    upper = truth.usable.new_ones(side, side).triu()
+    upper = torch.ones_like(truth.usable).triu()
     counted = truth.usable & (upper | (truth.diagonal != 0)[:, None, None])
     x = torch.where(counted, rates(prediction, truth.expected), 1.0).double()
     n, k = truth.reads.double(), truth.reads_per_contact.double()

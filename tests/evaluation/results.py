@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from hicray.evaluation.held_out import HeldOut
+from hicray.evaluation.held_out import HeldOut, band_score
 from hicray.evaluation.paired import paired_difference
 from hicray.evaluation.results import CONTRASTS, JUDGED, SHOWN, GapResult, Row
 from hicray.training.metrics import SCORES
@@ -29,7 +29,7 @@ MANIFEST = Manifest(
 
 
 def held_out(rng, level, count, undefined=()):
-    names = [*SCORES, *(f"{score}_{first}_{end}" for score in JUDGED for first, end in BANDS)]
+    names = [*SCORES, *(band_score(score, band) for score in JUDGED for band in BANDS)]
     table = pd.DataFrame({name: rng.normal(level, 0.002, count) for name in names})
     table.loc[list(undefined), "oe_pearson"] = np.nan
     place = {"chrom": 0, "row_start": np.arange(count) * 896_000}
@@ -47,9 +47,7 @@ def gap_result(rows: dict[str, Row], **changes) -> GapResult:
     if {"seq", "noseq"} <= rows.keys():
         pair = rows["seq"].frames, rows["noseq"].frames
         near = {
-            score: {
-                band: paired_difference(*pair, f"{score}_{band[0]}_{band[1]}") for band in BANDS
-            }
+            score: {band: paired_difference(*pair, band_score(score, band)) for band in BANDS}
             for score in JUDGED
         }
     result = GapResult("16000->4000", 16_000, "test", rows, differences, near, {"seq": "depth 3"})

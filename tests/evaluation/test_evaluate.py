@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import cooler
@@ -13,6 +14,7 @@ import pytest
 from hicray.evaluation.compared import open_compared, resolve
 from hicray.evaluation.evaluate import evaluate, together
 from hicray.evaluation.options import Evaluate
+from hicray.evaluation.statement import render
 from hicray.training.metrics import VERSION
 from tests.shared_data import shared_data
 
@@ -87,10 +89,13 @@ def contacts(maps, name, chrom, usable):
 
 def test_maps_of_other_tools_are_ranked_as_expected(maps, found):
     rows = {name: together(list(chroms.values())) for name, chroms in found.scores.items()}
-    for score in ("oe_pearson", "pearson", "spearman", "ssim", "psnr"):
+    for score in ("oe_pearson", "bits_per_read", "pearson", "spearman", "ssim", "psnr"):
         means = {name: one.windows[score].mean() for name, one in rows.items()}
         assert means["half"] > means["tenth"]
-        assert score == "psnr" or means["real"] == pytest.approx(1)
+        if score == "bits_per_read":
+            assert means["real"] > means["half"]
+        elif score != "psnr":
+            assert means["real"] == pytest.approx(1)
     for score in ("scc", "distance_pearson", "insulation_pearson", "boundary_f1"):
         values = [rows[name].whole()[score] for name in ("real", "half", "tenth")]
         assert values[0] == pytest.approx(1)
@@ -143,6 +148,24 @@ def test_chromosomes_scored_apart_are_those_of_the_whole(maps, found):
     parts = [found.scores["half"][chrom] for chrom in CHROMS]
     np.testing.assert_array_equal(merged.distance.ab, parts[0].distance.ab + parts[1].distance.ab)
     assert merged.scc == parts[0].scc + parts[1].scc
+
+
+def test_a_fine_map_of_shares_of_reads_has_no_bits_per_read(maps):
+    near = evaluate(open_compared(resolve(replace(options(maps, ("half",)), fine=maps["near"]))))
+    assert near.no_reads == CHROMS
+    assert near.scores["half"]["chrVI"].windows["bits_per_read"].isna().all()
+    assert "undefined on chrIII, chrVI, where the fine map holds no whole counts" in render(near)
+
+
+def test_raw_counts_are_given_by_a_map_of_their_own(maps):
+    """Without weights a contact is a read; half the reads know the whole, a tenth knows less."""
+    raw = evaluate(
+        open_compared(resolve(replace(options(maps, ("half", "real")), fine=maps["tenth"])))
+    )
+    assert raw.no_reads == ()
+    bits = {name: one["chrVI"].windows["bits_per_read"] for name, one in raw.scores.items()}
+    assert (bits["real"] > 0).all()
+    assert np.isfinite(bits["half"]).all()
 
 
 def test_all_maps_are_scored_as_far_as_the_nearest_reaches(maps):

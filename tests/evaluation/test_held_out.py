@@ -6,6 +6,7 @@ import cooler
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
@@ -174,6 +175,20 @@ def poisson(tmp_path_factory):
     return path, prepare_alone(config, folder / "shards"), folder / "shards"
 
 
+def bits_of_halves(halves, apart):
+    """How likely one half's raw reads are by the other half, doubled, and by distance alone."""
+    maps, counts = (np.array([np.triu(window) for window in half]) for half in halves)
+    bits = np.zeros(len(counts))
+    for s in range(2, SIDE):
+        here = np.triu(apart == s)
+        n = counts[:, here]
+        # Chromosomes before the test set are of the same decay.
+        x = 2.0 * maps[:, here] + 0.02 * 4 / (1 + s) ** 0.5
+        x *= n.sum() / x.sum()
+        bits += (stats.poisson.logpmf(n, x) - stats.poisson.logpmf(n, n.mean())).sum(axis=1)
+    return bits / np.log(2) / counts[:, np.triu(apart >= 2)].sum(axis=1)
+
+
 def scores_of_halves(counts, rng):
     """Deal a chromosome's reads into two halves, and score the doubled ones, densely."""
     reads = np.triu(counts)
@@ -187,11 +202,13 @@ def scores_of_halves(counts, rng):
         decay = [np.mean([window[apart == s] for window in own]) for s in range(SIDE)]
         oe.append([np.log((window + 1) / (np.array(decay)[apart] + 1)) for window in own])
     far = apart >= 2
+    bits = bits_of_halves([[half[cut, cut] for cut in cuts] for half in (one, reads - one)], apart)
     values = [np.log10(np.array(own) + 1) / np.log10(1001) for own in windows]
     pairs = list(zip(*values, strict=True))
     return {
         "mse": np.mean([np.mean((a - b) ** 2) for a, b in pairs]),
         "pearson": np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]),
+        "bits_per_read": np.mean(bits),
         "oe_pearson": np.mean(
             [np.corrcoef(a[far], b[far])[0, 1] for a, b in zip(*oe, strict=True)]
         ),

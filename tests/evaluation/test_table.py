@@ -26,7 +26,11 @@ def test_the_table_carries_gap_set_n_chromosomes_spread_and_settings(result):
     assert "| seq (depth 3) | 0." in text
     assert "±" in text
     assert "| distance only" in text
-    assert "| 40 | 0.1000 |" in text
+    assert "| O/E Pearson | bits per read | undefined | decay error |" in text
+    line = next(x for x in text.splitlines() if x.startswith("| distance only"))
+    assert line.split(" | ")[4] == "undefined"
+    assert line.split(" | ")[5].startswith("0.3996 ±")
+    assert line.split(" | ")[6] == "40"
     assert "nan" not in text
 
 
@@ -35,7 +39,9 @@ def test_the_difference_is_stated_with_its_interval_and_n(result):
     line = next(x for x in lines if x.startswith("| seq - noseq | O/E Pearson"))
     assert "[+0.09" in line or "+0.10" in line
     assert "n = 39 windows in 10 blocks, in this one training" in line
-    assert any(x.startswith("| 8,000 to 16,000 bp | +0.") for x in lines)
+    assert any(x.startswith("| seq - noseq | bits per read | +0.") for x in lines)
+    near = next(x for x in lines if x.startswith("| 8,000 to 16,000 bp | +0."))
+    assert near.count("in 10 blocks") == 2
 
 
 def test_spread_over_seeds_and_leaks_are_shown(rng):
@@ -69,6 +75,11 @@ def test_json_holds_every_window_and_no_nan(result):
     assert noseq["windows"]["oe_pearson"][3] is None
     assert noseq["scores"]["oe_pearson"]["undefined"] == 1
     assert len(noseq["windows"]["row_start"]) == 40
+    near = values["gaps"]["16000->4000"]["by_separation_bins"]
+    assert {name: list(bands) for name, bands in near.items()} == {
+        "oe_pearson": ["2-4", "4-8"],
+        "bits_per_read": ["2-4", "4-8"],
+    }
 
 
 def test_the_number_of_configurations_of_each_arm_is_stated(result):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hicray.evaluation.verdict import verdict
@@ -21,13 +22,19 @@ SWAPS = {"seq, shuffled DNA": 0.5, "seq, another locus' DNA": 0.4, "elsewhere": 
         ({"noseq": 0.5, "seq": 0.5}, "did not help measurably"),
         ({"noseq": 0.5, "seq": 0.5, "composition": 0.6}, "though composition alone (GC, N, cut"),
         ({"noseq": 0.5, "seq": 0.4}, "DNA did harm: -0."),
-        ({"noseq": 0.5, "seq": 0.6, "blank": 0.6}, "not shown to beat blank ("),
-        ({"noseq": 0.5, "seq": 0.6, "composition": 0.6}, "not shown to beat composition ("),
+        ({"noseq": 0.5, "seq": 0.6, "blank": 0.6}, "not shown to beat blank in O/E Pearson ("),
+        (
+            {"noseq": 0.5, "seq": 0.6, "composition": 0.6},
+            "not shown to beat composition in O/E Pearson (",
+        ),
         (
             {"noseq": 0.5, "seq": 0.6, "seq, shuffled DNA": 0.6},
-            "not shown to beat seq, shuffled DNA (",
+            "not shown to beat seq, shuffled DNA in O/E Pearson (",
         ),
-        ({"noseq": 0.5, "seq": 0.6, "elsewhere": 0.6}, "not shown to beat elsewhere ("),
+        (
+            {"noseq": 0.5, "seq": 0.6, "elsewhere": 0.6},
+            "not shown to beat elsewhere in bits per read (",
+        ),
         ({"noseq": 0.5, "seq": 0.6, **SWAPS, "elsewhere": 0.52}, "elsewhere keeps +0.0"),
         ({"noseq": 0.5}, "seq and noseq were not both trained"),
     ],
@@ -70,36 +77,46 @@ def test_controls_that_cannot_be_judged_or_trained_once_are_said_so():
         for one in (once, few)
     ]
     assert "beats blank in this one training" in said[0]
-    assert "not shown to beat blank (" in said[1]
+    assert "not shown to beat blank in O/E Pearson (" in said[1]
     assert "too few windows to judge" in said[1]
     assert "nan" not in said[1]
 
 
-def with_bits(result, level):
-    """Put bits per read around a level for seq - noseq."""
-    scores = dict(result.differences["seq", "noseq"])
-    gain = scores["oe_pearson"]
-    scores["bits_per_read"] = gain._replace(
-        mean=level, low=level - 0.001, high=level + 0.001, seeds=3
-    )
-    return replace(result, differences=dict(result.differences) | {("seq", "noseq"): scores})
+UP, DOWN, FLAT = (0.1, 0.09, 0.11), (-0.1, -0.11, -0.09), (0.0, -0.01, 0.01)
 
 
-def test_a_gain_that_bits_per_read_do_not_show_may_be_coverage():
+@pytest.mark.parametrize(
+    ("pearson", "bits", "words"),
+    [
+        (UP, UP, "DNA helped: +0.1 O/E Pearson (95 % interval +0.09 to +0.11)"),
+        (UP, FLAT, "in O/E Pearson alone: +0.1 O/E Pearson"),
+        (UP, DOWN, "coverage may be what was learnt"),
+        (UP, (np.nan,) * 3, "coverage may be what was learnt"),
+        (FLAT, UP, "in bits per read alone: +0 O/E Pearson"),
+        (DOWN, UP, "so DNA is not shown to help"),
+        (FLAT, FLAT, "did not help measurably"),
+        (FLAT, DOWN, "did not help measurably"),
+        (DOWN, FLAT, "DNA did harm"),
+    ],
+)
+def test_dna_helped_only_where_both_scores_rise(pearson, bits, words):
     result = result_of({"noseq": 0.5, "seq": 0.6})
-    said = verdict([with_bits(result, 0.0)])
+    scores = dict(result.differences["seq", "noseq"])
+    for name, (mean, low, high) in {"oe_pearson": pearson, "bits_per_read": bits}.items():
+        windows = 64 if np.isfinite(mean) else 0
+        scores[name] = scores[name]._replace(mean=mean, low=low, high=high, windows=windows)
+    said = verdict([replace(result, differences={("seq", "noseq"): scores})])
+    assert words in said
+    assert ("DNA helped" in said) == (pearson is UP and bits is UP)
+    assert "bits per read" in said
+    assert "nan" not in said
+
+
+def test_a_control_that_gains_as_many_bits_is_a_doubt():
+    result = result_of({"noseq": 0.5, "seq": 0.6, "composition": 0.5})
+    scores = dict(result.differences["seq", "composition"])
+    scores["bits_per_read"] = scores["bits_per_read"]._replace(mean=0.0, low=-0.01, high=0.01)
+    differences = dict(result.differences) | {("seq", "composition"): scores}
+    said = verdict([replace(result, differences=differences)])
     assert "DNA helped" not in said
-    assert "seq beat noseq by +0." in said
-    assert "bits per read do not show it (+0 " in said
-    assert said.endswith("so that coverage may be what was learnt.")
-    unknown = verdict([with_bits(result, float("nan"))])
-    assert "bits per read are unknown, so that coverage may be what was learnt" in unknown
-    both = verdict([with_bits(result, 0.004)])
-    assert "DNA helped: +0." in both
-    assert "and +0.004 bits per read against noseq" in both
-
-
-def test_bits_per_read_alone_are_said_but_are_no_help():
-    said = verdict([with_bits(result_of({"noseq": 0.5, "seq": 0.5}), 0.004)])
-    assert "DNA did not help measurably" in said
-    assert "though bits per read rose by +0.004" in said
+    assert "it is not shown to beat composition in bits per read (+0 [-0.01, +0.01]" in said

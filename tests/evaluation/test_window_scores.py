@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, poisson, spearmanr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from hicray.evaluation.window_scores import WINDOW_SCORES, FineWindows, window_scores
@@ -15,7 +15,7 @@ SIDE = 64
 
 @pytest.fixture(scope="module")
 def windows():
-    """Two windows of chrIII at 2 kb: fine contacts, blurred ones, usable pixels, a decay."""
+    """Two windows of chrIII at 2 kb: what they are scored by, and the same blurred."""
     uri = f"{shared_data('yeast_g1/scer_w303_g1.mcool')}::/resolutions/2000"
     yeast = open_scaled(uri, 2_000, "weight")
     usable = yeast.usable("chrIII")
@@ -24,26 +24,29 @@ def windows():
     fine = square(yeast.band("chrIII", SIDE), starts, SIDE)
     blurred = fine + np.roll(fine, (0, 1, 1), (0, 1, 2)) + np.roll(fine, (0, -1, -1), (0, 1, 2))
     mask = square(usable_pixels(usable, SIDE), starts, SIDE)
-    per_contact = square(yeast.reads_per_contact("chrIII", SIDE), starts, SIDE)
-    return fine, blurred / 3, mask, per_contact, 60 / (1.0 + np.arange(SIDE))
+    known = [
+        square(one("chrIII", SIDE), starts, SIDE) for one in (yeast.reads, yeast.reads_per_contact)
+    ]
+    return FineWindows(fine, *known, mask, 60 / (1.0 + np.arange(SIDE))), blurred / 3
 
 
 @pytest.fixture(scope="module")
 def found(windows):
-    return scores_of(*windows)
-
-
-def scores_of(fine, other, mask, per_contact, expected):
-    return window_scores(FineWindows(fine, mask, per_contact, expected), other)
+    return window_scores(*windows)
 
 
 def network(contacts):
     return np.log10(contacts + 1) / np.log10(1001)
 
 
+def maps_of(windows):
+    fine, other = windows
+    return fine.contacts, other, fine.usable
+
+
 def pairs(windows):
     """Usable values of each window in network units: fine, other."""
-    fine, other, mask, *_ = windows
+    fine, other, mask = maps_of(windows)
     return [(network(a)[m], network(b)[m]) for a, b, m in zip(fine, other, mask, strict=True)]
 
 
@@ -59,7 +62,7 @@ def test_errors_and_correlations_are_those_of_scipy_and_scikit_image(windows, fo
 
 
 def test_ssim_is_scikit_images_where_its_gaussian_lies_inside(windows, found):
-    fine, other, mask, *_ = windows
+    fine, other, mask = maps_of(windows)
     for i in range(2):
         a, b = (network(x[i]) * mask[i] for x in (fine, other))
         _, full = structural_similarity(
@@ -90,7 +93,7 @@ def loop_decay(contacts, mask):
 
 
 def test_oe_pearson_takes_each_map_by_its_own_decay_or_both_by_one(windows, found):
-    fine, other, mask, _, expected = windows
+    (fine, other, mask), expected = maps_of(windows), windows[0].expected
     own = [loop_decay(x, mask) for x in (fine, other)]
     for i in range(2):
         logs = [loop_log_oe(x[i], mask[i], e) for x, e in zip((fine, other), own, strict=True)]
@@ -100,42 +103,54 @@ def test_oe_pearson_takes_each_map_by_its_own_decay_or_both_by_one(windows, foun
 
 
 def test_masked_equals_truncated_but_for_ssim(windows):
-    fine, other, mask, per_contact, expected = (x[:1] if x.ndim == 3 else x for x in windows)
-    inside = np.zeros_like(mask)
+    fine, other = windows
+    inside = np.zeros_like(fine.usable)
     inside[:, :40, :40] = True
-    masked = scores_of(fine, other, mask & inside, per_contact, expected)
-    cut = [x[:, :40, :40] for x in (fine, other, mask, per_contact)]
-    truncated = scores_of(*cut, expected[:40])
+    masked = window_scores(fine._replace(usable=fine.usable & inside), other)[:1]
+    cut = FineWindows(*(x[:, :40, :40] for x in fine[:4]), fine.expected[:40])
+    truncated = window_scores(cut, other[:, :40, :40])[:1]
     for name in set(WINDOW_SCORES) - {"ssim"}:
         assert masked[name][0] == pytest.approx(truncated[name][0], rel=1e-5)
 
 
 def test_the_fine_map_itself_is_perfect_and_its_decay_knows_nothing(windows):
-    fine, _, mask, per_contact, expected = windows
-    perfect = scores_of(fine, fine, mask, per_contact, expected)
+    known = windows[0]
+    fine, expected = known.contacts, known.expected
+    perfect = window_scores(known, fine)
     assert (perfect[["mse", "mae"]] == 0).all(axis=None)
     assert perfect["psnr"].isna().all()  # infinite
     for name in ("pearson", "spearman", "ssim", "oe_pearson", "oe_pearson_fixed"):
         np.testing.assert_allclose(perfect[name], 1, atol=1e-6)
     apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
     decay = np.broadcast_to(expected[apart], fine.shape).copy()
-    assert scores_of(fine, decay, mask, per_contact, expected)["oe_pearson"].isna().all()
-    flat = scores_of(fine, np.ones_like(fine), mask, per_contact, expected)
+    assert window_scores(known, decay)["oe_pearson"].isna().all()
+    flat = window_scores(known, np.ones_like(fine))
     assert flat[["pearson", "spearman"]].isna().all(axis=None)
 
 
 def test_no_window_is_an_empty_table(windows):
-    *maps, expected = windows
-    empty = scores_of(*(x[:0] for x in maps), expected)
+    fine, other = windows
+    empty = window_scores(FineWindows(*(x[:0] for x in fine[:4]), fine.expected), other[:0])
     assert list(empty) == list(WINDOW_SCORES)
     assert not len(empty)
 
 
-def test_reads_are_the_raw_counts_and_a_map_of_fractions_has_none(windows):
-    fine, other, mask, per_contact, expected = windows
-    counts = FineWindows(fine, mask, per_contact, expected).reads()
-    assert np.array_equal(counts, np.rint(counts))
-    np.testing.assert_allclose(counts, fine * per_contact, atol=1e-6)
-    assert scores_of(fine, other, mask, per_contact, expected)["bits_per_read"].notna().all()
-    parts = scores_of(fine * 0.9, other, mask, per_contact, expected)
-    assert parts["bits_per_read"].isna().all()
+def test_bits_per_read_are_those_of_scipy_on_the_raw_counts(windows, found):
+    fine, other = windows
+    apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
+    x = other + 0.02 * fine.expected[apart]
+    k = fine.reads_per_contact
+    for i in range(2):
+        bits = reads = 0.0
+        for s in range(2, SIDE):
+            here = fine.usable & np.triu(apart == s)
+            levels = [fine.reads[here].sum() / (y * k)[here].sum() for y in (x, 1.0)]
+            n = fine.reads[i][here[i]]
+            ours, distance = (
+                poisson.logpmf(n, level * (y * k)[i][here[i]]).sum()
+                for level, y in zip(levels, (x, 1.0), strict=True)
+            )
+            bits, reads = bits + (ours - distance) / np.log(2), reads + n.sum()
+        assert found["bits_per_read"][i] == pytest.approx(bits / reads, rel=1e-4)
+    unknown = fine._replace(reads=np.zeros_like(fine.reads))
+    assert window_scores(unknown, other)["bits_per_read"].isna().all()

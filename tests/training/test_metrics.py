@@ -14,24 +14,34 @@ EPS, SIDE, GROUPS = 1.0, 32, 2
 
 @pytest.fixture
 def windows(rng):
-    """Five windows on the diagonal: predictions, targets, masks, diagonals, groups."""
+    """Five windows on the diagonal: predictions, and what they are scored by."""
     decay = 200 / (1 + np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE))))
-    fine = rng.poisson(decay * np.exp(rng.normal(0, 0.5, (5, SIDE, SIDE))))
+    reads = np.triu(rng.poisson(decay * np.exp(rng.normal(0, 0.5, (5, SIDE, SIDE)))))
+    reads = reads + np.triu(reads, 1).transpose(0, 2, 1)
+    weights = np.exp(rng.normal(0, 0.3, (5, SIDE)))
+    per_contact = 1 / (weights[:, :, None] * weights[:, None, :])
+    fine = reads / per_contact
     guess = decay * np.exp(rng.normal(0, 0.3, (5, SIDE, SIDE)))
     usable = np.ones((5, SIDE, SIDE), dtype=bool)
     usable[1, 3], usable[1, :, 3] = False, False
-    maps = [to_network(torch.from_numpy(x).float()) for x in (guess, fine)]
-    group = torch.tensor([0, 0, 1, 1, 1])
-    return (*maps, torch.from_numpy(usable), torch.zeros(5, dtype=torch.int64), group)
+    dense = [torch.from_numpy(x).float() for x in (guess, fine, reads, per_contact)]
+    expected = torch.from_numpy(decay).float().expand(5, -1, -1)
+    truth = Truth(
+        target=to_network(dense[1]),
+        usable=torch.from_numpy(usable),
+        reads=dense[2],
+        reads_per_contact=dense[3],
+        expected=to_network(expected),
+        diagonal=torch.zeros(5, dtype=torch.int64),
+        group=torch.tensor([0, 0, 1, 1, 1]),
+    )
+    return to_network(dense[0]), truth
 
 
 def scored_of(windows, chosen=slice(None), eps=EPS):
     scored = Scored(GROUPS, SIDE, eps)
-    prediction, target, usable, diagonal, group = (tensor[chosen] for tensor in windows)
-    reads = torch.from_numpy(counts(target)).round().float()
-    expected = to_network(torch.full_like(target, 10.0))
-    truth = Truth(target, usable, reads, torch.ones_like(target), expected, diagonal, group)
-    scored.add(prediction, truth)
+    prediction, truth = windows
+    scored.add(prediction[chosen], Truth(*(tensor[chosen] for tensor in truth)))
     return scored
 
 
@@ -41,7 +51,7 @@ def counts(x):
 
 def loop_oe_pearson(windows, index, expected_of):
     """Correlate log O/E pixel by pixel, with the decay that ``expected_of`` gives."""
-    prediction, target, usable, _, group = windows
+    prediction, (target, usable, *_, group) = windows
     pairs = []
     for row in range(SIDE):
         for col in range(SIDE):
@@ -58,7 +68,7 @@ def loop_oe_pearson(windows, index, expected_of):
 
 
 def loop_decay(windows, values):
-    _, _, usable, _, group = windows
+    _, (_, usable, *_, group) = windows
     sums = np.zeros((GROUPS, SIDE, 2))
     for w in range(len(values)):
         for row in range(SIDE):
@@ -69,7 +79,7 @@ def loop_decay(windows, values):
 
 
 def test_pearson_equals_scipy_over_the_mask(windows):
-    prediction, target, usable, *_ = windows
+    prediction, (target, usable, *_) = windows
     for i, value in enumerate(pearson(prediction, target, usable)):
         expected = pearsonr(prediction[i][usable[i]], target[i][usable[i]])[0]
         assert float(value) == pytest.approx(float(expected), abs=1e-6)
@@ -83,7 +93,7 @@ def test_pearson_of_a_constant_window_is_undefined():
 
 def test_oe_pearson_takes_each_map_by_its_own_decay(windows):
     scored = scored_of(windows)
-    own = [loop_decay(windows, counts(x)) for x in windows[:2]]
+    own = [loop_decay(windows, counts(x)) for x in (windows[0], windows[1].target)]
     scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
     for i in (0, 1, 4):
         expected = loop_oe_pearson(windows, i, own)
@@ -92,9 +102,9 @@ def test_oe_pearson_takes_each_map_by_its_own_decay(windows):
 
 def test_bands_of_separations_are_the_same_correlation_within_them(windows):
     scored = scored_of(windows)
-    own = [loop_decay(windows, counts(x)) for x in windows[:2]]
+    own = [loop_decay(windows, counts(x)) for x in (windows[0], windows[1].target)]
     found = scored.by_separation(scored.decays(), [(4, 9)])["oe_pearson"][4, 9]
-    prediction, target, usable, _, group = windows
+    prediction, (target, usable, *_, group) = windows
     apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
     for i in (1, 3):
         inside = (apart >= 4) & (apart < 9) & usable[i].numpy()
@@ -106,20 +116,20 @@ def test_bands_of_separations_are_the_same_correlation_within_them(windows):
 
 
 def test_what_a_network_says_of_unusable_pixels_counts_for_nothing(windows):
-    prediction, target, usable, *rest = windows
-    strange = prediction.masked_fill(~usable, float("nan"))
-    whole, other = scored_of(windows), scored_of((strange, target, usable, *rest))
+    prediction, truth = windows
+    strange = prediction.masked_fill(~truth.usable, float("nan"))
+    whole, other = scored_of(windows), scored_of((strange, truth))
     assert torch.equal(whole.decays(), other.decays())
     fixed = torch.ones(GROUPS, SIDE)
     scores = [one.scores(one.decays(), fixed) for one in (whole, other)]
-    assert torch.equal(scores[0]["oe_pearson"], scores[1]["oe_pearson"])
+    for name in ("oe_pearson", "bits_per_read"):
+        assert torch.equal(scores[0][name], scores[1][name])
 
 
 def test_a_function_of_the_distance_alone_has_no_oe_pearson(windows):
-    _, target, usable, *rest = windows
     apart = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE)))
     curve = to_network(torch.from_numpy(300.0 / (1 + apart)).float().expand(5, -1, -1))
-    scored = scored_of((curve, target, usable, *rest))
+    scored = scored_of((curve, windows[1]))
     scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
     assert torch.isnan(scores["oe_pearson"]).all()
 
@@ -154,8 +164,8 @@ def test_undefined_windows_are_counted_not_averaged():
 
 
 def test_the_perfect_prediction_scores_perfectly(windows):
-    _, target, *rest = windows
-    scored = scored_of((target, target, *rest))
+    truth = windows[1]
+    scored = scored_of((truth.target, truth))
     scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
     assert torch.allclose(scores["mse"], torch.zeros(5, dtype=torch.float64))
     for name in ("pearson", "ssim", "oe_pearson", "oe_pearson_fixed"):
@@ -164,9 +174,9 @@ def test_the_perfect_prediction_scores_perfectly(windows):
 
 
 def test_a_level_offset_shows_in_the_decay_error_alone(windows):
-    _, target, *rest = windows
-    doubled = to_network(2 * torch.from_numpy(counts(target)).float())
-    scored = scored_of((doubled, target, *rest), eps=1e-6)
+    truth = windows[1]
+    doubled = to_network(2 * torch.from_numpy(counts(truth.target)).float())
+    scored = scored_of((doubled, truth), eps=1e-6)
     scores = scored.scores(scored.decays(), torch.ones(GROUPS, SIDE))
     assert float(scores["oe_pearson"].min()) > 0.999
     assert decay_error(scored.decays(), 1e-6) == pytest.approx(np.log(2), abs=0.01)
