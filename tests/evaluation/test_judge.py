@@ -11,6 +11,7 @@ from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.judge import describe, judge, load, windows_of
 from hicray.evaluation.results import HALVES, SEQ, SHUFFLED, SWAPPED, UNTRAINED
+from hicray.evaluation.rivals import BILINEAR, CEILING, GAUSSIAN, NOISE_AWARE, RIDGE
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.maps.genome import read_packed
 from hicray.training.checkpoint import read_progress
@@ -70,6 +71,10 @@ def test_every_row_is_there_with_its_seeds(judged):
         "upsampled coarse": 1,
         "distance only": 1,
         "coarse O/E x fine expected": 1,
+        NOISE_AWARE: 1,
+        BILINEAR: 1,
+        GAUSSIAN: 1,
+        RIDGE: 1,
         UNTRAINED: 1,
         "noseq": 1,
         "elsewhere": 1,
@@ -79,6 +84,7 @@ def test_every_row_is_there_with_its_seeds(judged):
         RATES: 1,
         SPLIT: 1,
         HALVES: 1,
+        CEILING: 1,
     }
     assert ("seq", "noseq") in judged.differences
     assert ("elsewhere", "noseq") in judged.differences
@@ -134,8 +140,21 @@ def test_splitting_keeps_each_coarse_pixels_contacts(tiny_simulation, windows):
 
 def test_those_who_know_the_truth_beat_all_others(judged):
     scores = {name: row.windows(OBJECTIVE).mean() for name, row in judged.rows.items()}
-    others = [value for name, value in scores.items() if name not in (RATES, SPLIT)]
+    known = (RATES, SPLIT, CEILING)
+    others = [value for name, value in scores.items() if name not in known]
     assert min(scores[RATES], scores[SPLIT]) > np.nanmax(others)
+
+
+def test_the_ceiling_is_what_the_noise_free_rates_score(judged):
+    ceiling, rates = (judged.rows[name].windows(OBJECTIVE).mean() for name in (CEILING, RATES))
+    assert ceiling == pytest.approx(rates, abs=0.02)
+
+
+def test_noseq_is_held_against_the_filter_that_validation_chose(judged):
+    assert judged.best_filter in judged.rows
+    assert ("noseq", judged.best_filter) in judged.differences
+    panels = next(iter(judged.examples.values()))
+    assert list(panels)[:5] == ["coarse", judged.best_filter, "noseq", "seq", "fine"]
 
 
 def test_halves_share_no_read(tiny_shards, windows):

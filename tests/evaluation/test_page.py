@@ -25,6 +25,7 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
         "windows seq against noseq",
         "gain by separation",
         "gain in bits per read by separation",
+        "score by separation",
         "loss curves",
     ]
     text = page("Does <DNA> help?", render([result], MANIFEST), pictures)
@@ -34,5 +35,5 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
     assert text.count("<table>") == 3
     assert text.count("DNA helped") == 2
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
-    assert len(found) == 5
+    assert len(found) == 6
     assert all(base64.b64decode(one).startswith(b"\x89PNG") for one in found)
