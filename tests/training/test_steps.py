@@ -81,8 +81,8 @@ def test_what_the_chromosomes_are_too_short_for_is_refused_before_ray_starts(
         jobs.search_cells(options(tiny_data, tmp_path, 41), ("off",))
     with pytest.raises(Started):
         jobs.search_cells(options(tiny_data, tmp_path, 40), ("off",))
-    with pytest.raises(UserError, match="--trials 99 cannot be"):
-        jobs.search_cells(replace(options(tiny_data, tmp_path, 1), trials=99), ("off",))
+    with pytest.raises(UserError, match="--trials 9999 cannot be"):
+        jobs.search_cells(replace(options(tiny_data, tmp_path, 1), trials=9_999), ("off",))
 
 
 def test_what_was_cut_is_counted_before_a_trial_starts(tiny_shards):
