@@ -121,9 +121,15 @@ def _seeds(row: Row) -> str:
 
 
 def _contrasts(result: GapResult) -> list[str]:
+    both = (SEQ, NOSEQ) in result.differences
+    said = [] if both else ["Seq and noseq were not both trained at this gap.", ""]
     if not result.differences:
-        return ["Seq and noseq were not both trained at this gap.", ""]
-    lines = [f"| difference, {result.gap} bp, {result.split} | score | value |", "| --- " * 3 + "|"]
+        return said
+    lines = [
+        *said,
+        f"| difference, {result.gap} bp, {result.split} | score | value |",
+        "| --- " * 3 + "|",
+    ]
     for (ours, theirs), scores in result.differences.items():
         pair = f"{_LABELS.get(ours, ours)} - {theirs}"
         shown = SHOWN if (ours, theirs) == (SEQ, NOSEQ) else JUDGED
