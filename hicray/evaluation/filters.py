@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hicray.windows.batches import Batch
 from hicray.windows.inputs import COVERAGE, USABLE
-from hicray.windows.scales import Maps, from_network, to_network
+from hicray.windows.scales import Maps, from_network, repeated, to_network
 from hicray.windows.smoothing import smoothed_base
 
 _SUMMED = 30.0
@@ -45,7 +45,7 @@ def noise_aware(batch: Batch) -> Maps:
     """
     coverage = batch.evidence[:, COVERAGE].exp()
     gap = batch.base.shape[1] // coverage.shape[1]
-    reads_per_contact = coverage.repeat_interleave(gap, 1).repeat_interleave(gap, 2)
+    reads_per_contact = repeated(coverage, gap)
     logs = mean_log(from_network(batch.base).double(), reads_per_contact.double())
     return to_network(torch.expm1(logs)).to(batch.base.dtype)
 

@@ -27,7 +27,7 @@ from hicray.maps.simulate import Simulation
 from hicray.model.dna import DnaTower
 from hicray.model.enhancer import Enhancer
 from hicray.windows.batches import Batch
-from hicray.windows.scales import from_network, to_network
+from hicray.windows.scales import from_network, repeated, to_network
 
 RATES, SPLIT = "noise-free rates", "coarse counts split by the noise-free rates"
 STRONGEST = 3
@@ -76,8 +76,7 @@ def _shared(
     counted = (block[:, None] != block) | torch.ones_like(rates[0], dtype=torch.bool).triu()
     once = counted.float()[None]
     mean = F.avg_pool2d(rates * once, gap) / F.avg_pool2d(once, gap)
-    mean = mean.repeat_interleave(gap, 1).repeat_interleave(gap, 2)
-    return coarse * rates / mean.clamp(min=1e-9)
+    return coarse * rates / repeated(mean, gap).clamp(min=1e-9)
 
 
 class MotifReading(NamedTuple):

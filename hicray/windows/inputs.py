@@ -17,6 +17,7 @@ from hicray.windows.scales import (
     balance,
     contact_image,
     fine_pixels,
+    repeated,
     separations,
     spread,
     to_network,
@@ -128,19 +129,14 @@ def decode_coarse(
     ratio = torch.where(coarse_mean > 0, coarse / coarse_mean.clamp(min=1e-12), 0.0)
     bins = torch.arange(side * gap, device=coarse.device)
     exists = (bins < windows.num_rows[:, None], bins < windows.num_cols[:, None])
-    per_fine = _repeated(coarse, gap) / fine_pixels(exists, windows.diagonal, gap)
+    per_fine = repeated(coarse, gap) / fine_pixels(exists, windows.diagonal, gap)
     return CoarseMaps(
         image=contact_image(per_fine, windows.diagonal, cap),
         coarse=to_network(per_fine),
-        base=to_network(_repeated(ratio, gap) * fine_mean),
+        base=to_network(repeated(ratio, gap) * fine_mean),
         expected=to_network(fine_mean),
         evidence=evidence_of(windows, coarse, coarse_mean, gap),
     )
-
-
-def _repeated(maps: Float[Tensor, "batch coarse_rows coarse_cols"], gap: int) -> Maps:
-    """Return maps on the fine grid, each coarse pixel repeated."""
-    return maps.repeat_interleave(gap, 1).repeat_interleave(gap, 2)
 
 
 def evidence_of(

@@ -116,6 +116,16 @@ def spread(counts: Int[Tensor, "batch pixels"], bins: int, repeat: int) -> Maps:
     return counts[:, index.reshape(-1)].reshape(-1, side, side).float()
 
 
+def repeated(maps: Float[Tensor, "batch coarse_rows coarse_cols"], gap: int) -> Maps:
+    """Return coarse maps on the fine grid, each pixel repeated.
+
+    Args:
+        maps: On the coarse grid.
+        gap: Fine bins to a coarse one.
+    """
+    return maps.repeat_interleave(gap, 1).repeat_interleave(gap, 2)
+
+
 def fine_pixels(
     exists: tuple[Bool[Tensor, "batch rows"], Bool[Tensor, "batch cols"]],
     diagonal: Int[Tensor, " batch"],

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from hicray.windows.scales import Maps, from_network, to_network
+from hicray.windows.scales import Maps, from_network, repeated, to_network
 
 _REACH = 3.0
 """Widths after which a Gaussian ends."""
@@ -47,6 +47,6 @@ def smoothed_base(
     """
     mean = from_network(expected)
     gap = base.shape[1] // usable.shape[1]
-    counted = usable.repeat_interleave(gap, 1).repeat_interleave(gap, 2) * (mean > 0)
+    counted = repeated(usable, gap) * (mean > 0)
     ratio = from_network(base) / mean.clamp(min=1e-12)
     return to_network(gaussian(ratio.masked_fill(mean <= 0, 0.0), counted, width_bins) * mean)
