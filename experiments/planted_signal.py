@@ -47,7 +47,7 @@ from hicray.evaluation.results import (
     GapResult,
 )
 from hicray.evaluation.rivals import CEILING
-from hicray.evaluation.table import HEADS, render
+from hicray.evaluation.table import render
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.figures import Picture, motif_reading, png
 from hicray.jobs import Run, prepare_shards, say
@@ -56,7 +56,7 @@ from hicray.maps.simulate import Simulation, SimulationConfig, simulate
 from hicray.storage import Location
 from hicray.training.checkpoint import read_progress
 from hicray.training.data import SEARCHED, Data
-from hicray.training.metrics import OBJECTIVE
+from hicray.training.metrics import LABELS, OBJECTIVE
 from hicray.training.objective import VAL_OBJECTIVE
 from hicray.training.sweep import sweep
 from hicray.windows.manifest import GENOME, Manifest
@@ -210,7 +210,7 @@ def checks(results: dict[tuple[str, int], GapResult]) -> list[tuple[str, Differe
     for what, result in (("4x", wide), ("2x", near)):
         beaten = result.differences[NOSEQ, result.best_filter]
         found += [
-            (f"{what}: noseq - {result.best_filter} is above 0, {HEADS[score]}", one, one.positive)
+            (f"{what}: noseq - {result.best_filter} is above 0, {LABELS[score]}", one, one.positive)
             for score, one in beaten.items()
             if score in JUDGED
         ]

@@ -11,7 +11,6 @@ from hicray.evaluation.held_out import Band, band_score
 from hicray.evaluation.learning import longest, mean_best
 from hicray.evaluation.results import NOSEQ, SEQ, GapResult
 from hicray.evaluation.rivals import BASE, CEILING
-from hicray.evaluation.table import HEADS
 from hicray.figures import (
     Gain,
     Level,
@@ -23,7 +22,7 @@ from hicray.figures import (
     paired_scatter,
     score_by_separation,
 )
-from hicray.training.metrics import BITS, OBJECTIVE
+from hicray.training.metrics import BITS, LABELS, OBJECTIVE
 from hicray.windows.manifest import Manifest
 
 _GAINS = {OBJECTIVE: "gain by separation", BITS: "gain in bits per read by separation"}
@@ -46,16 +45,18 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
             )
             for result in both
         }
-        pictures["windows seq against noseq"] = paired_scatter(pairs, "O/E Pearson", (NOSEQ, SEQ))
+        pictures["windows seq against noseq"] = paired_scatter(
+            pairs, LABELS[OBJECTIVE], (NOSEQ, SEQ)
+        )
         for score, caption in _GAINS.items():
             gains = {result.gap: _gain(result, score, manifest.fine_bin_size) for result in both}
-            pictures[caption] = gain_by_separation(gains, HEADS[score], "seq - noseq")
+            pictures[caption] = gain_by_separation(gains, LABELS[score], "seq - noseq")
     levels = {result.gap: _levels(result, manifest) for result in results}
     if any(levels.values()):
-        pictures["score by separation"] = score_by_separation(levels, HEADS[OBJECTIVE])
+        pictures["score by separation"] = score_by_separation(levels, LABELS[OBJECTIVE])
     learnt = {result.gap: _by_epoch(result) for result in results if longest(result.learning) > 1}
     if learnt:
-        pictures["score and gain by epoch"] = gain_by_epoch(learnt, (NOSEQ, SEQ), "O/E Pearson")
+        pictures["score and gain by epoch"] = gain_by_epoch(learnt, (NOSEQ, SEQ), LABELS[OBJECTIVE])
     curves = {f"{arm}, {r.gap}": lines for r in results for arm, lines in r.curves.items()}
     if curves:
         pictures["loss curves"] = loss_curves(curves)

@@ -18,17 +18,15 @@ from hicray.evaluation.window_scores import WINDOW_SCORES
 from hicray.figures import by_distance, located_maps
 from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
-from hicray.training.metrics import VERSION
+from hicray.training.metrics import LABELS, VERSION
 from hicray.windows.manifest import EPS, write_json
 from hicray.windows.scales import MIN_SEPARATION
 from hicray.windows.sources import fingerprint
 
-_HEADS = {
-    "mse": "MSE", "mae": "MAE", "psnr": "PSNR (dB)", "pearson": "Pearson", "spearman": "Spearman",
-    "ssim": "SSIM", "oe_pearson": "O/E Pearson", "oe_pearson_fixed": "O/E Pearson, fixed",
-    "bits_per_read": "bits per read", "scc": "SCC", "distance_pearson": "r by distance",
-    "insulation_pearson": "insulation r", "boundary_f1": "boundary F1",
-    "decay_error": "decay error",
+_HEADS = LABELS | {
+    "mae": "MAE", "psnr": "PSNR (dB)", "spearman": "Spearman", "scc": "SCC",
+    "distance_pearson": "r by distance", "insulation_pearson": "insulation r",
+    "boundary_f1": "boundary F1", "decay_error": "decay error",
 }  # fmt: skip
 _DIGITS = {"mse": 6, "mae": 5, "psnr": 2}
 _LOG_1001 = float(np.log10(1001.0))

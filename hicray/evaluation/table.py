@@ -11,13 +11,9 @@ from hicray.evaluation.learning import stops
 from hicray.evaluation.paired import BLOCK_WINDOWS, MIN_SEEDS, Difference
 from hicray.evaluation.results import ELSEWHERE, JUDGED, NOSEQ, SEQ, SHOWN, GapResult, Row
 from hicray.evaluation.verdict import verdict
-from hicray.training.metrics import OBJECTIVE, SCORES, VERSION
+from hicray.training.metrics import LABELS, OBJECTIVE, SCORES, VERSION
 from hicray.windows.manifest import Manifest
 
-HEADS = {
-    "mse": "MSE", "pearson": "Pearson", "ssim": "SSIM", "oe_pearson": "O/E Pearson",
-    "bits_per_read": "bits per read",
-}  # fmt: skip
 _DIGITS = {"mse": 6, "pearson": 4, "ssim": 4, "oe_pearson": 4, "bits_per_read": 4}
 _LABELS = {ELSEWHERE: "trained on another locus' DNA"}
 
@@ -64,7 +60,7 @@ def _how(manifest: Manifest) -> str:
 def _table(result: GapResult, manifest: Manifest) -> list[str]:
     chroms = [chrom for chrom, name in manifest.splits.items() if name == result.split]
     count = len(next(iter(result.rows.values())).runs[0].windows)
-    heads = [HEADS[name] for name in SHOWN]
+    heads = [LABELS[name] for name in SHOWN]
     lines = [
         f"### {result.gap} bp, {result.split} (n = {count} windows of {', '.join(chroms)})",
         "",
@@ -96,7 +92,7 @@ def _against_filters(result: GapResult) -> list[str]:
     gains = [scores[name] for name in JUDGED]
     beats = "beats" if all(gain.positive for gain in gains) else "is not shown to beat"
     how = _name(result.best_filter, result)
-    values = "; ".join(f"{HEADS[name]} {scores[name]}" for name in JUDGED)
+    values = "; ".join(f"{LABELS[name]} {scores[name]}" for name in JUDGED)
     return [f"noseq {beats} the best filter on validation, {how}: {values}.", ""]
 
 
@@ -133,7 +129,7 @@ def _contrasts(result: GapResult) -> list[str]:
     for (ours, theirs), scores in result.differences.items():
         pair = f"{_LABELS.get(ours, ours)} - {theirs}"
         shown = SHOWN if (ours, theirs) == (SEQ, NOSEQ) else JUDGED
-        lines += [f"| {pair} | {HEADS[name]} | {scores[name]} |" for name in shown]
+        lines += [f"| {pair} | {LABELS[name]} | {scores[name]} |" for name in shown]
     return [*lines, ""]
 
 
@@ -151,7 +147,7 @@ def _separations(result: GapResult, manifest: Manifest) -> list[str]:
     if not result.by_separation:
         return []
     size = manifest.fine_bin_size
-    heads = " | ".join(f"seq - noseq, {HEADS[name]}" for name in result.by_separation)
+    heads = " | ".join(f"seq - noseq, {LABELS[name]}" for name in result.by_separation)
     lines = [f"| separation, {result.gap} bp, {result.split} | {heads} |"]
     lines.append("| --- |" + " --- |" * len(result.by_separation))
     for first, end in next(iter(result.by_separation.values())):

@@ -18,9 +18,8 @@ from hicray.evaluation.results import (
     SWAPPED,
     GapResult,
 )
-from hicray.training.metrics import BITS, OBJECTIVE
+from hicray.training.metrics import BITS, LABELS, OBJECTIVE
 
-_NAMES = {OBJECTIVE: "O/E Pearson", BITS: "bits per read"}
 _WRONG_DNA = (SHUFFLED, SWAPPED, ELSEWHERE)
 _CONTROLS = (BLANK, COMPOSITION, *_WRONG_DNA)
 
@@ -66,7 +65,7 @@ def _clause(result: GapResult) -> str:
 
 
 def _size(gain: Difference, score: str) -> str:
-    name = _NAMES[score]
+    name = LABELS[score]
     if not gain.windows:
         return f"undefined {name}"
     if not gain.judged:
@@ -87,7 +86,7 @@ def _doubts(result: GapResult) -> list[str]:
         for score in JUDGED
     }
     return [
-        f"it is not shown to beat {control} in {_NAMES[score]} ({rest})"
+        f"it is not shown to beat {control} in {LABELS[score]} ({rest})"
         for (control, score), rest in rests.items()
         if rest is not None and rest.windows and not rest.positive
     ]

@@ -39,6 +39,15 @@ VERSION = 2
 OBJECTIVE = "oe_pearson"
 BITS = "bits_per_read"
 SCORES = ("mse", "pearson", "ssim", OBJECTIVE, "oe_pearson_fixed", BITS)
+LABELS = {
+    "mse": "MSE",
+    "pearson": "Pearson",
+    "ssim": "SSIM",
+    OBJECTIVE: "O/E Pearson",
+    "oe_pearson_fixed": "O/E Pearson, fixed",
+    BITS: "bits per read",
+}
+"""What tables, figures and sentences call each score."""
 _CONSTANT = 1e-11
 """A variance under this share of the mean square is what rounding leaves of a constant."""
 
