@@ -11,6 +11,8 @@ from hicray.model.run import predict
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.scales import from_network, separations, to_network
 
+BASE = "coarse O/E x fine expected"
+
 
 def baselines(collate: Collate) -> Mapping[str, Predictor]:
     """Return the free predictions that every table carries, in network units."""
@@ -30,7 +32,7 @@ def baselines(collate: Collate) -> Mapping[str, Predictor]:
     return {
         "upsampled coarse": upsampled,
         "distance only": distance_only,
-        "coarse O/E x fine expected": lambda batch: batch.base,
+        BASE: lambda batch: batch.base,
     }
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from hicray.evaluation.baselines import BASE
 from hicray.evaluation.correlation import distance_bands
 from hicray.evaluation.held_out import Band, band_score
 from hicray.evaluation.learning import longest, mean_best
 from hicray.evaluation.results import NOSEQ, SEQ, GapResult
-from hicray.evaluation.rivals import BASE, CEILING
+from hicray.evaluation.rivals import CEILING
 from hicray.figures import (
     Gain,
     Level,

@@ -6,12 +6,12 @@ from functools import partial
 
 import numpy as np
 
+from hicray.evaluation.baselines import BASE
 from hicray.evaluation.filters import bilinear, gaussian, noise_aware
 from hicray.evaluation.held_out import HeldOut, Predictor, WindowSet
 from hicray.evaluation.ridge import PENALTIES, SIZES, RidgeSums
 from hicray.training.metrics import OBJECTIVE
 
-BASE = "coarse O/E x fine expected"
 NOISE_AWARE, BILINEAR = "noise-aware base", "bilinear O/E"
 GAUSSIAN, RIDGE = "Gaussian O/E", "ridge filter"
 CEILING = "ceiling, from halves of the reads"

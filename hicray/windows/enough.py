@@ -1,6 +1,6 @@
-"""Whether a data set has as many training windows as one step takes."""
+"""Whether a data set has enough training windows, and a stride that cuts them."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hicray.config import DataConfig, TrainConfig, UserError
@@ -15,13 +15,7 @@ ENOUGH_WINDOWS = 1_000
 
 def most_windows(config: DataConfig) -> int:
     """Return how many training windows fit the chromosomes; some may be too little usable."""
-    maps = (
-        open_map(uri, config.fine_bin_size, weights_name=config.weights) for uri in config.contacts
-    )
-    first, *others = (contacts.chromsizes for contacts in maps)
-    sets = split_sets(parse_split(config.split), first, grid_of(config))
-    planned = count_windows((first, *others), sets, config.fine_bin_size, layout(config))
-    return planned.get("train", 0)
+    return _planned(config, _lengths(config))
 
 
 def with_stride(config: DataConfig) -> DataConfig:
@@ -32,13 +26,25 @@ def with_stride(config: DataConfig) -> DataConfig:
     """
     if config.train_stride_bins:
         return config
-    how = layout(config)
-    step = math.lcm(*(size // config.fine_bin_size for size in config.coarse_bin_sizes))
-    stride, fits = how.train_stride, config
-    while most_windows(fits) < ENOUGH_WINDOWS and stride > step:
+    lengths, step = _lengths(config), grid_of(config).step // config.fine_bin_size
+    stride, fits = layout(config).train_stride, config
+    while _planned(fits, lengths) < ENOUGH_WINDOWS and stride > step:
         stride = max(step, stride // 2 // step * step)
         fits = replace(config, train_stride_bins=stride)
     return fits
+
+
+def _lengths(config: DataConfig) -> list[Mapping[str, int]]:
+    """Return the length of each map's chromosomes, in bp."""
+    maps = (
+        open_map(uri, config.fine_bin_size, weights_name=config.weights) for uri in config.contacts
+    )
+    return [contacts.chromsizes for contacts in maps]
+
+
+def _planned(config: DataConfig, lengths: list[Mapping[str, int]]) -> int:
+    sets = split_sets(parse_split(config.split), lengths[0], grid_of(config))
+    return count_windows(lengths, sets, config.fine_bin_size, layout(config)).get("train", 0)
 
 
 def require_step(windows: int, config: TrainConfig) -> None:
