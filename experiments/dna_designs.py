@@ -16,18 +16,13 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import ray
 import tyro
 
 from hicray.cli import SIMULATED, guarded
 from hicray.config import ModelConfig, TrialConfig
 from hicray.jobs import Run, prepare_shards, say
-from hicray.maps.genome import read_packed
-from hicray.training.data import SEARCHED, Data
 from hicray.training.metrics import OBJECTIVE
-from hicray.training.sweep import sweep
-from hicray.windows.manifest import GENOME
-from hicray.windows.stream import open_windows
+from hicray.training.sweep import open_data, sweep
 
 NOSEQ = "noseq"
 DESIGNS: dict[str, ModelConfig] = {
@@ -77,8 +72,7 @@ def compare_designs(options: Options) -> None:
     """Train every design with every seed, and print their table."""
     folder, manifest = prepare_shards(SIMULATED.data, Run(storage=options.storage))
     wide = max(manifest.coarse_bin_sizes)
-    train, val = (open_windows(folder, manifest, split, wide) for split in SEARCHED)
-    data = Data(manifest, train, val, ray.put(read_packed(folder / GENOME)))
+    data = open_data(folder, manifest, wide)
     trials = {
         (name, seed): TrialConfig(
             coarse_bin_size=wide,

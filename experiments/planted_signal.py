@@ -24,14 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import ray
 import tyro
 
 from hicray.cli import SIMULATED, guarded
 from hicray.config import DataConfig, ModelConfig, TrialConfig
 from hicray.evaluation.held_out import WindowSet
 from hicray.evaluation.judge import gain_over_gaps, judge, load, windows_of
-from hicray.evaluation.learning import Learnt
+from hicray.evaluation.learning import learnt
 from hicray.evaluation.page import page
 from hicray.evaluation.paired import Difference
 from hicray.evaluation.pictures import figures, file_name
@@ -51,16 +50,12 @@ from hicray.evaluation.table import render
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.figures import Picture, motif_reading, png
 from hicray.jobs import Run, prepare_shards, say
-from hicray.maps.genome import read_packed
 from hicray.maps.simulate import Simulation, SimulationConfig, simulate
 from hicray.storage import Location
 from hicray.training.checkpoint import read_progress
-from hicray.training.data import SEARCHED, Data
 from hicray.training.metrics import LABELS, OBJECTIVE
-from hicray.training.objective import VAL_OBJECTIVE
-from hicray.training.sweep import sweep
-from hicray.windows.manifest import GENOME, Manifest
-from hicray.windows.stream import open_windows
+from hicray.training.sweep import open_data, sweep
+from hicray.windows.manifest import Manifest
 
 CHROMOSOMES, TRAINED = 42, 30
 """A dozen test chromosomes, so that intervals are narrow where nothing should be gained."""
@@ -146,8 +141,7 @@ def train(
 ) -> dict[str, list[Path]]:
     """Train every arm with every seed; return the checkpoints of each arm."""
     size = gap * case.manifest.fine_bin_size
-    sets = [open_windows(case.folder, case.manifest, split, size) for split in SEARCHED]
-    data = Data(case.manifest, sets[0], sets[1], ray.put(read_packed(case.folder / GENOME)))
+    data = open_data(case.folder, case.manifest, size)
     trials = {
         (arm, seed): TrialConfig(
             coarse_bin_size=size,
@@ -177,14 +171,8 @@ def judge_case(case: Case, gap: int, places: dict[str, list[Path]]) -> GapResult
     truth = noise_free(case.simulation, test_windows(case, size, places))
     result = judge(places, case.folder, case.manifest, size, more=truth)
     curves = {arm: _curves(own[0]) for arm, own in places.items()}
-    learning = {arm: [_learnt(place) for place in own] for arm, own in places.items()}
+    learning = {arm: [learnt(place) for place in own] for arm, own in places.items()}
     return replace(result, curves=curves, learning=learning)
-
-
-def _learnt(place: Path) -> Learnt:
-    progress = read_progress(place)
-    scores = [epoch[VAL_OBJECTIVE] for epoch in progress.history]
-    return Learnt(scores, progress.trial.train.epochs)
 
 
 def _curves(place: Path) -> dict[str, list[float]]:

@@ -15,27 +15,21 @@ Expected: noseq beats every filter, by little on sparse maps; what DNA adds, if 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import ray
 import tyro
 
 from hicray.cli import REAL, Flat, guarded
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, TrialConfig
 from hicray.evaluation.judge import judge
-from hicray.evaluation.learning import Learnt
+from hicray.evaluation.learning import learnt
 from hicray.evaluation.report import write
 from hicray.evaluation.results import GapResult
 from hicray.jobs import Run, prepare_shards, say
-from hicray.maps.genome import read_packed
 from hicray.storage import Location
-from hicray.training.checkpoint import read_progress
-from hicray.training.data import SEARCHED, Data
 from hicray.training.effort import described, fitted
-from hicray.training.objective import VAL_OBJECTIVE
 from hicray.training.space import started
-from hicray.training.sweep import sweep
+from hicray.training.sweep import open_data, sweep
 from hicray.training.trial import arm
-from hicray.windows.manifest import GENOME, Manifest
-from hicray.windows.stream import open_windows
+from hicray.windows.manifest import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +51,14 @@ def train(
     options: Options, folder: Location, manifest: Manifest, size: int
 ) -> dict[str, list[Path]]:
     """Train every arm with every seed at one gap; return the checkpoints of each arm."""
-    learnt, chosen = (open_windows(folder, manifest, split, size) for split in SEARCHED)
     model = started(options.model, options.data)
-    reads = any(replace(model, sequence=own).reads_dna for own in options.arms)
-    genome = ray.put(read_packed(folder / GENOME)) if reads else None
-    data = Data(manifest, learnt, chosen, genome)
+    reads_dna = any(replace(model, sequence=own).reads_dna for own in options.arms)
+    data = open_data(folder, manifest, size, reads_dna=reads_dna)
     trials = {
         (own, seed): TrialConfig(
             coarse_bin_size=size,
             model=replace(model, sequence=own),
-            train=replace(fitted(options.train, manifest.num_windows("train")), seed=seed),
+            train=replace(options.train, seed=seed),
         )
         for seed in range(options.seeds)
         for own in options.arms
@@ -83,19 +75,15 @@ def judged(
 ) -> GapResult:
     """Score all rows of one gap on the test windows."""
     result = judge(places, folder, manifest, size)
-    return replace(result, learning={name: [*map(_learnt, own)] for name, own in places.items()})
-
-
-def _learnt(place: Path) -> Learnt:
-    progress = read_progress(place)
-    return Learnt([one[VAL_OBJECTIVE] for one in progress.history], progress.trial.train.epochs)
+    return replace(result, learning={name: [*map(learnt, own)] for name, own in places.items()})
 
 
 def main(options: Options) -> None:
     """Train and judge every arm at every gap."""
     folder, manifest = prepare_shards(options.data, Run(storage=options.storage))
     windows = manifest.num_windows("train")
-    say(described(fitted(options.train, windows), windows))
+    options = replace(options, train=fitted(options.train, windows))
+    say(described(options.train, windows))
     results = [
         judged(train(options, folder, manifest, size), folder, manifest, size)
         for size in manifest.coarse_bin_sizes

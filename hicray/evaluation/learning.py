@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from hicray.storage import Location
+from hicray.training.checkpoint import read_progress
+from hicray.training.objective import VAL_OBJECTIVE
 from hicray.training.plateau import best_so_far, stop_of
 
 
@@ -27,6 +30,13 @@ class Learnt(NamedTuple):
 
 Learning = Mapping[str, Sequence[Learnt]]
 """Runs of each arm, one for each seed."""
+
+
+def learnt(place: Location) -> Learnt:
+    """Return how far a run of a sweep has learnt: its one checkpoint holds all its epochs."""
+    progress = read_progress(place)
+    scores = [epoch[VAL_OBJECTIVE] for epoch in progress.history]
+    return Learnt(scores, progress.trial.train.epochs)
 
 
 def mean_best(runs: Sequence[Learnt], epochs: int) -> Float64[np.ndarray, " epochs"]:

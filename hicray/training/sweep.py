@@ -15,14 +15,34 @@ import torch
 from tqdm import tqdm
 
 from hicray.config import TrialConfig
+from hicray.maps.genome import read_packed
+from hicray.storage import Location
 from hicray.training import checkpoint
-from hicray.training.data import Data
+from hicray.training.data import SEARCHED, Data
 from hicray.training.objective import rank
 from hicray.training.plateau import finished
 from hicray.training.trial import trial_name
+from hicray.windows.manifest import GENOME, Manifest
+from hicray.windows.stream import open_windows
 from hicray.windows.trained import trained_on
 
 Key = TypeVar("Key")
+
+
+def open_data(
+    shards: Location, manifest: Manifest, coarse_bin_size: int, *, reads_dna: bool = True
+) -> Data:
+    """Open what the runs of one gap share.
+
+    Args:
+        shards: Folder of the shard set.
+        manifest: Of the shard set.
+        coarse_bin_size: In bp.
+        reads_dna: Whether any run needs the genome.
+    """
+    train, val = (open_windows(shards, manifest, split, coarse_bin_size) for split in SEARCHED)
+    genome = ray.put(read_packed(shards / GENOME)) if reads_dna else None
+    return Data(manifest, train, val, genome)
 
 
 def sweep(trials: Mapping[Key, TrialConfig], data: Data, folder: Path) -> dict[Key, Path]:
