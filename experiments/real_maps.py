@@ -24,6 +24,7 @@ from hicray.evaluation.learning import learnt
 from hicray.evaluation.report import write
 from hicray.evaluation.results import GapResult
 from hicray.jobs import Run, prepare_shards, say
+from hicray.maps.check import require_genome
 from hicray.storage import Location
 from hicray.training.effort import described, fitted
 from hicray.training.space import started
@@ -80,6 +81,7 @@ def judged(
 
 def main(options: Options) -> None:
     """Train and judge every arm at every gap."""
+    require_genome(options.data, options.arms)
     folder, manifest = prepare_shards(options.data, Run(storage=options.storage))
     windows = manifest.num_windows("train")
     options = replace(options, train=fitted(options.train, windows))
