@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from hicray.config import TrainConfig, TrialConfig
+from hicray.training.averaged import AveragedAdamW
 
 _BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
 
 
-def make_optimizer(model: nn.Module, trial: TrialConfig) -> torch.optim.AdamW:
-    """Return AdamW; a tuned encoder's early layers learn more slowly (layer decay).
+def make_optimizer(model: nn.Module, trial: TrialConfig) -> AveragedAdamW:
+    """Return AdamW with its mean; a tuned encoder's early layers learn more slowly (layer decay).
 
     Vectors (biases, norms), the cls token and positions are not decayed. Each group carries the
     ``scale`` of its learning rate.
@@ -26,7 +27,7 @@ def make_optimizer(model: nn.Module, trial: TrialConfig) -> torch.optim.AdamW:
         spared = parameter.ndim <= 1 or name.endswith(("cls_token", "pos_embed"))
         scale = layer_scale(name, depth, config.layer_decay) if tuned else 1.0
         groups.setdefault((scale, 0.0 if spared else config.weight_decay), []).append(parameter)
-    return torch.optim.AdamW(
+    return AveragedAdamW(
         [
             {"params": group, "weight_decay": decay, "scale": scale}
             for (scale, decay), group in groups.items()

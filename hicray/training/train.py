@@ -24,6 +24,7 @@ from hicray.config import TrialConfig
 from hicray.model.build import build, build_head
 from hicray.model.run import autocast, predict
 from hicray.training import checkpoint
+from hicray.training.averaged import AveragedAdamW
 from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.losses import loss
@@ -134,7 +135,7 @@ class Loop:
         data: Data,
         place: Place,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: AveragedAdamW,
     ) -> None:
         self.trial, self.place, self.model, self.optimizer = trial, place, model, optimizer
         self.bare = model.module if isinstance(model, DistributedDataParallel) else model
@@ -150,9 +151,14 @@ class Loop:
         self.rate = 0.0
 
     def epoch(self, epoch: int) -> dict[str, Any]:
-        """Train one epoch, validate, and return the metrics of both."""
+        """Train one epoch, validate, and return the metrics of both.
+
+        The network holds the mean of its weights afterwards, which was validated.
+        """
         began = time.monotonic()
+        self.optimizer.train()
         trained = self._train(epoch)
+        self.optimizer.eval()
         return {
             "epoch": epoch + 1,
             **trained,
