@@ -18,6 +18,7 @@ from hicray.model.composition import Composition
 from hicray.model.decoder import Decoder
 from hicray.model.dna import UNKNOWN, DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder, Size
+from hicray.model.level import Level
 from hicray.model.patches import PATCH, sincos_bins
 from hicray.model.pixels import PairFeatures, PixelPath
 from hicray.windows.inputs import USABLE
@@ -76,6 +77,7 @@ class Head(nn.Module):
         self.pixels: PixelPath | None = None
         if config.fusion != "tokens":
             self.pixels = PixelPath(size.pixel_channels)
+        self.level = Level()
         # What differs between the arms comes last: equal seeds then start the rest equally.
         if config.sequence != "off":
             self._add_dna(config, size)
@@ -144,6 +146,8 @@ class Head(nn.Module):
             change = self.pixels(base, change, separation, pairs, features)
         change = change if correction is None else change + correction
         enhanced = base + change if self.residual else change
+        if not self.training:
+            enhanced = self.level(enhanced, diagonal)
         on_diagonal = (diagonal == 0)[:, None, None]
         return torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
 

@@ -25,6 +25,7 @@ from hicray.model.build import build, build_head
 from hicray.model.run import autocast, predict
 from hicray.training import checkpoint
 from hicray.training.averaged import AveragedAdamW
+from hicray.training.calibration import WINDOWS, calibrate
 from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.losses import loss
@@ -144,6 +145,7 @@ class Loop:
         self.train_reader, self.val_reader = Reader(data.train, batch), Reader(data.val, batch)
         self.train_part = train_slice(data.train.rows, place.rank, place.workers, batch)
         self.val_part = whole_slice(data.val.rows, place.rank, place.workers)
+        self.level_part = whole_slice(min(data.train.rows, WINDOWS), place.rank, place.workers)
         used = (self.train_part.end - self.train_part.start) * place.workers
         self.dropped = data.train.rows - used
         self.steps = (self.train_part.end - self.train_part.start) // batch
@@ -153,12 +155,13 @@ class Loop:
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, validate, and return the metrics of both.
 
-        The network holds the mean of its weights afterwards, which was validated.
+        The network holds the mean of its weights afterwards, which was validated at its level.
         """
         began = time.monotonic()
         self.optimizer.train()
         trained = self._train(epoch)
         self.optimizer.eval()
+        self._calibrate()
         return {
             "epoch": epoch + 1,
             **trained,
@@ -166,6 +169,12 @@ class Loop:
             "dropped_windows": self.dropped,
             "seconds": time.monotonic() - began,
         }
+
+    def _calibrate(self) -> None:
+        # The report's loss stands for what the report did.
+        if self.trial.train.loss != "report":
+            told = self.batches(self.train_reader, self.level_part)
+            calibrate(self.bare, told, self.inputs, self.place.sum)
 
     def batches(self, reader: Reader, part: Slice, epoch: int | None = None) -> Iterator[Batch]:
         """Yield a slice as batches on the device; shuffled where an epoch is given."""
@@ -281,8 +290,8 @@ class Loop:
         return {"loss": float(total / windows), **scores, "decay_error": error}
 
     def _scored(self) -> Scored:
-        expected = self.collate.fine_expected
-        return Scored(len(expected), expected.shape[1], self.collate.manifest.eps)
+        groups, separations = self.collate.fine_expected.shape
+        return Scored(groups, separations, self.collate.manifest.eps)
 
     def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
         decays: Float64[Tensor, "groups separations 6"] = self.place.sum(scored.decays())
