@@ -51,10 +51,21 @@ def test_spread_over_seeds_and_leaks_are_shown(rng):
     assert "**leak: chr9**" in text
 
 
-def test_gains_at_two_gaps_are_compared(result):
-    near = replace(result, gap="8000->4000", coarse_bin_size=8_000)
+def test_gains_at_two_gaps_are_compared_in_both_scores(result, rng):
+    less = held_out(rng, 0.55, 40)
+    bits = less.windows.assign(bits_per_read=result.rows["noseq"].runs[0].windows["bits_per_read"])
+    rows = {**result.rows, "seq": Row({0: less._replace(windows=bits)})}
+    near = gap_result(rows, gap="8000->4000", coarse_bin_size=8_000)
+    pair = "seq - noseq at 16000->4000 bp less that at 8000->4000 bp"
     text = render([near, result], MANIFEST)
-    assert "seq - noseq at 16000->4000 bp less that at 8000->4000 bp, O/E Pearson: +0 " in text
+    (line,) = (one for one in text.splitlines() if one.startswith(pair))
+    pearson, bits = line.split("; ")
+    assert pearson.startswith(f"{pair}: O/E Pearson +0.0")
+    assert bits.startswith("bits per read +0.1")
+    found = plain([near, result], MANIFEST)["between_gaps"][pair]
+    assert found["oe_pearson"]["mean"] == pytest.approx(0.05, abs=0.002)
+    assert found["bits_per_read"]["mean"] == pytest.approx(0.1, abs=0.002)
+    assert plain([result], MANIFEST)["between_gaps"] == {}
 
 
 def test_a_missing_arm_is_said(rng):
