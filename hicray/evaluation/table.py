@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hicray.evaluation import levels
 from hicray.evaluation.held_out import HeldOut
 from hicray.evaluation.judge import gain_over_gaps
 from hicray.evaluation.learning import stops
@@ -28,6 +29,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
         lines += _against_filters(result)
         lines += _contrasts(result)
         lines += _separations(result, manifest)
+        lines += levels.lines(result, manifest)
     lines += _between_gaps(results)
     lines += [_how(manifest), "", f"**{verdict(results)}**"]
     return "\n".join(lines)
@@ -47,10 +49,10 @@ def _how(manifest: Manifest) -> str:
         f"{MIN_SEEDS} seeds they speak of these trainings alone, and may be far too narrow for "
         "others. Halves are scored one against "
         "the other, not against the whole map; the ceiling, sqrt(2 r / (1 + r)) of their "
-        "correlation r, is what the truth itself would score against this fine map's noise, and no "
-        "bound where the coarse map, made of the same reads, shares that noise (narrow gaps of "
-        "sparse maps). Filters are fitted on training windows and chosen on validation; "
-        "no fine-tune is noseq's network before training. "
+        "mean correlation r, over all separations and in each band, is what the truth itself would "
+        "score against this fine map's noise, and no bound where the coarse map, made of the same "
+        "reads, shares that noise (narrow gaps of sparse maps). Filters are fitted on training "
+        "windows and chosen on validation; no fine-tune is noseq's network before training. "
         "To be expected of real maps: no gain at 8 -> 4 kb and full depth, more at 16 -> 4 kb and "
         f"40-800 kb from the diagonal, none with swapped DNA. Metrics version {VERSION}; windows "
         f"of {manifest.window_bins} bins of {manifest.fine_bin_size:,} bp, "
