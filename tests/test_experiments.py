@@ -124,7 +124,7 @@ def test_the_planted_signals_checks_hold_where_it_comes_out(planted):
     results = planted_results(planted)
     checks = planted.checks(results)
     assert [what for what, _, holds in checks if not holds] == []
-    assert len(checks) == 13
+    assert len(checks) == 14
     assert planted.closed(results[planted.PLANTED, 4], planted.RATES) == pytest.approx(
         0.72, abs=0.02
     )
@@ -148,6 +148,6 @@ def test_what_fails_is_named_in_the_last_sentence(planted, changed, fails):
     }
     text = planted.state(cases, results)
     last = text.splitlines()[-1]
-    assert "of 13 checks fail" in last
+    assert "of 14 checks fail" in last
     assert fails in last
     assert text.count("## Simulation") == 3

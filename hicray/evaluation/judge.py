@@ -41,7 +41,6 @@ from hicray.storage import Location
 from hicray.training import checkpoint
 from hicray.training.data import SEARCHED
 from hicray.training.embeddings import find
-from hicray.training.metrics import OBJECTIVE
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
 from hicray.windows.manifest import GENOME, Manifest
@@ -76,12 +75,11 @@ def judge(
     if left_out:
         arms = {arm: own for arm, own in arms.items() if arm != ELSEWHERE}
     first = next(windows.batches(at_once=2))
-    runs, shown = _score(arms, trials, windows, first, rivals, swappable=not left_out)
-    further = windows.score(more, "truth") if more else {}
-    runs |= {name: {0: run} for name, run in further.items()}
-    rows = {name: Row(own) for name, own in runs.items()}
+    rows, shown = _score(arms, trials, windows, first, rivals, swappable=not left_out)
     halves = windows.score_halves()
-    rows |= {HALVES: Row({0: halves}), CEILING: Row({0: ceiling(halves)})}
+    known = windows.score(more, "truth") if more else {}
+    known |= {HALVES: halves, CEILING: ceiling(halves)}
+    rows |= {name: Row.untrained(run) for name, run in known.items()}
     others = [(NOSEQ, rivals.best), *((arm, NOSEQ) for arm in arms if arm not in ARMS)]
     return GapResult(
         gap=f"{size}->{manifest.fine_bin_size}",
@@ -106,17 +104,19 @@ def _score(
     rivals: Rivals,
     *,
     swappable: bool,
-) -> tuple[dict[str, dict[int, HeldOut]], dict[str, Tensor]]:
-    """Score every row by training seed; return what the arms make of the first windows, too.
+) -> tuple[dict[str, Row], dict[str, Tensor]]:
+    """Score every row; return what the arms make of the first windows, too.
 
     One network at a time is in memory.
     """
     manifest = windows.collate.manifest
     free = {**baselines(windows.collate), **rivals.predictors}
-    runs = {name: {0: run} for name, run in windows.score(free, "baselines").items()}
+    once = windows.score(free, "baselines")
     if NOSEQ in trials:
-        untrained = {UNTRAINED: model_predictor(_fresh(trials[NOSEQ][0], manifest))}
-        runs |= {name: {0: run} for name, run in windows.score(untrained, UNTRAINED).items()}
+        fresh = {UNTRAINED: model_predictor(_fresh(trials[NOSEQ][0], manifest))}
+        once |= windows.score(fresh, UNTRAINED)
+        fresh.clear()
+    runs: dict[str, dict[int, HeldOut]] = {}
     shown = {rivals.best: rivals.predictors[rivals.best](first)}
     for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
         for trial, place in zip(trials[arm], arms[arm], strict=True):
@@ -126,7 +126,8 @@ def _score(
                 runs.setdefault(name, {})[seed] = run
             if arm not in shown:
                 shown[arm] = predict(first)
-    return runs, shown
+    rows = {name: Row.untrained(run) for name, run in once.items()}
+    return rows | {name: Row(own) for name, own in runs.items()}, shown
 
 
 def windows_of(
@@ -205,10 +206,10 @@ def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> GainBySeparati
     }
 
 
-def gain_over_gaps(wide: GapResult, near: GapResult) -> Difference:
-    """Return how much larger seq's gain in O/E Pearson is at one gap than at another."""
+def gain_over_gaps(wide: GapResult, near: GapResult) -> dict[str, Difference]:
+    """Return how much larger seq's gain is at one gap than at another, by judged score."""
     larger, smaller = ((one.rows[SEQ].frames, one.rows[NOSEQ].frames) for one in (wide, near))
-    return difference_of_gains(larger, smaller, OBJECTIVE)
+    return {score: difference_of_gains(larger, smaller, score) for score in JUDGED}
 
 
 def describe(trial: TrialConfig) -> str:

@@ -22,8 +22,9 @@ MIN_SEEDS = 3
 _LEAST_SHARE = 0.2
 """Of the seeds' variance, which is kept however much of it blocks explain; by simulation."""
 _PLACE = ["chrom", "row_start"]
-BySeed = Mapping[int, pd.DataFrame]
-"""Windows with chrom, row_start (bp) and scores, by training seed."""
+Runs = Mapping[int, pd.DataFrame] | pd.DataFrame
+"""Windows with chrom, row_start (bp) and scores, by training seed; one table where a method is
+not trained, and every training would find the same."""
 
 
 class Difference(NamedTuple):
@@ -35,7 +36,7 @@ class Difference(NamedTuple):
         high: Upper bound.
         windows: With a defined difference.
         blocks: Of neighbouring windows.
-        seeds: Training seeds, paired.
+        seeds: Training seeds, paired; 0 where neither method is trained.
     """
 
     mean: float
@@ -61,7 +62,7 @@ class Difference(NamedTuple):
 
         The spread of trainings cannot be told from one, and hardly from two.
         """
-        if self.seeds >= MIN_SEEDS:
+        if self.seeds >= MIN_SEEDS or not self.seeds:
             return ""
         return "in this one training" if self.seeds == 1 else "in these two trainings"
 
@@ -72,17 +73,19 @@ class Difference(NamedTuple):
         n = f"n = {self.windows} windows in {self.blocks} blocks"
         if not self.judged:
             return f"{self.mean:+.3g}, too few windows to judge ({n}; {MIN_BLOCKS} blocks needed)"
-        seeds = self.scope or f"{self.seeds} seeds"
+        seeds = self.scope or (f"{self.seeds} seeds" if self.seeds else "neither is trained")
         return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}], {n}, {seeds}"
 
 
-def paired_difference(ours: BySeed, theirs: BySeed, score: str) -> Difference:
+def paired_difference(ours: Runs, theirs: Runs, score: str) -> Difference:
     """Return ours minus theirs with a 95 % interval, paired by window and by training seed.
 
     Loci are blocked along their chromosome, ``BLOCK_WINDOWS`` neighbours to a block; windows of one
     locus, of several maps or off the diagonal, share its block, as they share its DNA. Windows
     where a score is undefined are left out. Seeds are paired by number, and those without a
-    partner left out; a method of one run is paired with each of the other's, and counts as one.
+    partner left out; where no number is shared, in order, as trainings that share nothing pair as
+    well one way as another. What is not trained meets every seed of the other, as it is the same
+    in each of its trainings; a method that was trained once meets each too, and counts as one.
 
     Args:
         ours: Windows of each seed.
@@ -90,9 +93,39 @@ def paired_difference(ours: BySeed, theirs: BySeed, score: str) -> Difference:
         score: Column to compare.
 
     Raises:
-        ValueError: The windows are not the same, or no seed is.
+        ValueError: The windows are not the same.
     """
-    table = gains(ours, theirs, score)
+    return _interval(gains(ours, theirs, score), _trainings(ours, theirs))
+
+
+def difference_of_gains(wide: tuple[Runs, Runs], near: tuple[Runs, Runs], score: str) -> Difference:
+    """Return how much larger one gain is than another on the same windows.
+
+    Args:
+        wide: Windows by seed of two methods, ours and theirs, at the wider gap.
+        near: The same at the narrower one.
+        score: Column to compare.
+
+    Raises:
+        ValueError: The windows are not the same.
+    """
+    larger, smaller = (_by_seed(gains(*pair, score), score) for pair in (wide, near))
+    return _interval(gains(larger, smaller, score), min(_trainings(*wide), _trainings(*near)))
+
+
+def _trainings(ours: Runs, theirs: Runs) -> int:
+    """Return the trainings of the method that has fewer; 0 where neither is trained."""
+    trained = [len(one) for one in (ours, theirs) if not isinstance(one, pd.DataFrame)]
+    return min(trained, default=0)
+
+
+def _interval(table: pd.DataFrame, trainings: int) -> Difference:
+    """Return the mean of differences by place and seed, with its interval.
+
+    Args:
+        table: As ``gains`` returns it.
+        trainings: Of the method that has fewest: its seeds, paired with several, count once each.
+    """
     blocks = table[_PLACE[0]].astype(str) + "/" + _block(table).astype(str)
     # A seed without any defined window is no training that could be judged.
     each = table.drop(columns=_PLACE).dropna(axis=1, how="all")
@@ -101,7 +134,7 @@ def paired_difference(ours: BySeed, theirs: BySeed, score: str) -> Difference:
     there = counts.sum(axis=1) > 0
     sums, counts = sums[there], counts[there]
     windows = int(each.notna().any(axis=1).sum())
-    seeds = 1 if 1 in (len(ours), len(theirs)) else each.shape[1]
+    seeds = min(trainings, each.shape[1])
     mean = float(sums.sum() / counts.sum()) if windows else float("nan")
     if len(sums) < MIN_BLOCKS:
         return Difference(mean, float("nan"), float("nan"), windows, len(sums), seeds)
@@ -109,52 +142,43 @@ def paired_difference(ours: BySeed, theirs: BySeed, score: str) -> Difference:
     return Difference(mean, mean - half, mean + half, windows, len(sums), seeds)
 
 
-def difference_of_gains(
-    wide: tuple[BySeed, BySeed], near: tuple[BySeed, BySeed], score: str
-) -> Difference:
-    """Return how much larger one gain is than another on the same windows.
-
-    Args:
-        wide: Windows by seed of two methods, ours and theirs, at the wider gap.
-        near: The same at the narrower one.
-        score: Column to compare.
-    """
-    larger, smaller = (_by_seed(gains(*pair, score), score) for pair in (wide, near))
-    return paired_difference(larger, smaller, score)
-
-
 def _by_seed(table: pd.DataFrame, score: str) -> dict[int, pd.DataFrame]:
     seeds = table.columns.drop(_PLACE)
     return {int(seed): table[_PLACE].assign(**{score: table[seed]}) for seed in seeds}
 
 
-def gains(ours: BySeed, theirs: BySeed, score: str) -> pd.DataFrame:
+def gains(ours: Runs, theirs: Runs, score: str) -> pd.DataFrame:
     """Return chrom, row_start, and ours minus theirs in a column for each seed, by place.
 
     Raises:
-        ValueError: The windows are not the same, or no seed is.
+        ValueError: The windows are not the same.
     """
-    places = [one[_PLACE].reset_index(drop=True) for one in (*ours.values(), *theirs.values())]
+    pairs = _pairs(ours, theirs)
+    places = [one[_PLACE].reset_index(drop=True) for pair in pairs.values() for one in pair]
     if any(not place.equals(places[0]) for place in places):
         raise ValueError("methods that are compared must be scored on the same windows")
     columns = {
-        str(seed): a[score].to_numpy() - b[score].to_numpy()
-        for seed, (a, b) in _pairs(ours, theirs).items()
+        str(seed): a[score].to_numpy() - b[score].to_numpy() for seed, (a, b) in pairs.items()
     }
     return places[0].assign(**columns)
 
 
-def _pairs(ours: BySeed, theirs: BySeed) -> dict[int, tuple[pd.DataFrame, pd.DataFrame]]:
+def _pairs(ours: Runs, theirs: Runs) -> dict[int, tuple[pd.DataFrame, pd.DataFrame]]:
+    """Return the runs that are held against each other, by the seed of one of them."""
+    if isinstance(ours, pd.DataFrame):
+        others = {0: theirs} if isinstance(theirs, pd.DataFrame) else theirs
+        return {seed: (ours, other) for seed, other in others.items()}
+    if isinstance(theirs, pd.DataFrame):
+        return {seed: (own, theirs) for seed, own in ours.items()}
+    if len(ours) == 1 < len(theirs):
+        (own,) = ours.values()
+        return {seed: (own, other) for seed, other in theirs.items()}
     if len(theirs) == 1:
         (other,) = theirs.values()
-        return {seed: (one, other) for seed, one in ours.items()}
-    if len(ours) == 1:
-        (own,) = ours.values()
-        return {seed: (own, one) for seed, one in theirs.items()}
+        return {seed: (own, other) for seed, own in ours.items()}
     shared = sorted(ours.keys() & theirs.keys())
-    if not shared:
-        raise ValueError(f"no training seed in common: {sorted(ours)} and {sorted(theirs)}")
-    return {seed: (ours[seed], theirs[seed]) for seed in shared}
+    seeds = zip(shared or sorted(ours), shared or sorted(theirs), strict=False)
+    return {own: (ours[own], theirs[other]) for own, other in seeds}
 
 
 def _block(table: pd.DataFrame) -> "pd.Series[int]":

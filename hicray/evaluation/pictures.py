@@ -4,14 +4,11 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
-from hicray.evaluation.baselines import BASE
-from hicray.evaluation.correlation import distance_bands
-from hicray.evaluation.held_out import Band, band_score
+from hicray.evaluation.held_out import Band
 from hicray.evaluation.learning import longest, mean_best
+from hicray.evaluation.levels import by_separation
 from hicray.evaluation.results import NOSEQ, SEQ, GapResult
-from hicray.evaluation.rivals import CEILING
 from hicray.figures import (
     Gain,
     Level,
@@ -65,19 +62,14 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
 
 
 def _levels(result: GapResult, manifest: Manifest) -> dict[str, Level]:
-    """Return O/E Pearson by separation of the base, the best filter, both arms, the ceiling."""
-    named = dict.fromkeys((BASE, result.best_filter, NOSEQ, SEQ, CEILING))
-    bands = distance_bands(manifest.window_bins)
-    found = {}
-    for name in (name for name in named if name in result.rows):
-        row = result.rows[name]
-        scores = {
-            first * manifest.fine_bin_size: np.nanmean(row.windows(column))
-            for first, column in ((band[0], band_score(OBJECTIVE, band)) for band in bands)
-            if row.runs[0].windows.get(column, pd.Series(dtype=float)).notna().any()
-        }
-        found[name] = np.array([*scores], dtype=float), np.array([*scores.values()])
-    return found
+    """Return each method's O/E Pearson by the first separation of each band, in bp."""
+    return {
+        name: (
+            np.array([float(first * manifest.fine_bin_size) for first, _ in own]),
+            np.array([*own.values()]),
+        )
+        for name, own in by_separation(result, manifest).items()
+    }
 
 
 def _by_epoch(result: GapResult) -> dict[str, Sequence[float]]:

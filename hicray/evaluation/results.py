@@ -8,7 +8,7 @@ import pandas as pd
 
 from hicray.evaluation.held_out import Band, HeldOut
 from hicray.evaluation.learning import Learning
-from hicray.evaluation.paired import Difference
+from hicray.evaluation.paired import Difference, Runs
 from hicray.maps.bins import SplitName
 from hicray.training.metrics import BITS, OBJECTIVE
 
@@ -40,9 +40,20 @@ GainBySeparation = Mapping[str, Mapping[Band, Difference]]
 
 @dataclass(frozen=True)
 class Row:
-    """One method's scores, by training seed; what is not trained has one run."""
+    """One method's scores.
+
+    Attributes:
+        by_seed: By training seed.
+        trained: Whether it is; what is not has one run, which every training would find.
+    """
 
     by_seed: Mapping[int, HeldOut]
+    trained: bool = True
+
+    @staticmethod
+    def untrained(run: HeldOut) -> "Row":
+        """Return the row of a method that is not trained."""
+        return Row({0: run}, trained=False)
 
     @property
     def runs(self) -> tuple[HeldOut, ...]:
@@ -50,9 +61,10 @@ class Row:
         return tuple(self.by_seed.values())
 
     @property
-    def frames(self) -> dict[int, pd.DataFrame]:
-        """Windows of each run, by training seed."""
-        return {seed: run.windows for seed, run in self.by_seed.items()}
+    def frames(self) -> Runs:
+        """Windows of each run, by training seed; of what is not trained, its one table."""
+        frames = {seed: run.windows for seed, run in self.by_seed.items()}
+        return frames if self.trained else frames[0]
 
     def windows(self, score: str) -> np.ndarray:
         """Return each window's score, averaged over the seeds where it is defined."""

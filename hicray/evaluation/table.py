@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hicray.evaluation import levels
 from hicray.evaluation.held_out import HeldOut
 from hicray.evaluation.judge import gain_over_gaps
 from hicray.evaluation.learning import stops
@@ -28,6 +29,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
         lines += _against_filters(result)
         lines += _contrasts(result)
         lines += _separations(result, manifest)
+        lines += levels.lines(result, manifest)
     lines += _between_gaps(results)
     lines += [_how(manifest), "", f"**{verdict(results)}**"]
     return "\n".join(lines)
@@ -42,14 +44,15 @@ def _how(manifest: Manifest) -> str:
         "(Poisson, given its weights) than by distance alone, at the same separations, either's "
         "level set by separation; guessing a bin's coverage does not raise it. "
         "Mean over seeds ± sd over windows; differences are paired by "
-        f"window and seed, with 95 % t intervals over blocks of {BLOCK_WINDOWS} neighbouring "
-        f"windows and over seeds; with fewer than {MIN_SEEDS} seeds they speak of these trainings "
-        "alone, and may be far too narrow for others. Halves are scored one against "
+        "window and seed (what is not trained meets every seed), with 95 % t intervals over "
+        f"blocks of {BLOCK_WINDOWS} neighbouring windows and over seeds; with fewer than "
+        f"{MIN_SEEDS} seeds they speak of these trainings alone, and may be far too narrow for "
+        "others. Halves are scored one against "
         "the other, not against the whole map; the ceiling, sqrt(2 r / (1 + r)) of their "
-        "correlation r, is what the truth itself would score against this fine map's noise, and no "
-        "bound where the coarse map, made of the same reads, shares that noise (narrow gaps of "
-        "sparse maps). Filters are fitted on training windows and chosen on validation; "
-        "no fine-tune is noseq's network before training. "
+        "mean correlation r, over all separations and in each band, is what the truth itself would "
+        "score against this fine map's noise, and no bound where the coarse map, made of the same "
+        "reads, shares that noise (narrow gaps of sparse maps). Filters are fitted on training "
+        "windows and chosen on validation; no fine-tune is noseq's network before training. "
         "To be expected of real maps: no gain at 8 -> 4 kb and full depth, more at 16 -> 4 kb and "
         f"40-800 kb from the diagonal, none with swapped DNA. Metrics version {VERSION}; windows "
         f"of {manifest.window_bins} bins of {manifest.fine_bin_size:,} bp, "
@@ -112,6 +115,8 @@ def cell(row: Row, score: str) -> str:
 
 
 def _seeds(row: Row) -> str:
+    if not row.trained:
+        return "none"
     number, spread = len(row.runs), row.over_seeds(OBJECTIVE)
     return f"{number} ({spread:.4f})" if np.isfinite(spread) else str(number)
 
@@ -135,12 +140,21 @@ def _contrasts(result: GapResult) -> list[str]:
 
 def _between_gaps(results: Sequence[GapResult]) -> list[str]:
     """Return how much more seq gains at the widest gap than at the narrowest."""
+    return [
+        line
+        for pair, gains in _larger_gains(results).items()
+        for line in (f"{pair}: {'; '.join(f'{LABELS[s]} {one}' for s, one in gains.items())}", "")
+    ]
+
+
+def _larger_gains(results: Sequence[GapResult]) -> dict[str, dict[str, Difference]]:
+    """Return by judged score what the widest gap's gain exceeds the narrowest's by, if both are."""
     both = [result for result in results if {SEQ, NOSEQ} <= result.rows.keys()]
     if len(both) < 2:
-        return []
+        return {}
     near, *_, wide = sorted(both, key=lambda result: result.coarse_bin_size)
-    gain = gain_over_gaps(wide, near)
-    return [f"seq - noseq at {wide.gap} bp less that at {near.gap} bp, O/E Pearson: {gain}", ""]
+    pair = f"seq - noseq at {wide.gap} bp less that at {near.gap} bp"
+    return {pair: gain_over_gaps(wide, near)}
 
 
 def _separations(result: GapResult, manifest: Manifest) -> list[str]:
@@ -164,6 +178,10 @@ def plain(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Any]:
         "splits": dict(manifest.splits),
         "verdict": verdict(results),
         "gaps": {result.gap: _plain_gap(result) for result in results},
+        "between_gaps": {
+            pair: {score: _difference(one) for score, one in gains.items()}
+            for pair, gains in _larger_gains(results).items()
+        },
     }
 
 

@@ -32,7 +32,7 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
     assert "<script" not in text
     assert not re.search(r'(src|href)="(?!data:)', text)
     assert "&lt;DNA&gt;" in text
-    assert text.count("<table>") == 3
+    assert text.count("<table>") == 4
     assert text.count("DNA helped") == 2
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
     assert len(found) == 6

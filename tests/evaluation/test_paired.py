@@ -92,15 +92,65 @@ def test_seeds_are_paired_by_number_not_by_place(rng):
     found = paired_difference(ours, theirs, "score")
     assert found.seeds == 3
     assert (found.low, found.high) == pytest.approx((0.3, 0.3))
-    with pytest.raises(ValueError, match="no training seed in common"):
-        paired_difference(ours, {4: theirs[7], 5: theirs[1]}, "score")
 
 
-def test_a_method_of_one_run_meets_each_seed_and_counts_as_one(rng):
-    ours = {seed: windows(rng.normal(size=64)) for seed in range(3)}
-    found = paired_difference(ours, {0: windows(np.zeros(64))}, "score")
+def test_seeds_that_share_no_number_are_paired_in_order(rng):
+    ours, theirs = ({seed: windows(rng.normal(size=64)) for seed in range(4)} for _ in range(2))
+    found = paired_difference(ours, {seed + 4: one for seed, one in theirs.items()}, "score")
+    assert found == pytest.approx(paired_difference(ours, theirs, "score"))
+    fewer = paired_difference(ours, {9: theirs[1], 8: theirs[0]}, "score")
+    assert fewer == pytest.approx(paired_difference(ours, {0: theirs[0], 1: theirs[1]}, "score"))
+    assert fewer.seeds == 2
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_method_trained_once_meets_each_seed_and_counts_as_one(rng, swapped):
+    many = {seed: windows(rng.normal(size=64)) for seed in range(3)}
+    pair = (many, {5: windows(np.zeros(64))})
+    found = paired_difference(*(pair[::-1] if swapped else pair), "score")
     assert (found.seeds, found.scope) == (1, "in this one training")
-    assert found.mean == pytest.approx(np.mean([one["score"].mean() for one in ours.values()]))
+    mean = np.mean([one["score"].mean() for one in many.values()])
+    assert found.mean == pytest.approx(-mean if swapped else mean)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_is_not_trained_is_the_same_in_each_training_of_the_other(rng, swapped):
+    trained = {seed: windows(rng.normal(seed, 1, 64)) for seed in range(3)}
+    constant = windows(rng.normal(size=64))
+    pair, copies = (trained, constant), (trained, dict.fromkeys(range(3), constant))
+    if swapped:
+        pair, copies = pair[::-1], copies[::-1]
+    found = paired_difference(*pair, "score")
+    assert found == pytest.approx(paired_difference(*copies, "score"))
+    assert (found.seeds, found.scope) == (3, "")
+    assert str(found).endswith("3 seeds")
+    once = paired_difference({7: trained[1]}, constant, "score")
+    assert once.scope == "in this one training"
+
+
+def test_two_methods_without_training_differ_by_blocks_alone(rng):
+    ours, theirs = (windows(rng.normal(size=160)) for _ in range(2))
+    found = paired_difference(ours, theirs, "score")
+    means = (ours - theirs)["score"].to_numpy().reshape(40, 4).mean(axis=1)
+    assert (found.low, found.high) == pytest.approx(ttest_1samp(means, 0).confidence_interval())
+    assert str(found).endswith("neither is trained")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", coverage.SPREADS)
+def test_intervals_against_what_is_not_trained_cover_training_in_general(spread):
+    rng, held, once, draws = np.random.default_rng(0), 0, 0, 500
+    for _ in range(draws):
+        cells, _ = coverage.simulate(rng, 16, 3, spread)
+        ours = {seed: windows(np.repeat(cells[:, seed], 4)) for seed in range(3)}
+        theirs = windows(np.repeat(rng.normal(0, 0.01, 16), 4))
+        found = paired_difference(ours, theirs, "score")
+        held += found.low <= 0 <= found.high
+        one = paired_difference({0: ours[0]}, theirs, "score")
+        once += one.low <= 0 <= one.high
+    assert 0.93 <= held / draws <= 0.985
+    # One training does not speak of others where seeds count, and says so.
+    assert (once / draws < 0.9) == (spread[1] > 0.002)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +200,11 @@ def test_gains_are_compared_by_window_and_seed(rng):
     found = difference_of_gains((larger, base), (smaller, base), "score")
     assert (found.seeds, found.windows) == (2, 64)
     assert (found.low, found.high) == pytest.approx((0.2, 0.2))
+    once = {0: base[0]}
+    scope = difference_of_gains((larger, once), (smaller, once), "score").scope
+    assert scope == "in this one training"
+    constant = difference_of_gains((larger, base[0]), (smaller, base[0]), "score")
+    assert (constant.seeds, constant.mean) == (2, pytest.approx(0.2))
 
 
 def test_windows_out_of_order_are_refused():

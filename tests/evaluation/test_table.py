@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from hicray.evaluation.results import Row
+from hicray.evaluation.rivals import CEILING, RIDGE
 from hicray.evaluation.table import plain, render
-from tests.evaluation.results import MANIFEST, gap_result, held_out
+from hicray.evaluation.truth import RATES
+from tests.evaluation.results import MANIFEST, gap_result, held_out, result_of
 
 
 @pytest.fixture
@@ -51,10 +53,21 @@ def test_spread_over_seeds_and_leaks_are_shown(rng):
     assert "**leak: chr9**" in text
 
 
-def test_gains_at_two_gaps_are_compared(result):
-    near = replace(result, gap="8000->4000", coarse_bin_size=8_000)
+def test_gains_at_two_gaps_are_compared_in_both_scores(result, rng):
+    less = held_out(rng, 0.55, 40)
+    bits = less.windows.assign(bits_per_read=result.rows["noseq"].runs[0].windows["bits_per_read"])
+    rows = {**result.rows, "seq": Row({0: less._replace(windows=bits)})}
+    near = gap_result(rows, gap="8000->4000", coarse_bin_size=8_000)
+    pair = "seq - noseq at 16000->4000 bp less that at 8000->4000 bp"
     text = render([near, result], MANIFEST)
-    assert "seq - noseq at 16000->4000 bp less that at 8000->4000 bp, O/E Pearson: +0 " in text
+    (line,) = (one for one in text.splitlines() if one.startswith(pair))
+    pearson, bits = line.split("; ")
+    assert pearson.startswith(f"{pair}: O/E Pearson +0.0491 [")
+    assert bits.startswith("bits per read +0.0999 [")
+    found = plain([near, result], MANIFEST)["between_gaps"][pair]
+    assert found["oe_pearson"]["mean"] == pytest.approx(0.05, abs=0.002)
+    assert found["bits_per_read"]["mean"] == pytest.approx(0.1, abs=0.002)
+    assert plain([result], MANIFEST)["between_gaps"] == {}
 
 
 def test_a_missing_arm_is_said(rng):
@@ -88,3 +101,25 @@ def test_the_number_of_configurations_of_each_arm_is_stated(result):
     assert "Distinct configurations tried at 16000->4000 bp: 16 of noseq, 16 of seq." in text
     assert plain([counted], MANIFEST)["gaps"]["16000->4000"]["configurations"]["seq"] == 16
     assert "Distinct configurations" not in render([result], MANIFEST)
+
+
+def test_levels_by_separation_stand_beside_the_ceiling_and_noise_free_rates():
+    known = {"noseq": 0.5, "seq": 0.6, RIDGE: 0.45, CEILING: 0.7, RATES: 0.69}
+    result = replace(result_of(known), best_filter=RIDGE)
+    rows = render([result], MANIFEST).splitlines()
+    head = next(x for x in rows if x.startswith("| O/E Pearson by separation, 16000->4000 bp"))
+    assert head.split(" | ")[1:] == [RIDGE, "noseq", "seq", RATES, f"{CEILING} |"]
+    (near,) = (x for x in rows[rows.index(head) :] if x.startswith("| 8,000 to 16,000 bp | 0."))
+    levels = [float(cell) for cell in near.strip("| ").split(" | ")[1:]]
+    assert levels == pytest.approx([0.45, 0.5, 0.6, 0.69, 0.7], abs=0.002)
+    assert not any(row.startswith("Above the ceiling") for row in rows)
+
+
+def test_what_stands_above_the_ceiling_is_named_and_told_why():
+    above = result_of({"noseq": 0.5, "seq": 0.6, CEILING: 0.55, RATES: 0.8})
+    (said,) = (x for x in render([above], MANIFEST).splitlines() if x.startswith("Above"))
+    assert said == (
+        "Above the ceiling at 16000->4000 bp, no bound there: seq over all separations; seq at "
+        "8,000 to 16,000 bp; seq at 16,000 to 32,000 bp (the coarse map is made of the fine one's "
+        "reads, and knows their noise)."
+    )
