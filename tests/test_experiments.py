@@ -6,11 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
+import torch
 
-from hicray.config import DataConfig, UserError
+from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig, UserError
+from hicray.evaluation.baselines import BASE
 from hicray.evaluation.paired import paired_difference
-from hicray.evaluation.results import SHOWN
+from hicray.evaluation.results import MAPLESS, SHOWN
 from hicray.evaluation.rivals import CEILING, RIDGE
+from hicray.training.losses import loss
+from hicray.windows.batches import Collate
 from tests.evaluation.results import MANIFEST, result_of
 
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -151,3 +156,93 @@ def test_what_fails_is_named_in_the_last_sentence(planted, changed, fails):
     assert "of 14 checks fail" in last
     assert fails in last
     assert text.count("## Simulation") == 3
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return program("networks")
+
+
+FIELD = ("noseq, no transformer", "U-Net, fine grid", "like HiCARN, fine grid")
+TRIAL = TrialConfig(
+    coarse_bin_size=512,
+    model=ModelConfig(sequence="off"),
+    train=TrainConfig(epochs=1, batch_size=8, accumulate=1, base_learning_rate=0.064),
+)
+
+
+@pytest.fixture(scope="module")
+def few_windows(networks, alone_shards):
+    folder, manifest = alone_shards
+    return next(networks.WindowSet(folder, "test", Collate(manifest, 512), 512).batches())
+
+
+@pytest.mark.parametrize("name", FIELD)
+@pytest.mark.parametrize("width", [0.0, 1.5])
+def test_the_fields_networks_start_where_noseq_does(
+    networks, alone_shards, few_windows, name, width
+):
+    trial = replace(TRIAL, model=replace(TRIAL.model, start_width_bins=width))
+    starts = [
+        networks.NETWORKS[one](trial, alone_shards[1])(**few_windows.arguments())
+        for one in (name, "noseq")
+    ]
+    assert torch.equal(*starts)
+    assert torch.allclose(starts[0], few_windows.base, atol=1e-6) == (width == 0)
+
+
+@pytest.mark.parametrize("name", FIELD)
+def test_all_of_the_fields_networks_learns_and_stays_symmetric(
+    networks, alone_shards, few_windows, name
+):
+    torch.manual_seed(0)
+    network = networks.NETWORKS[name](TRIAL, alone_shards[1])
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    sharpened = network(**few_windows.arguments())
+    assert torch.equal(sharpened, sharpened.mT)
+    loss(sharpened, few_windows, TRIAL.train).mean().backward()
+    still = [
+        name for name, own in network.named_parameters() if own.grad is None or not own.grad.any()
+    ]
+    assert still == []
+
+
+def test_the_networks_table_holds_each_against_noseq(networks):
+    levels = {BASE: 0.6, RIDGE: 0.65, "noseq": 0.8, MAPLESS: 0.79}
+    levels |= {**dict(zip(FIELD, (0.8, 0.75, 0.7), strict=True)), CEILING: 0.9}
+    result = replace(result_of(levels), best_filter=RIDGE)
+    cost = {"noseq": (360_769, 6.0)} | dict.fromkeys(FIELD, (1000, 24.0))
+    rows = {
+        cells[0]: cells
+        for cells in (line[2:-2].split(" | ") for line in networks.table(result, cost).splitlines())
+    }
+    assert list(levels) == [name for name in rows if name in levels]
+    assert rows["noseq"][1:4] == ["360,769", "6.0", "1.00"]
+    unet = rows["U-Net, fine grid"]
+    assert unet[1:4] == ["1,000", "24.0", "4.00"]
+    assert [float(gain.split()[0]) for gain in unet[-2:]] == pytest.approx([-0.05] * 2, abs=0.002)
+    assert all(gain.endswith("]") for gain in unet[-2:])
+
+
+@pytest.fixture
+def by_value(networks):
+    """Ray's workers know a program's functions by value, as of any program that is run."""
+    ray.cloudpickle.register_pickle_by_value(networks)
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(networks)
+
+
+def test_the_fields_networks_train_and_are_scored_beside_noseq(
+    networks, by_value, tiny_data, local_ray, tmp_path
+):
+    data = replace(tiny_data, genome="", coarse_bin_sizes=(512,), train_stride_bins=32)
+    options = networks.Options(data=data, train=TRIAL.train, seeds=1, storage=str(tmp_path))
+    networks.main(options)
+    assert len([*tmp_path.glob("bins_512/*/*/trial.json")]) == len(networks.NETWORKS)
+    lines = (tmp_path / "networks.md").read_text().splitlines()
+    rows = {line[2:].split(" | ")[0]: line[2:].split(" | ") for line in lines}
+    assert {"noseq", MAPLESS, BASE, RIDGE, CEILING, *FIELD} <= rows.keys()
+    scores = {name: float(rows[name][5].split()[0]) for name in (BASE, *FIELD)}
+    assert all(0 < abs(scores[name] - scores[BASE]) < 0.2 for name in FIELD)

@@ -31,14 +31,22 @@ def trained_for(
     )
 
 
-def write_checkpoint(folder: Path, model: ModelConfig, trained: Trained | None, **sizes) -> Path:
-    """Save a network whose correction to its base is random, not nothing."""
+def write_checkpoint(
+    folder: Path, model: ModelConfig, trained: Trained | None, *, map_factor: float = 1.0, **sizes
+) -> Path:
+    """Save a network whose correction to its base is random, not nothing.
+
+    The transformer's map is made larger or smaller by a factor: 0 makes it nothing.
+    """
     torch.manual_seed(3)
     if trained is not None:
         sizes = trained.layout
     network = build(model, **sizes)
     for parameter in network.head.pixels.out.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    with torch.no_grad():
+        for parameter in network.head.decoder.map.parameters():
+            parameter *= map_factor
     if network.head.coarse is not None:
         torch.nn.init.normal_(network.head.coarse.correct.weight, std=0.05)
     trial = TrialConfig(coarse_bin_size=512, model=model, train=TrainConfig())

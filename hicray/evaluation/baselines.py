@@ -1,6 +1,7 @@
 """The same job without a model: what a model has to beat."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +10,7 @@ from hicray.evaluation.held_out import Predictor
 from hicray.model.enhancer import Enhancer
 from hicray.model.run import predict
 from hicray.windows.batches import Batch, Collate
+from hicray.windows.inputs import HEAD, given
 from hicray.windows.scales import from_network, separations, to_network
 
 BASE = "coarse O/E x fine expected"
@@ -45,3 +47,8 @@ def model_predictor(model: Enhancer) -> Predictor:
         return predict(model, batch.arguments())
 
     return predict_batch
+
+
+def mapless_predictor(model: Enhancer) -> Predictor:
+    """Return a network whose transformer says nothing: its map is 0 wherever the pixels read it."""
+    return lambda batch: predict(partial(model.head, None), given(batch, *HEAD))

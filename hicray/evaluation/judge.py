@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hicray.config import TrialConfig
-from hicray.evaluation.baselines import baselines, model_predictor
+from hicray.evaluation.baselines import baselines, mapless_predictor, model_predictor
 from hicray.evaluation.caveats import leak, no_elsewhere
 from hicray.evaluation.held_out import Band, HeldOut, Predictor, WindowSet, band_score, device
 from hicray.evaluation.paired import Difference, difference_of_gains, paired_difference
@@ -22,6 +22,7 @@ from hicray.evaluation.results import (
     ELSEWHERE,
     HALVES,
     JUDGED,
+    MAPLESS,
     NOSEQ,
     SEQ,
     SHOWN,
@@ -120,12 +121,12 @@ def _score(
     shown = {rivals.best: rivals.predictors[rivals.best](first)}
     for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
         for trial, place in zip(trials[arm], arms[arm], strict=True):
-            seed, predict = trial.train.seed, model_predictor(load(place, manifest))
-            views = _views(arm, predict, windows.collate, swappable=swappable)
+            seed, model = trial.train.seed, load(place, manifest)
+            views = _views(arm, model, windows.collate, swappable=swappable)
             for name, run in windows.score(views, f"{arm}, seed {seed}").items():
                 runs.setdefault(name, {})[seed] = run
             if arm not in shown:
-                shown[arm] = predict(first)
+                shown[arm] = views[arm](first)
     rows = {name: Row.untrained(run) for name, run in once.items()}
     return rows | {name: Row(own) for name, own in runs.items()}, shown
 
@@ -167,12 +168,16 @@ def _fresh(trial: TrialConfig, manifest: Manifest) -> Enhancer:
     return model.eval().to(device())
 
 
-def _views(
-    arm: str, predict: Predictor, collate: Collate, *, swappable: bool
-) -> dict[str, Predictor]:
-    """Return a network's rows: as it was trained, and a seq network with DNA not its own."""
+def _views(arm: str, model: Enhancer, collate: Collate, *, swappable: bool) -> dict[str, Predictor]:
+    """Return a network's rows: as it was trained, noseq without its map, seq with DNA not its own.
+
+    DNA's tokens go through the decoder too, so that seq's map is not the contact encoder's alone.
+    """
+    predict = model_predictor(model)
     if arm == ELSEWHERE:
         return {arm: _with_dna(predict, collate, "elsewhere")}
+    if arm == NOSEQ:
+        return {arm: predict, MAPLESS: mapless_predictor(model)}
     if arm != SEQ:
         return {arm: predict}
     views = {SEQ: predict, SHUFFLED: _with_dna(predict, collate, "shuffled")}

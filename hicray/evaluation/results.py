@@ -19,6 +19,8 @@ SHOWN = ("mse", "pearson", "ssim", *JUDGED)
 SEQ, NOSEQ, BLANK, COMPOSITION, ELSEWHERE = "seq", "noseq", "blank", "composition", "elsewhere"
 ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, SEQ)
 SHUFFLED, SWAPPED = "seq, shuffled DNA", "seq, another locus' DNA"
+MAPLESS = "noseq, its map zeroed"
+"""Noseq as it was trained, but that the transformer's map is 0: what the encoder adds is lost."""
 UNTRAINED, HALVES = "no fine-tune", "half of the reads against the other"
 CONTRASTS = (
     (SEQ, NOSEQ),
@@ -32,6 +34,7 @@ CONTRASTS = (
     (ELSEWHERE, NOSEQ),
     (COMPOSITION, NOSEQ),
     (BLANK, NOSEQ),
+    (NOSEQ, MAPLESS),
 )
 """What is compared with what."""
 GainBySeparation = Mapping[str, Mapping[Band, Difference]]

@@ -117,7 +117,7 @@ class Head(nn.Module):
 
     def forward(
         self,
-        tokens: Float[Tensor, "batch tokens dim"],
+        tokens: Float[Tensor, "batch tokens dim"] | None,
         base: Float[Tensor, "batch rows cols"],
         expected: Float[Tensor, "batch rows cols"],
         evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"],
@@ -125,7 +125,10 @@ class Head(nn.Module):
         row_bases: UInt8[Tensor, "batch bases"] | None = None,
         col_bases: UInt8[Tensor, "batch bases"] | None = None,
     ) -> Float[Tensor, "batch rows cols"]:
-        """Enhance from the contact encoder's tokens; the rest as in ``Enhancer``."""
+        """Enhance from the contact encoder's tokens; the rest as in ``Enhancer``.
+
+        Without tokens the decoder does not run, and the map that it would give is 0 everywhere.
+        """
         if self.start_width_bins:
             base = smoothed_base(base, expected, evidence[:, USABLE], self.start_width_bins)
         row = col = dna = pairs = None
@@ -134,7 +137,9 @@ class Head(nn.Module):
             col = None if col_bases is None else self._embed(col_bases, base)
         if row is not None and self.dna_tokens is not None:
             dna = self.dna_tokens(row, col)
-        change = self.decoder(tokens, self.patches, self.patches, dna)
+        change = torch.zeros_like(base)
+        if tokens is not None:
+            change = self.decoder(tokens, self.patches, self.patches, dna)
         correction = features = None
         if self.coarse is not None:
             correction, features = self.coarse(evidence)
@@ -146,10 +151,10 @@ class Head(nn.Module):
             change = self.pixels(base, change, separation, pairs, features)
         change = change if correction is None else change + correction
         enhanced = base + change if self.residual else change
-        if not self.training:
-            enhanced = self.level(enhanced, diagonal)
         on_diagonal = (diagonal == 0)[:, None, None]
-        return torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
+        enhanced = torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
+        levelled: Tensor = self.level(enhanced, diagonal)
+        return levelled
 
     def _embed(
         self, bases: UInt8[Tensor, "batch bases"] | None, base: Float[Tensor, "batch rows cols"]

@@ -37,7 +37,9 @@ class Level(nn.Module):
         self.register_buffer("log_factors", torch.zeros(KNOTS))
 
     def forward(self, values: Maps, diagonal: Int[Tensor, " batch"]) -> Maps:
-        """Return maps at their level, in network units as they come."""
+        """Return maps at their level, in network units as they come; untouched in train mode."""
+        if self.training:
+            return values
         knot, share = _place(separations(diagonal, values.shape[-1]))
         low, high = self.log_factors[knot], self.log_factors[knot + 1]
         factor = torch.exp(low + share * (high - low))

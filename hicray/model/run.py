@@ -1,12 +1,12 @@
 """One way to run a network that has been trained: validation, comparison and enhancing share it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def in_bf16(device: torch.device | str) -> bool:
@@ -26,7 +26,9 @@ def autocast(device: torch.device | str) -> AbstractContextManager[Any]:
 
 
 @torch.inference_mode()
-def predict(module: nn.Module, inputs: Mapping[str, Tensor]) -> Float[Tensor, "batch rows cols"]:
+def predict(
+    module: Callable[..., Tensor], inputs: Mapping[str, Tensor]
+) -> Float[Tensor, "batch rows cols"]:
     """Return a network's maps in network units.
 
     Args:

@@ -5,13 +5,14 @@ those. The loop, the data and the checkpoints are the same.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from hicray.config import TrialConfig
@@ -27,6 +28,16 @@ from hicray.windows.stream import open_windows
 from hicray.windows.trained import trained_on
 
 Key = TypeVar("Key")
+Build = Callable[[TrialConfig, Manifest], nn.Module]
+"""Makes the network of a configuration; its forward takes a batch's arguments by name."""
+
+
+def own_network(trial: TrialConfig, manifest: Manifest) -> nn.Module:
+    """Build hicray's network of a configuration."""
+    # timm brings torchvision, which the driver need not wait for.
+    from hicray.model.build import build
+
+    return build(trial.model, **manifest.layout(trial.coarse_bin_size))
 
 
 def open_data(
@@ -45,20 +56,23 @@ def open_data(
     return Data(manifest, train, val, genome)
 
 
-def sweep(trials: Mapping[Key, TrialConfig], data: Data, folder: Path) -> dict[Key, Path]:
+def sweep(
+    trials: Mapping[Key, TrialConfig], data: Data, folder: Path, build: Build = own_network
+) -> dict[Key, Path]:
     """Train every configuration; return its best epoch as a checkpoint, as a search keeps it.
 
     Args:
         trials: Configurations by any name; ones that finished before are not trained again.
         data: Windows and genome.
         folder: Where checkpoints go, each in a folder of its own.
+        build: Makes the networks; those of another kind need another folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     places = {key: folder / trial_name(one, data.manifest.plan) for key, one in trials.items()}
     task = ray.remote(num_cpus=1)(train_alone)
     waiting = [
         task.remote(trial, replace(data, genome=data.genome if trial.model.reads_dna else None),
-                    places[key])
+                    places[key], build)
         for key, trial in trials.items()
         if not places[key].exists()
     ]  # fmt: skip
@@ -70,17 +84,15 @@ def sweep(trials: Mapping[Key, TrialConfig], data: Data, folder: Path) -> dict[K
     return places
 
 
-def train_alone(trial: TrialConfig, data: Data, place: Path) -> None:
+def train_alone(trial: TrialConfig, data: Data, place: Path, build: Build = own_network) -> None:
     """Train one configuration on one core; write its best epoch's weights and all its history."""
-    # timm brings torchvision, which the driver need not wait for.
-    from hicray.model.build import build
     from hicray.training.optimizer import make_optimizer
     from hicray.training.train import Loop, Place
 
     torch.set_num_threads(1)
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
-    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
+    model = build(trial, manifest)
     loop = Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
     history: list[dict[str, Any]] = []
     best: dict[str, torch.Tensor] = {}

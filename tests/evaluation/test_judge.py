@@ -12,7 +12,7 @@ from hicray.evaluation.baselines import baselines, model_predictor
 from hicray.evaluation.held_out import band_score
 from hicray.evaluation.judge import describe, judge, load, windows_of
 from hicray.evaluation.paired import paired_difference
-from hicray.evaluation.results import HALVES, SEQ, SHUFFLED, SWAPPED, UNTRAINED
+from hicray.evaluation.results import HALVES, MAPLESS, SEQ, SHUFFLED, SWAPPED, UNTRAINED
 from hicray.evaluation.rivals import BILINEAR, CEILING, GAUSSIAN, NOISE_AWARE, RIDGE
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.maps.genome import read_packed
@@ -79,6 +79,7 @@ def test_every_row_is_there_with_its_seeds(judged):
         RIDGE: 1,
         UNTRAINED: 1,
         "noseq": 1,
+        MAPLESS: 1,
         "elsewhere": 1,
         SEQ: 2,
         SHUFFLED: 2,
@@ -90,6 +91,7 @@ def test_every_row_is_there_with_its_seeds(judged):
     }
     assert ("seq", "noseq") in judged.differences
     assert ("elsewhere", "noseq") in judged.differences
+    assert ("noseq", MAPLESS) in judged.differences
     assert judged.differences[SEQ, "noseq"]["mse"].seeds == 1  # the fewest of either
     assert judged.differences[SEQ, SHUFFLED]["mse"].seeds == 2
     assert (SEQ, "elsewhere") in judged.differences

@@ -16,7 +16,7 @@ def _map(decay: torch.Tensor, diagonal: torch.Tensor) -> torch.Tensor:
 
 def test_a_level_is_nothing_before_it_is_measured() -> None:
     values = torch.rand(2, BINS, BINS)
-    torch.testing.assert_close(Level()(values, torch.tensor([0, 20])), values)
+    torch.testing.assert_close(Level().eval()(values, torch.tensor([0, 20])), values)
 
 
 def test_a_maps_decay_is_brought_to_the_fine_maps() -> None:
@@ -25,7 +25,7 @@ def test_a_maps_decay_is_brought_to_the_fine_maps() -> None:
     # Off by a power of the distance, which is linear between knots.
     fine = _map(40.0 / (apart + 1), diagonal)
     predicted = _map(44.0 * (apart + 1) ** -1.05, diagonal)
-    level = Level()
+    level = Level().eval()
     level.fit(contacts_by_knot(predicted, fine, torch.ones_like(fine, dtype=bool), diagonal))
     found, wanted = from_network(level(predicted, diagonal)), from_network(fine)
     torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-4)
