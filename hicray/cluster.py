@@ -39,6 +39,7 @@ from ray.util.scheduling_strategies import (  # noqa: E402 - likewise
 from hicray import machine  # noqa: E402 - likewise
 from hicray.config import UserError  # noqa: E402 - likewise
 from hicray.storage import Location  # noqa: E402 - likewise
+from hicray.wording import reason  # noqa: E402 - likewise
 
 Result = TypeVar("Result")
 
@@ -122,10 +123,10 @@ def _join(address: str) -> None:
             _greet(host.strip("[]"), int(port))
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"no Ray cluster can be joined at RAY_ADDRESS={address} ({reason}); give HOST:PORT of "
-            "its head and the cluster's token, or unset it to start Ray on this machine"
+            f"no Ray cluster can be joined at RAY_ADDRESS={address} ({reason(error)}); give "
+            "HOST:PORT of its head and the cluster's token, or unset it to start Ray on this "
+            "machine"
         ) from error
 
 
