@@ -68,7 +68,7 @@ def main(options: Table1) -> None:
     """Train all rows, score them on the test chromosomes, and log table and loss curves."""
     # Ray, torch and matplotlib take seconds to import: after what can be refused at once.
     from hicray.figures import loss_curves
-    from hicray.training import track
+    from hicray.training import stores, track
     from hicray.training.outbox import Outbox
 
     options = replace(options, model=checked(options.model, options.data))
@@ -89,7 +89,7 @@ def main(options: Table1) -> None:
     figure.savefig(storage / "loss_curves.png", dpi=110)
     with Outbox(store) as outbox:
         outbox.put(partial(_record, store, options, statement, figure))
-    say("", statement, "", f"table and curves: {storage}", track.ui_command(store.uri))
+    say("", statement, "", f"table and curves: {storage}", stores.ui_command(store.uri))
 
 
 def _record(store: Any, options: Table1, statement: str, figure: Any) -> None:

@@ -36,8 +36,10 @@ from ray.util.scheduling_strategies import (  # noqa: E402 - likewise
     NodeAffinitySchedulingStrategy,
 )
 
+from hicray import machine  # noqa: E402 - likewise
 from hicray.config import UserError  # noqa: E402 - likewise
 from hicray.storage import Location  # noqa: E402 - likewise
+from hicray.wording import reason  # noqa: E402 - likewise
 
 Result = TypeVar("Result")
 
@@ -56,7 +58,7 @@ def connect(num_cpus: int | None = None) -> None:
         num_cpus: Logical CPUs of a local Ray; workers take some, Ray Data needs one beyond them.
 
     Raises:
-        UserError: No cluster answers at RAY_ADDRESS.
+        UserError: No cluster answers at RAY_ADDRESS, or none can be started here.
     """
     if ray.is_initialized():
         return
@@ -71,21 +73,33 @@ def connect(num_cpus: int | None = None) -> None:
     # Train would ask another cluster's on this machine, which does not know the controller, or
     # wait 12 s at each trial's end for one that is gone. Nobody listens here: it asks no further.
     os.environ.setdefault("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
+    # It waits for 30 s, which a busy machine may exceed.
+    if not _started(num_cpus) and not _started(num_cpus):
+        raise UserError(
+            "Ray did not start, twice within its 30 s: this machine is too busy, or its temporary "
+            f"folder {machine.ray_folder()} too slow or full; try again when it is not, or set "
+            "TMPDIR to a folder on a local disk"
+        )
+    _quiet_data()
+
+
+def _started(num_cpus: int | None) -> bool:
+    """Start Ray here; return whether it came up in time."""
     try:
         _start(num_cpus)
     except Exception as error:  # Ray's own word for it is no other
+        ray.shutdown()
         if "timed out during startup" not in str(error):
             raise
-        # It waits for 30 s, which a busy machine may exceed.
-        ray.shutdown()
-        _start(num_cpus)
-    _quiet_data()
+        return False
+    return True
 
 
 def _start(num_cpus: int | None) -> None:
     ray.init(
         address="local",
-        num_cpus=max(num_cpus or 0, (os.cpu_count() or 1) + 1),
+        num_cpus=max(num_cpus or 0, machine.cpus() + 1),
+        _temp_dir=str(machine.ray_folder()),
         resources={DRIVER: 100},
         include_dashboard=False,
         log_to_driver=False,
@@ -109,10 +123,10 @@ def _join(address: str) -> None:
             _greet(host.strip("[]"), int(port))
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"no Ray cluster can be joined at RAY_ADDRESS={address} ({reason}); give HOST:PORT of "
-            "its head and the cluster's token, or unset it to start Ray on this machine"
+            f"no Ray cluster can be joined at RAY_ADDRESS={address} ({reason(error)}); give "
+            "HOST:PORT of its head and the cluster's token, or unset it to start Ray on this "
+            "machine"
         ) from error
 
 

@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
+from hicray.wording import scrubbed
+
 Sequence = Literal["on", "off", "blank", "composition", "elsewhere"]
 Fusion = Literal["tokens", "pairwise", "both"]
 Encoder = Literal["scratch", "tuned", "frozen"]
@@ -27,7 +29,14 @@ Config = TypeVar("Config")
 
 
 class UserError(Exception):
-    """Something the user got wrong: one sentence with the value, the rule and the way out."""
+    """Something the user got wrong: one sentence with the value, the rule and the way out.
+
+    Args:
+        sentence: What is said; addresses in it lose their secrets.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(scrubbed(sentence))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,13 +141,13 @@ def compare(
         use_gpu: Score on a GPU of the cluster, which is joined or started if need be.
     """
     from hicray.evaluation.report import compare as run
-    from hicray.training import track
+    from hicray.training import stores, track
 
-    store = track.open_store(storage, tracking_uri)
+    store = track.open_store(storage, tracking_uri, reading=True)
     if use_gpu:
         connect(Run(use_gpu=True))
     text = run(store, storage, search, use_gpu=use_gpu)
-    say("", text, "", f"page: {storage / 'report' / 'compare.html'}", track.ui_command(store.uri))
+    say("", text, "", f"page: {storage / 'report' / 'compare.html'}", stores.ui_command(store.uri))
 
 
 def enhance(request: Enhance) -> None:

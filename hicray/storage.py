@@ -19,6 +19,7 @@ from uuid import uuid4
 import pyarrow.fs as pafs
 
 from hicray.config import UserError
+from hicray.wording import reason, shown
 
 _SCHEME = "s3://"
 UNFINISHED = ".unfinished"
@@ -125,7 +126,7 @@ def locate(where: str | Location) -> Location:
         return Path(where).resolve()
     key = where.removeprefix(_SCHEME)
     if "://" in key:
-        raise UserError(f"{where} is of no known kind; give a folder, or s3://bucket/folder")
+        raise UserError(f"{shown(where)} is of no known kind; give a folder, or s3://bucket/folder")
     if "@" in key or "?" in key:
         # Not quoted: what stands there may be a secret.
         raise UserError(
@@ -217,10 +218,10 @@ def require_writable(location: Location) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{location} cannot be written ({reason}); make room or give another --storage, and "
-            "for a bucket check its name and the AWS_... variables of the environment"
+            f"{location} cannot be written ({reason(error)}); make room or give another "
+            "--storage, and for a bucket check its name and the AWS_... variables of the "
+            "environment"
         ) from error
 
 

@@ -9,10 +9,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hicray"
 FILES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"config", "figures", "cluster", "storage", "copies"}
+GROUND = {"config", "figures", "cluster", "storage", "copies", "machine", "wording"}
 """Modules beside the rooms, which any room may use and which use no room."""
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
+    "alembic": {"training.stores"},
     "Bio": {"maps.genome"},
     "bioframe": {"maps.assembly"},
     "cooler": {"maps.contacts", "maps.features", "maps.write"},
@@ -20,7 +21,8 @@ HOMES = {
     "hictkpy": {"maps.contacts"},
     "markdown_it": {"evaluation.page"},
     "matplotlib": {"figures", "training.track"},
-    "mlflow": {"training.track", "training.logged"},
+    "mlflow": {"training.logged", "training.stores", "training.track"},
+    "sqlalchemy": {"training.stores"},
     "optuna": {"training.searcher"},
     "pyfaidx": {"maps.genome"},
     "pytorch_msssim": {"training.losses"},

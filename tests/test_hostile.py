@@ -22,7 +22,8 @@ from hicray.evaluation.network import find
 from hicray.model import hicfoundation
 from hicray.training import checkpoint
 from hicray.training.logged import PROGRESS, log_model, read_model
-from hicray.training.track import TRIAL, Store, default_uri, use
+from hicray.training.stores import default_uri, use
+from hicray.training.track import TRIAL, Store
 from hicray.windows.manifest import MANIFEST, read_manifest
 from hicray.windows.shards import prepare
 from tests.buckets import BUCKET

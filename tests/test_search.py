@@ -24,7 +24,8 @@ from hicray.training.checkpoint import read_progress
 from hicray.training.data import Data
 from hicray.training.embeddings import find
 from hicray.training.optimizer import make_optimizer
-from hicray.training.track import Store, default_uri
+from hicray.training.stores import default_uri
+from hicray.training.track import Store
 from hicray.training.train import Loop, Place, network
 from hicray.windows.manifest import GENOME, read_manifest
 from hicray.windows.stream import open_windows

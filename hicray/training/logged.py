@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import mlflow
 import mlflow.pytorch
 import torch
+import yaml
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -22,7 +23,9 @@ from safetensors.torch import save_file
 
 from hicray.config import UserError
 from hicray.training.checkpoint import read_weights
-from hicray.training.track import Store, use
+from hicray.training.stores import require_store, use
+from hicray.training.track import Store
+from hicray.wording import reason, shown
 
 PROGRESS = "hicray"
 """Key of a model's metadata under which its checkpoint's own words are kept."""
@@ -119,13 +122,15 @@ def read_model(uri: str, tracking_uri: str) -> LoggedModel:
         UserError: There is no such model, or hicray did not log it.
     """
     try:
+        require_store(tracking_uri, reading=True)
         use(tracking_uri)
         folder = Path(mlflow.artifacts.download_artifacts(uri))
-        metadata = Model.load(str(folder)).metadata or {}
+        # Model.load would take the path for a URI, and decode it.
+        metadata = Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text())).metadata or {}
     except (MlflowException, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"{tracking_uri} gives no model {uri} ({reason}); check --checkpoint and --tracking-uri"
+            f"{shown(tracking_uri)} gives no model {uri} ({reason(error)}); check --checkpoint and "
+            "--tracking-uri"
         ) from error
     weights = folder / "extra_files" / _WEIGHTS
     if PROGRESS not in metadata or not weights.is_file():

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from hicray.config import UserError
 from hicray.training.track import Store
+from hicray.wording import reason, shown
 
 logger = logging.getLogger(__name__)
 PATIENCE = 120.0
@@ -64,8 +65,8 @@ class Outbox:
             self._changed.notify_all()
         if kind is None and left:
             raise UserError(
-                f"{left} records did not reach {self.store.uri}, all else is done; run the same "
-                "command again once it answers"
+                f"{left} records did not reach {shown(self.store.uri)}, all else is done; run the "
+                "same command again once it answers"
             )
 
     def put(self, record: Record) -> None:
@@ -109,7 +110,7 @@ class Outbox:
             try:
                 record()
             except Exception as error:  # noqa: BLE001 - those behind it must not wait for ever
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                said = reason(error)
             else:
                 self._back()
                 return True
@@ -117,18 +118,18 @@ class Outbox:
                 self._back()
                 failures, pause = failures + 1, PAUSE
             else:
-                self._away(reason)
+                self._away(said)
                 pause = min(2 * pause, LONGEST_PAUSE)
             if failures == ATTEMPTS:
                 self.refused += 1
-                logger.warning("MLflow refused a record (%d so far): %s", self.refused, reason)
+                logger.warning("MLflow refused a record (%d so far): %s", self.refused, said)
                 return True
             self._closed.wait(pause)
         return False
 
-    def _away(self, reason: str) -> None:
+    def _away(self, said: str) -> None:
         if not self._away_since:
-            logger.warning("MLflow is away, records are kept until it answers (%s)", reason)
+            logger.warning("MLflow is away, records are kept until it answers (%s)", said)
             self._away_since = time.monotonic()
 
     def _back(self) -> None:

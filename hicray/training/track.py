@@ -9,19 +9,10 @@ import contextlib
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A request that is repeated below could start a run twice: the outbox repeats whole records.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-import mlflow
 from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -29,7 +20,9 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
 from hicray.config import UserError
-from hicray.storage import Location, S3Path, uri_of
+from hicray.storage import Location, uri_of
+from hicray.training.stores import default_uri, refusal, require_store, use
+from hicray.wording import reason, shown
 
 EXPERIMENT = "hicray"
 SEARCH, TRIAL, EXPERIMENT_RUN = "hicray.search", "hicray.trial", "hicray.experiment"
@@ -52,27 +45,6 @@ class TrialRun(NamedTuple):
     start_time: int = 0
 
 
-def default_uri(storage: Location) -> str:
-    """Return a SQLite store inside the storage folder.
-
-    Raises:
-        UserError: The storage is a bucket, which no database can lie in.
-    """
-    if isinstance(storage, S3Path):
-        raise UserError(
-            f"MLflow's database cannot lie in {storage}; start `mlflow server` and give its "
-            "address by --tracking-uri or MLFLOW_TRACKING_URI"
-        )
-    return f"sqlite:///{storage.resolve()}/mlflow.db"
-
-
-def ui_command(uri: str) -> str:
-    """Return the line that browses a store."""
-    if uri.startswith("http"):
-        return f"open {uri}"
-    return f"mlflow ui --backend-store-uri {uri}"
-
-
 def git_commit() -> str:
     """Return the commit of the code that runs, or 'unknown' outside a checkout."""
     here = Path(__file__).parent
@@ -90,17 +62,23 @@ class Store:
     Args:
         uri: Tracking URI.
         artifacts: Where artifacts go for a store without a server.
+        reading: Nothing is made: no database, no experiment.
     """
 
-    def __init__(self, uri: str, artifacts: Location) -> None:
-        self.uri, self.artifacts = uri, artifacts
+    def __init__(self, uri: str, artifacts: Location, *, reading: bool = False) -> None:
+        self.uri, self.artifacts, self.reading = uri, artifacts, reading
         self._client: MlflowClient | None = None
         self._experiment = ""
 
     @property
     def client(self) -> MlflowClient:
-        """The client, opened when first used."""
+        """The client, opened when first used.
+
+        Raises:
+            UserError: The store cannot be used as it is.
+        """
         if self._client is None:
+            require_store(self.uri, reading=self.reading)
             use(self.uri)
             self._client = MlflowClient(self.uri)
         return self._client
@@ -109,23 +87,34 @@ class Store:
         """Return the id of hicray's experiment, made if need be.
 
         Raises:
-            UserError: The store does not answer.
+            UserError: The store does not answer, or holds nothing that could be read.
         """
-        if self._experiment:
-            return self._experiment
-        try:
-            if there := self.client.get_experiment_by_name(EXPERIMENT):
-                self._experiment = str(there.experiment_id)
-            else:
-                place = None if self.uri.startswith("http") else uri_of(self.artifacts)
-                made = self.client.create_experiment(EXPERIMENT, artifact_location=place)
-                self._experiment = str(made)
-        except MlflowException as error:
-            raise UserError(
-                f"the MLflow store {self.uri} does not answer ({str(error).splitlines()[0]}); "
-                "check --tracking-uri"
-            ) from error
+        if not self._experiment:
+            with self._answering():
+                self._experiment = self._find_experiment()
         return self._experiment
+
+    def _find_experiment(self) -> str:
+        if there := self.client.get_experiment_by_name(EXPERIMENT):
+            return str(there.experiment_id)
+        if self.reading:
+            raise UserError(
+                f"{shown(self.uri)} holds no search; name the --storage or --tracking-uri of one"
+            )
+        place = None if self.uri.startswith("http") else uri_of(self.artifacts)
+        return str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Say in one sentence what MLflow has against a request.
+
+        Raises:
+            UserError: It has something.
+        """
+        try:
+            yield
+        except MlflowException as error:
+            raise refusal(self.uri, error) from error
 
     def answers(self) -> bool:
         """Return whether the store answers at all."""
@@ -189,7 +178,8 @@ class Store:
 
     def curve(self, run_id: str, metric: str) -> list[float]:
         """Return a metric's values in the order of steps."""
-        history = self.client.get_metric_history(run_id, metric)
+        with self._answering():
+            history = self.client.get_metric_history(run_id, metric)
         return [m.value for m in sorted(history, key=lambda m: m.step)]
 
     def figure(self, run_id: str, figure: Figure, name: str) -> None:
@@ -218,7 +208,8 @@ class Store:
         found: list[TrialRun] = []
         token: str | None = None
         while token is None or token:
-            page = self.client.search_runs([self.experiment()], wanted, page_token=token)
+            with self._answering():
+                page = self.client.search_runs([self.experiment()], wanted, page_token=token)
             found += map(_trial, page)
             token = page.token or ""
         return found
@@ -242,7 +233,9 @@ class Store:
         try:
             return _trial(self.client.get_run(run_id))
         except MlflowException as error:
-            raise UserError(f"{self.uri} has no run {run_id}; `mlflow ui` lists them") from error
+            raise UserError(
+                f"{shown(self.uri)} gives no run {run_id} ({reason(error)}); `mlflow ui` lists them"
+            ) from error
 
     def last_search(self, shards: Location) -> TrialRun:
         """Return the search of a shard set that was run last, be it for the first time or again.
@@ -256,21 +249,10 @@ class Store:
         ]
         if not own:
             raise UserError(
-                f"{self.uri} holds no search of {shards.parent}; run experiments/tune_encoder.py "
-                "with this --storage, or name another --tracking-uri"
+                f"{shown(self.uri)} holds no search of {shards.parent}; run "
+                "experiments/tune_encoder.py with this --storage, or name another --tracking-uri"
             )
         return max(own, key=lambda run: int(run.tags.get(LAST_RUN, run.start_time)))
-
-
-def use(uri: str) -> None:
-    """Make a store the one that MLflow's own functions mean."""
-    name = "MLFLOW_TRACKING_URI"
-    before = os.environ.get(name)
-    mlflow.set_tracking_uri(uri)
-    # It names the store in the environment too, for whatever this process starts later on.
-    os.environ.pop(name, None)
-    if before is not None:
-        os.environ[name] = before
 
 
 def now() -> int:
@@ -288,9 +270,18 @@ def _trial(run: Run) -> TrialRun:
     return TrialRun(info.run_id, info.run_name, tags, params, metrics, info.status, info.start_time)
 
 
-def open_store(storage: Location, tracking_uri: str) -> Store:
-    """Open MLflow: $MLFLOW_TRACKING_URI, or a SQLite file in the storage, if no store is named."""
+def open_store(storage: Location, tracking_uri: str, *, reading: bool = False) -> Store:
+    """Open MLflow: $MLFLOW_TRACKING_URI, or a SQLite file in the storage, if no store is named.
+
+    Args:
+        storage: Folder of the search.
+        tracking_uri: The store that is named, if any.
+        reading: A search is only looked up; nothing is made.
+
+    Raises:
+        UserError: A search is looked up in a storage that is not there.
+    """
+    if reading and not storage.exists():
+        raise UserError(f"{storage} does not exist; name the --storage of a search that was run")
     tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not tracking_uri and not storage.exists():
-        storage.mkdir(parents=True)
-    return Store(tracking_uri or default_uri(storage), storage / "artifacts")
+    return Store(tracking_uri or default_uri(storage), storage / "artifacts", reading=reading)

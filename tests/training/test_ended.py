@@ -10,7 +10,8 @@ from hicray.training import state, trial
 from hicray.training import tune as searching
 from hicray.training.searcher import DistinctSearch
 from hicray.training.space import SearchConfig
-from hicray.training.track import Store, default_uri
+from hicray.training.stores import default_uri
+from hicray.training.track import Store
 from hicray.training.trial import Resources
 from hicray.windows.claim import exclusive
 from tests.training.drivers import FAILING, untrained

@@ -17,7 +17,8 @@ from hicray.training.data import Data
 from hicray.training.halving import Halving
 from hicray.training.objective import UNDEFINED, best_of, rank, ranked
 from hicray.training.space import SearchConfig
-from hicray.training.track import Store, default_uri
+from hicray.training.stores import default_uri
+from hicray.training.track import Store
 from hicray.training.trial import Resources, best_checkpoint
 from hicray.windows.stream import open_windows
 from tests.training.drivers import undefined_at_times

@@ -10,7 +10,8 @@ import pytest
 from hicray.config import UserError
 from hicray.training import outbox as sending
 from hicray.training.outbox import Outbox
-from hicray.training.track import TRIAL, Store, default_uri
+from hicray.training.stores import default_uri
+from hicray.training.track import TRIAL, Store
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from hicray import config as cfg
 from hicray.training import tune as searching
 from hicray.training.objective import ranked
 from hicray.training.space import Cell, SearchConfig
-from hicray.training.track import Store, default_uri
+from hicray.training.stores import default_uri
+from hicray.training.track import Store
 from hicray.training.trial import Resources, arm, trial_name
 from hicray.windows import stream
 from tests.training.searches import one_gap_search

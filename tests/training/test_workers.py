@@ -6,7 +6,8 @@ from hicray import cluster
 from hicray.config import ModelConfig, TrainConfig, UserError
 from hicray.training.metrics import SCORES
 from hicray.training.space import SearchConfig
-from hicray.training.track import Store, TrialRun, default_uri
+from hicray.training.stores import default_uri
+from hicray.training.track import Store, TrialRun
 from hicray.training.trial import Resources
 from hicray.training.tune import search
 from hicray.windows.manifest import Manifest
