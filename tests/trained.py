@@ -31,16 +31,18 @@ def trained_for(
     )
 
 
-def write_checkpoint(folder: Path, model: ModelConfig, trained: Trained | None, **sizes) -> Path:
-    """Save a network whose correction to its base is random, not nothing."""
+def write_checkpoint(
+    folder: Path, model: ModelConfig, trained: Trained | None, std: float = 0.05, **sizes
+) -> Path:
+    """Save a network whose correction to its base is random, not nothing unless ``std`` is 0."""
     torch.manual_seed(3)
     if trained is not None:
         sizes = trained.layout
     network = build(model, **sizes)
     for parameter in network.head.pixels.out.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
+        torch.nn.init.normal_(parameter, std=std)
     if network.head.coarse is not None:
-        torch.nn.init.normal_(network.head.coarse.correct.weight, std=0.05)
+        torch.nn.init.normal_(network.head.coarse.correct.weight, std=std)
     trial = TrialConfig(coarse_bin_size=512, model=model, train=TrainConfig())
     optimizer = torch.optim.SGD(network.parameters())
     history = [{"val_oe_pearson": 0.5}]
