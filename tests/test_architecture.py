@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hicray"
 FILES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"config", "figures", "cluster", "storage", "copies"}
+GROUND = {"config", "figures", "panels", "cluster", "storage", "copies"}
 """Modules beside the rooms, which any room may use and which use no room."""
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
@@ -19,7 +19,7 @@ HOMES = {
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts"},
     "markdown_it": {"evaluation.page"},
-    "matplotlib": {"figures", "training.track"},
+    "matplotlib": {"figures", "panels", "training.track"},
     "mlflow": {"training.track", "training.logged"},
     "optuna": {"training.searcher"},
     "pyfaidx": {"maps.genome"},
