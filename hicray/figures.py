@@ -1,4 +1,4 @@
-"""The pictures people look at: loss curves, map panels, what DNA gains, curves by distance."""
+"""The pictures people look at: loss curves, what DNA gains, curves by distance; maps: panels.py."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ import matplotlib as mpl
 import matplotlib.ticker
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 mpl.use("Agg")
@@ -50,32 +51,6 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "") -> Figure:
             panel.plot(range(1, len(values) + 1), values, marker=".", label=name)
         panel.set(title=run, xlabel="epoch", ylabel="loss")
         panel.legend(frameon=False)
-    figure.suptitle(title)
-    return figure
-
-
-def map_panels(rows: Mapping[str, Mapping[str, Map]], title: str = "") -> Figure:
-    """Draw maps side by side, a row per window: contacts in red, differences in blue and red.
-
-    Args:
-        rows: By window, then by panel name; panels named 'difference ...' are signed.
-        title: Over all panels.
-    """
-    count, names = len(rows), list(next(iter(rows.values())))
-    figure = Figure(figsize=(2.7 * len(names), 2.7 * count + 0.5), layout="constrained")
-    grid = figure.subplots(count, len(names), squeeze=False)
-    for line, (window, maps) in zip(grid, rows.items(), strict=True):
-        shared = [m for name, m in maps.items() if not name.startswith("difference")]
-        top = float(np.nanpercentile(np.stack(shared), 99.5))
-        for panel, (name, values) in zip(line, maps.items(), strict=True):
-            if name.startswith("difference"):
-                reach = max(float(np.nanpercentile(np.abs(values), 99.5)), 1e-6)
-                image = panel.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach)
-            else:
-                image = panel.imshow(values, cmap="Reds", vmin=0, vmax=top)
-            figure.colorbar(image, ax=panel, shrink=0.75)
-            panel.set(title=name, xticks=[], yticks=[])
-        line[0].set_ylabel(window, fontsize=8)
     figure.suptitle(title)
     return figure
 
@@ -139,16 +114,28 @@ def score_by_separation(levels: Mapping[str, Mapping[str, Level]], score: str) -
     figure = Figure(figsize=(5.4 * len(levels), 3.9), layout="constrained")
     panels = figure.subplots(1, len(levels), squeeze=False)[0]
     for panel, (gap, methods) in zip(panels, levels.items(), strict=True):
-        last = len(methods) - 1
-        for at, (name, (start, values)) in enumerate(methods.items()):
-            style = {"color": COLOURS[at % len(COLOURS)], "linestyle": "--" if at == last else "-"}
-            panel.plot(start, values, marker=".", label=name, **style)
-        ticks = sorted({float(at) for start, _ in methods.values() for at in start})
-        panel.set(xscale="log", title=f"{gap} bp", xlabel="separation (bp), from", ylabel=score)
-        panel.set_xticks(ticks, [f"{at:,.0f}" for at in ticks], fontsize=8)
-        panel.minorticks_off()
-        panel.legend(frameon=False, fontsize=8)
+        draw_levels(panel, methods, f"{gap} bp", score)
     return figure
+
+
+def draw_levels(panel: Axes, methods: Mapping[str, Level], title: str, score: str) -> None:
+    """Draw methods' scores against the separation into one panel; the last one is dashed.
+
+    Args:
+        panel: Empty.
+        methods: By name: first separation of each band in bp, and the score.
+        title: Over the panel.
+        score: What is scored.
+    """
+    last = len(methods) - 1
+    for at, (name, (start, values)) in enumerate(methods.items()):
+        style = ".--" if at == last else ".-"
+        panel.plot(start, values, style, color=COLOURS[at % len(COLOURS)], label=name)
+    ticks = sorted({float(at) for start, _ in methods.values() for at in start})
+    panel.set(xscale="log", title=title, xlabel="separation (bp), from", ylabel=score)
+    panel.set_xticks(ticks, [f"{at:,.0f}" for at in ticks], fontsize=8)
+    panel.minorticks_off()
+    panel.legend(frameon=False, fontsize=8)
 
 
 def gain_by_epoch(scores: Mapping[str, Curves], difference: tuple[str, str], score: str) -> Figure:
@@ -227,35 +214,4 @@ def by_distance(
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
-    return figure
-
-
-def located_maps(
-    rows: Mapping[tuple[str, int], Mapping[str, Map]], bin_size: int, label: str
-) -> Figure:
-    """Draw windows of several maps side by side, on one colour scale a row; NaN is grey.
-
-    Args:
-        rows: By chromosome and start in bp, then by map.
-        bin_size: In bp.
-        label: What the values are.
-    """
-    names = list(next(iter(rows.values())))
-    size = (2.6 * len(names) + 1.2, 2.6 * len(rows) + 0.3)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(rows), len(names), squeeze=False)
-    colours = mpl.colormaps["Reds"].with_extremes(bad="0.85")
-    for line, ((chrom, start), maps) in zip(grid, rows.items(), strict=True):
-        side = next(iter(maps.values())).shape[0] * bin_size
-        kb = (start / 1000, (start + side) / 1000)
-        top = float(np.nanpercentile(np.stack(list(maps.values())), 99.5))
-        for panel, (name, values) in zip(line, maps.items(), strict=True):
-            panel.imshow(values, cmap=colours, vmin=0, vmax=top, extent=(*kb, *kb[::-1]))
-            panel.set_title(name, fontsize=9)
-            panel.tick_params(labelsize=7)
-            panel.locator_params(nbins=4)
-        line[0].set_ylabel(f"{chrom} (kb)", fontsize=8)
-        bar = figure.colorbar(line[0].images[0], ax=list(line), shrink=0.8)
-        bar.set_label(label, fontsize=7)
-        bar.ax.tick_params(labelsize=7)
     return figure

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hicray"
 FILES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"config", "figures", "cluster", "storage", "copies", "machine", "wording"}
+GROUND = {"config", "figures", "panels", "cluster", "storage", "copies", "machine", "wording"}
 """Modules beside the rooms, which any room may use and which use no room."""
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
@@ -20,7 +20,7 @@ HOMES = {
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts"},
     "markdown_it": {"evaluation.page"},
-    "matplotlib": {"figures", "training.track"},
+    "matplotlib": {"figures", "panels", "training.track"},
     "mlflow": {"training.logged", "training.stores", "training.track"},
     "sqlalchemy": {"training.stores"},
     "optuna": {"training.searcher"},

@@ -32,9 +32,15 @@ def trained_for(
 
 
 def write_checkpoint(
-    folder: Path, model: ModelConfig, trained: Trained | None, *, map_factor: float = 1.0, **sizes
+    folder: Path,
+    model: ModelConfig,
+    trained: Trained | None,
+    *,
+    std: float = 0.05,
+    map_factor: float = 1.0,
+    **sizes,
 ) -> Path:
-    """Save a network whose correction to its base is random, not nothing.
+    """Save a network whose correction to its base is random, and nothing if ``std`` is 0.
 
     The transformer's map is made larger or smaller by a factor: 0 makes it nothing.
     """
@@ -43,12 +49,12 @@ def write_checkpoint(
         sizes = trained.layout
     network = build(model, **sizes)
     for parameter in network.head.pixels.out.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
+        torch.nn.init.normal_(parameter, std=std)
     with torch.no_grad():
         for parameter in network.head.decoder.map.parameters():
             parameter *= map_factor
     if network.head.coarse is not None:
-        torch.nn.init.normal_(network.head.coarse.correct.weight, std=0.05)
+        torch.nn.init.normal_(network.head.coarse.correct.weight, std=std)
     trial = TrialConfig(coarse_bin_size=512, model=model, train=TrainConfig())
     optimizer = torch.optim.SGD(network.parameters())
     history = [{"val_oe_pearson": 0.5}]

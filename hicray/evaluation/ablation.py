@@ -2,15 +2,19 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from hicray.evaluation.interpret import Ablation, Site, ablate
 from hicray.evaluation.preflight import Opened
-from hicray.figures import Picture, map_panels
+from hicray.figures import Picture
 from hicray.maps.bins import Region
+from hicray.panels import Locus, locus_panels
 from hicray.windows.locus import Loci, measure_for
-from hicray.windows.scales import from_network, to_network
+from hicray.windows.scales import from_network
 from hicray.windows.trained import Trained
+
+WITH, WITHOUT = "enhanced", "enhanced, DNA replaced"
 
 
 class LocusAblation(NamedTuple):
@@ -20,25 +24,42 @@ class LocusAblation(NamedTuple):
         region: The stretch.
         scale: Whose scale the network took, and why.
         start: Of the window, in bp.
+        bin_size: Of the maps, in bp.
         coarse: The map that was given, in scaled contacts per fine pixel.
+        expected: Contacts that distance alone expects.
+        usable: Bins that count.
         ablation: Of one window.
     """
 
     region: Region
     scale: str
     start: int
+    bin_size: int
     coarse: torch.Tensor
+    expected: torch.Tensor
+    usable: torch.Tensor
     ablation: Ablation
 
     def picture(self) -> Picture:
         """Return the window's maps: coarse, with the stretch, without, and the change."""
-        before, after = (to_network(maps)[0].numpy() for maps in self.ablation)
-        change = self.ablation.log2_change[0].numpy()
-        maps = {"coarse": to_network(self.coarse)[0].numpy(), "with it": before}
-        maps |= {"without it": after, "difference (log2 fold change)": change}
+        there = self.usable[:, None] & self.usable
+        coarse, expected, before, after = (
+            torch.where(there, maps[0], torch.nan).double().numpy()
+            for maps in (self.coarse, self.expected, *self.ablation)
+        )
+        locus = Locus(
+            chrom=self.region.chrom,
+            row_start=self.start,
+            col_start=self.start,
+            bin_size=self.bin_size,
+            maps={"coarse": coarse, WITH: before, WITHOUT: after},
+            expected=expected,
+            against=WITH,
+            compared=(WITHOUT,),
+            marked=(self.region.start, self.region.end),
+        )
         stretch = f"{self.region.chrom}:{self.region.start:,}-{self.region.end:,}"
-        window = f"{self.region.chrom}, from {self.start:,} bp"
-        return map_panels({window: maps}, f"DNA of {stretch} replaced; log10(x + 1) / 3")
+        return locus_panels([locus], f"DNA of {stretch} (dotted) replaced")
 
 
 def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAblation:
@@ -60,7 +81,20 @@ def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAbla
     site = Site(0, region.start - start + file.flank_bins * trained.fine_bin_size)
     length = region.end - region.start
     found = ablate(file.open().values, windows, [site], length, draws=draws)
-    return LocusAblation(region, scale, start, from_network(windows.coarse), found)
+    first = start // trained.fine_bin_size
+    usable = np.zeros(trained.window_bins, bool)
+    own = loci.usable(region.chrom)[first : first + trained.window_bins]
+    usable[: len(own)] = own
+    return LocusAblation(
+        region=region,
+        scale=scale,
+        start=start,
+        bin_size=trained.fine_bin_size,
+        coarse=from_network(windows.coarse),
+        expected=from_network(windows.expected),
+        usable=torch.from_numpy(usable),
+        ablation=found,
+    )
 
 
 def _window_start(region: Region, length: int, trained: Trained) -> int:

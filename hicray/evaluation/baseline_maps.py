@@ -1,9 +1,11 @@
 """Baselines as maps: what a model has to beat, written so that `evaluate` judges them like any.
 
 Each takes the coarse map alone, and what fine maps look like on training chromosomes. Values are
-scaled contacts near the diagonal, with the weight 1 where the fine and the coarse bin are usable.
+scaled contacts near the diagonal; where the fine and the coarse bin are usable, their weight is the
+constant that makes them balanced contacts of the fine map.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ import pandas as pd
 from jaxtyping import Bool, Float64
 from tqdm import tqdm
 
-from hicray.maps.bands import Band, at_columns, filtered, pixel_table, usable_pixels
+from hicray.maps.assembly import assembly_of
+from hicray.maps.bands import Band, at_columns, filtered, fine_pixels, pixel_table, usable_pixels
 from hicray.maps.expected import Curve
 from hicray.maps.features import DecaySums
 from hicray.maps.write import write_float_cool
@@ -207,10 +210,8 @@ class Maker:
         level, bins = found.levels[self.name], len(found.usable)
         own = -(-bins // self.gap)
         weights = level.weights[:own]
-        there = np.clip(bins - self.gap * np.arange(own), 0, self.gap).astype(np.float64)
         separations = level.band.shape[1]
-        pixels = there[:, None] * at_columns(there, separations)
-        pixels[:, 0] = there * (there + 1) / 2
+        pixels = fine_pixels(bins, self.gap, separations)
         contacts = _balanced(level, own) * self.scale[self.name]
         mask = usable_pixels(np.isfinite(weights), separations)
         return Coarse(contacts, pixels, mask, found.usable, self.gap, self.separations)
@@ -218,15 +219,24 @@ class Maker:
     def write(self, name: str, path: Path, metadata: Mapping[str, object]) -> None:
         """Write one baseline; bins of chromosomes that are not written have no weight."""
         fine = self.source.fine
+        unit = math.sqrt(1 / self.scale["fine"])
         weights = [
-            np.where(self.usable[chrom], 1.0, np.nan)
+            np.where(self.usable[chrom], unit, np.nan)
             if chrom in self.usable
             else np.full(fine.num_bins(chrom), np.nan)
             for chrom in fine.chromsizes
         ]
         pixels = self._pixels(BASELINES[name], name)
         every = np.concatenate(weights)
-        write_float_cool(path, fine.chromsizes, fine.bin_size, pixels, every, metadata)
+        write_float_cool(
+            path,
+            fine.chromsizes,
+            fine.bin_size,
+            pixels,
+            every,
+            metadata,
+            assembly=assembly_of(fine),
+        )
 
     def _pixels(self, baseline: Baseline, name: str) -> Iterator[pd.DataFrame]:
         first = 0

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ from hicray import cluster
 from hicray.config import UserError
 from hicray.evaluation.tiler import Blended, Clock, Job, Tiler, Unit, peak_bytes, tiles_of, units_of
 from hicray.evaluation.tiles import Blend
-from hicray.maps.write import band_pixels, genome_wide, write_enhanced
+from hicray.evaluation.unit import balanced_per_contact
+from hicray.maps.assembly import assembly_of
+from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
 from hicray.windows.claim import LOCK, exclusive
 from hicray.windows.locus import MapFacts, measure_for
 from hicray.windows.manifest import write_json
 from hicray.windows.sources import fingerprint
 
-VERSION = 2
+VERSION = 3
 """To be raised when the same inputs would give another map."""
 NOTE, FACTS = "enhance.json", "map.json"
 
@@ -175,9 +177,18 @@ def _write(job: Job, facts: MapFacts) -> None:
     # A usable bin has a pixel on the diagonal; elsewhere the band is NaN.
     usable = {chrom: np.isfinite(_band(job, chrom)[:, 0]) for chrom in job.chroms}
     tables = {chrom: _pixels(job, chrom) for chrom in job.chroms}
+    unit = balanced_per_contact(job, partial(_band, job)) * job.network.trained.gap
     unfinished = job.out.with_suffix(".unfinished.mcool")
     bar = tqdm(genome_wide(fine, tables), desc=f"write {job.out.name}", unit="block")
-    write_enhanced(unfinished, fine, iter(bar), usable, _metadata(job, facts))
+    write_enhanced(
+        unfinished,
+        fine,
+        iter(bar),
+        usable,
+        _metadata(job, facts),
+        unit=unit,
+        assembly=assembly_of(job.contacts),
+    )
     if job.out.exists():
         raise UserError(
             f"{job.out} was not there when this run began; move it away, and give the same "
@@ -203,7 +214,7 @@ def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
     (source,) = trained.pop("sources")
     del source["fine_expected"]
     return {
-        "hicray": _version(),
+        "hicray": own_version(),
         "model": job.network.place,
         "model_sha256": job.network.digest,
         "trained": trained,
@@ -218,13 +229,6 @@ def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
         "reach_bp": job.tiling.reach * trained["fine_bin_size"],
         "chroms": list(job.chroms),
     }
-
-
-def _version() -> str:
-    try:
-        return version("hicray")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
 
 
 def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:

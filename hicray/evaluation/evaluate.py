@@ -31,6 +31,7 @@ from hicray.maps.bands import Band, Mask, square, usable_pixels
 from hicray.maps.bins import teaching
 from hicray.maps.expected import Curve
 from hicray.maps.features import DecaySums, decay_sums
+from hicray.panels import Locus
 from hicray.training.metrics import decay_error
 from hicray.windows.manifest import EPS
 from hicray.windows.plan import Layout, chromosome_windows, usable_fraction
@@ -94,7 +95,7 @@ class Evaluation:
         usable: Pixels that count and those there are within reach, by chromosome.
         left_out: Windows too little usable, by chromosome.
         no_reads: Chromosomes whose fine counts are not whole: they have no bits per read.
-        examples: Contacts of some windows by chromosome, row_start (bp) and map; NaN is masked.
+        examples: Some windows.
     """
 
     compared: Compared
@@ -102,7 +103,7 @@ class Evaluation:
     usable: Mapping[str, tuple[int, int]]
     left_out: Mapping[str, int]
     no_reads: tuple[str, ...]
-    examples: Mapping[tuple[str, int], Mapping[str, np.ndarray]]
+    examples: tuple[Locus, ...]
 
     @property
     def diamond(self) -> int:
@@ -138,7 +139,7 @@ def evaluate(compared: Compared) -> Evaluation:
     usable: dict[str, tuple[int, int]] = {}
     left_out: dict[str, int] = {}
     no_reads: tuple[str, ...] = ()
-    examples: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    examples: tuple[Locus, ...] = ()
     total = len(compared.chroms) * len(compared.others)
     with tqdm(total=total, desc="evaluate", unit="map") as bar, TemporaryDirectory() as folder:
         for chrom in compared.chroms:
@@ -158,7 +159,7 @@ def evaluate(compared: Compared) -> Evaluation:
                     shown[name] = band
                 bar.update()
             if len(examples) < EXAMPLES and len(place.starts):
-                examples |= _example(place, shown)
+                examples += (_example(place, shown, expected),)
     return Evaluation(compared, scores, usable, left_out, no_reads, examples)
 
 
@@ -243,16 +244,26 @@ class _Judge:
         )
 
 
-def _example(
-    place: _Chromosome, bands: Mapping[str, Band]
-) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+def _example(place: _Chromosome, bands: Mapping[str, Band], expected: Curve) -> Locus:
+    """Return the chromosome's middle window, the fine map last; all O/E is over its decay."""
     middle = place.starts[[len(place.starts) // 2]]
     mask = square(place.mask, middle, place.side)[0]
-    maps = {
-        name: np.where(mask, square(band, middle, place.side)[0], np.nan)
-        for name, band in bands.items()
-    }
-    return {(place.name, int(middle[0]) * place.bin_size): maps}
+    names = [name for name in bands if name != FINE]
+    bins = np.arange(place.side)
+    start = int(middle[0]) * place.bin_size
+    return Locus(
+        chrom=place.name,
+        row_start=start,
+        col_start=start,
+        bin_size=place.bin_size,
+        maps={
+            name: np.where(mask, square(bands[name], middle, place.side)[0], np.nan)
+            for name in (*names, FINE)
+        },
+        expected=expected[np.abs(bins[:, None] - bins)],
+        against=FINE,
+        eps=EPS,
+    )
 
 
 def _ones(usable: Bool[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:

@@ -7,7 +7,6 @@ the same weights.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,10 +37,12 @@ from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
+from hicray.panels import Locus
 from hicray.storage import Location
 from hicray.training import checkpoint
 from hicray.training.data import SEARCHED
 from hicray.training.embeddings import find
+from hicray.training.examples import loci
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
 from hicray.windows.manifest import GENOME, Manifest
@@ -229,18 +230,9 @@ def describe(trial: TrialConfig) -> str:
     return ", ".join(parts)
 
 
-def _examples(
-    predicted: Mapping[str, Tensor], batch: Batch, collate: Collate
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return maps of windows: coarse, best filter, both arms, fine, and what the arms miss."""
+def _examples(predicted: Mapping[str, Tensor], batch: Batch, collate: Collate) -> tuple[Locus, ...]:
+    """Return maps of windows: coarse, best filter, both arms, fine."""
     arms = [arm for arm in (NOSEQ, SEQ) if arm in predicted]
     filters = {name: maps for name, maps in predicted.items() if name not in ARMS}
     shown = {"coarse": batch.coarse, **filters} | {arm: predicted[arm] for arm in arms}
-    shown["fine"] = batch.target
-    shown |= {f"difference {arm} - fine": shown[arm] - batch.target for arm in arms}
-    return {
-        f"{collate.groups[int(batch.group[i])][1]}:{int(batch.row_start[i]):,}": {
-            name: maps[i].cpu().numpy() for name, maps in shown.items()
-        }
-        for i in range(len(batch))
-    }
+    return loci(batch, collate, shown)

@@ -16,10 +16,10 @@ from hicray.figures import (
     gain_by_epoch,
     gain_by_separation,
     loss_curves,
-    map_panels,
     paired_scatter,
     score_by_separation,
 )
+from hicray.panels import locus_panels, overview
 from hicray.training.metrics import BITS, LABELS, OBJECTIVE
 from hicray.windows.manifest import Manifest
 
@@ -29,10 +29,11 @@ _GAINS = {OBJECTIVE: "gain by separation", BITS: "gain in bits per read by separ
 def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Picture]:
     """Return the pictures of a statement, by caption."""
     pictures = {
-        f"test windows {result.gap} bp": map_panels(
-            result.examples, f"{result.split} windows, {result.gap} bp, log10(x + 1) / 3"
+        f"test windows {result.gap} bp": locus_panels(
+            result.examples, f"{result.split} windows, {result.gap} bp"
         )
         for result in results
+        if result.examples
     }
     both = [result for result in results if {SEQ, NOSEQ} <= result.rows.keys()]
     if both:
@@ -50,6 +51,11 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
             gains = {result.gap: _gain(result, score, manifest.fine_bin_size) for result in both}
             pictures[caption] = gain_by_separation(gains, LABELS[score], "seq - noseq")
     levels = {result.gap: _levels(result, manifest) for result in results}
+    shown = {r.gap: (r.examples[0], levels[r.gap]) for r in results if r.examples and levels[r.gap]}
+    if shown:
+        pictures["one locus and score by separation"] = overview(
+            shown, LABELS[OBJECTIVE], f"a locus of the {results[0].split} set"
+        )
     if any(levels.values()):
         pictures["score by separation"] = score_by_separation(levels, LABELS[OBJECTIVE])
     learnt = {result.gap: _by_epoch(result) for result in results if longest(result.learning) > 1}

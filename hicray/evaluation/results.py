@@ -10,6 +10,7 @@ from hicray.evaluation.held_out import Band, HeldOut
 from hicray.evaluation.learning import Learning
 from hicray.evaluation.paired import Difference, Runs
 from hicray.maps.bins import SplitName
+from hicray.panels import Locus
 from hicray.training.metrics import BITS, OBJECTIVE
 
 JUDGED = (OBJECTIVE, BITS)
@@ -95,7 +96,7 @@ class GapResult:
         differences: By pair of methods, then by score.
         by_separation: Seq minus noseq, by judged score and by band of separations in fine bins.
         settings: What each arm's networks are.
-        examples: Maps of a few windows, by locus and panel.
+        examples: Maps of a few windows.
         curves: Training and validation loss by epoch, by arm.
         learning: Validation scores by epoch, by arm.
         leak: What published weights may have seen of the split; empty without any.
@@ -111,7 +112,7 @@ class GapResult:
     differences: Mapping[tuple[str, str], Mapping[str, Difference]]
     by_separation: GainBySeparation
     settings: Mapping[str, str]
-    examples: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    examples: Sequence[Locus] = ()
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     learning: Learning = field(default_factory=dict)
     leak: str = ""

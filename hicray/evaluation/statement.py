@@ -15,9 +15,10 @@ from hicray.evaluation.compared import FINE, MIN_USABLE, Maps
 from hicray.evaluation.correlation import band_means, distance_bands
 from hicray.evaluation.evaluate import Evaluation, Score, together
 from hicray.evaluation.window_scores import WINDOW_SCORES
-from hicray.figures import by_distance, located_maps
+from hicray.figures import by_distance, png
 from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
+from hicray.panels import locus_panels
 from hicray.training.metrics import LABELS, VERSION
 from hicray.windows.manifest import EPS, write_json
 from hicray.windows.scales import MIN_SEPARATION
@@ -29,7 +30,6 @@ _HEADS = LABELS | {
     "boundary_f1": "boundary F1", "decay_error": "decay error",
 }  # fmt: skip
 _DIGITS = {"mse": 6, "mae": 5, "psnr": 2}
-_LOG_1001 = float(np.log10(1001.0))
 _RESULT = "evaluate.json"
 
 
@@ -275,12 +275,7 @@ def write(found: Evaluation, out: Path, identity: Mapping[str, Any]) -> str:
     label = "mean scaled contacts"
     by_distance(_decays(pooled), size, label, log=True).savefig(out / "decay.png", dpi=130)
     if found.examples:
-        label = "log10(contacts + 1) / log10(1001)"
-        maps = {
-            place: {name: np.log10(x + 1) / _LOG_1001 for name, x in panels.items()}
-            for place, panels in found.examples.items()
-        }
-        located_maps(maps, size, label).savefig(out / "windows.png", dpi=130)
+        (out / "windows.png").write_bytes(png(locus_panels(found.examples)))
     write_json(out / _RESULT, plain(found, identity))
     return text
 

@@ -1,10 +1,19 @@
-"""Which human assembly a map is of, by the lengths of its chromosomes."""
+"""Which assembly a map is of, by its own word or the lengths of its chromosomes."""
 
 from collections.abc import Iterable, Mapping
 
 from hicray.maps.bins import bare
+from hicray.maps.contacts import UNKNOWN, ContactMap
 
 HUMAN = ("hg38", "hg19")
+
+
+def assembly_of(contacts: ContactMap) -> str:
+    """Return the assembly that a map names, or a human one by its lengths, or 'unknown'."""
+    named = contacts.assembly
+    if named != UNKNOWN:
+        return named
+    return human_assembly(contacts.chromsizes, contacts.chromsizes) or UNKNOWN
 
 
 def human_assembly(chromsizes: Mapping[str, int], chroms: Iterable[str]) -> str:

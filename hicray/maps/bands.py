@@ -24,6 +24,24 @@ def at_columns(
     return columns
 
 
+def fine_pixels(
+    bins: int, gap: int, num_separations: int
+) -> Float64[np.ndarray, "coarse_bins separations"]:
+    """Return how many distinct fine pixels each pixel of a coarse band holds.
+
+    Args:
+        bins: Fine bins of the chromosome, whose last coarse bin may have fewer of them.
+        gap: Fine bins to a coarse one.
+        num_separations: Of the band, in coarse bins.
+    """
+    coarse = -(-bins // gap)
+    there = np.clip(bins - gap * np.arange(coarse), 0, gap).astype(np.float64)
+    pixels: Float64[np.ndarray, "coarse_bins separations"]
+    pixels = there[:, None] * at_columns(there, num_separations)
+    pixels[:, 0] = there * (there + 1) / 2
+    return pixels
+
+
 def usable_pixels(usable: Bool[np.ndarray, " bins"], num_separations: int) -> Mask:
     """Return the pixels of a band whose two bins are usable."""
     mask: Mask = usable.reshape(-1, 1) & at_columns(usable, num_separations)

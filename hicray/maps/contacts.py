@@ -21,6 +21,8 @@ from hicray.maps.bins import num_bins
 
 DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})
 """Juicer's weights: contacts are divided by them, while cooler's are multiplied."""
+UNKNOWN = "unknown"
+"""What coolers name a genome assembly that nobody has named."""
 _CHUNK_BINS = 2_000
 """Rows of a chromosome whose pixels are in memory at a time when a whole map is read."""
 
@@ -62,6 +64,11 @@ class ContactMap:
         if self.num_bins(chrom) > 1 or "::" not in self.uri:
             return None
         return int(cooler.Cooler(local_uri(self.uri)).matrix(balance=False).fetch(chrom)[0, 0])
+
+    @property
+    def assembly(self) -> str:
+        """Return the genome assembly that the file names, or 'unknown'."""
+        return str(self._file.attributes().get("assembly") or UNKNOWN)
 
     def num_bins(self, chrom: str) -> int:
         """Return the number of bins of a chromosome."""

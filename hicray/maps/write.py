@@ -1,7 +1,9 @@
 """Pixels to .cool and .mcool: maps that are summed and balanced here, and enhanced ones."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float32, Float64
 
 from hicray.maps.bins import num_bins
-from hicray.maps.contacts import ContactMap
+from hicray.maps.contacts import UNKNOWN, ContactMap
 
 _CHUNK_PIXELS = 5_000_000
 _CHUNK_ROWS = 2_000
@@ -22,6 +24,19 @@ _QUICK = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 """Cooler's own level of 6 takes half as long again, and spares 4 % of a map of fractions."""
 _LEAST_USABLE = 0.5
 """Share of its bins that a zoomed-out bin must have, or it is masked."""
+_BALANCED = {
+    "tol": 0.0,
+    "min_nnz": 0,
+    "min_count": 0,
+    "mad_max": 0,
+    "cis_only": True,
+    "ignore_diags": 2,
+    "converged": True,
+    "var": 0.0,
+    "divisive_weights": False,
+}
+"""What `cooler balance` says beside its weights, and cooltools asks for: nothing was filtered or
+iterated here, and the first two separations are left out, as by cooler's default."""
 
 
 def write_cool(
@@ -76,12 +91,17 @@ def write_enhanced(
     pixels: Iterable[pd.DataFrame],
     usable: Mapping[str, Bool[np.ndarray, " _bins"]],
     metadata: Mapping[str, Any],
+    *,
+    unit: float = 1.0,
+    assembly: str = UNKNOWN,
 ) -> None:
     """Write a map of fractional, balanced contacts as an .mcool that zooms out by twos.
 
-    Its weights are 1 at usable bins and NaN at masked ones, because the values are balanced
-    already and balancing a band anew would bend it. A zoomed-out bin, of which only a share is
-    usable, is weighted by that share's inverse.
+    Its weights are one constant at usable bins and NaN at masked ones, because the values are
+    balanced already and balancing a band anew would bend it. Of each zoom they are the constant
+    by which its rows sum to what the finest ones do: levels of a cooler are balanced each by
+    itself, to rows of 1. A zoomed-out bin, of which only a share is usable, is weighted by that
+    share's inverse.
 
     Args:
         path: The .mcool to write.
@@ -89,6 +109,8 @@ def write_enhanced(
         pixels: With genome-wide bin ids, in order.
         usable: By bin, for the chromosomes that were enhanced; all others are masked.
         metadata: Kept with every level.
+        unit: Balanced contacts, at the finest level, of a contact.
+        assembly: Of the genome.
     """
     sizes, base = contacts.chromsizes, path.with_suffix(".base.cool")
     levels = [contacts.bin_size]
@@ -106,8 +128,27 @@ def write_enhanced(
             for chrom in sizes
         ]
         with cooler.Cooler(f"{path}::/resolutions/{level}").open("r+") as group:
-            group["bins"].create_dataset("weight", data=np.concatenate(weights))
+            every = np.concatenate(weights) * math.sqrt(unit / gap)
+            group["bins"].create_dataset("weight", data=every)
             group.attrs["metadata"] = json.dumps(metadata)
+            _describe(group, assembly)
+
+
+def _describe(group: Any, assembly: str) -> None:
+    """Write what other programs ask of a cooler: how it was balanced, of which genome, by whom."""
+    weights = group["bins/weight"]
+    usable = weights[:][np.isfinite(weights[:])]
+    scale = 1 / float(np.median(usable)) ** 2 if len(usable) else 1.0
+    weights.attrs.update(_BALANCED | {"scale": scale})
+    group.attrs.update({"genome-assembly": assembly, "generated-by": f"hicray-{own_version()}"})
+
+
+def own_version() -> str:
+    """Return hicray's version, as installed."""
+    try:
+        return version("hicray")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
 
 
 def _gathered(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -140,6 +181,8 @@ def write_float_cool(
     pixels: Iterable[pd.DataFrame],
     weights: Float64[np.ndarray, " bins"],
     metadata: Mapping[str, Any],
+    *,
+    assembly: str = UNKNOWN,
 ) -> None:
     """Write a .cool of fractional counts with balancing weights, beside and then renamed.
 
@@ -149,8 +192,10 @@ def write_float_cool(
         bin_size: In bp.
         pixels: Tables of bin1_id, bin2_id (genome-wide) and count, upper triangle, in order; a
             pixel that is absent is 0.
-        weights: By bin of the genome; 1 where counts are balanced already, NaN is not usable.
+        weights: By bin of the genome; a constant where counts are balanced already, NaN where a
+            bin is not usable.
         metadata: What the map is, kept in the file as JSON.
+        assembly: Of the genome.
     """
     bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size).assign(weight=weights)
     unfinished = path.with_suffix(".unfinished.cool")
@@ -163,4 +208,6 @@ def write_float_cool(
         symmetric_upper=True,
         metadata=json.loads(json.dumps(metadata)),
     )
+    with cooler.Cooler(str(unfinished)).open("r+") as group:
+        _describe(group, assembly)
     unfinished.rename(path)

@@ -15,12 +15,14 @@ from tqdm import tqdm
 
 from hicray import cluster
 from hicray import config as cfg
-from hicray.figures import Picture, loss_curves, map_panels
+from hicray.figures import Picture, loss_curves
 from hicray.model.build import build
 from hicray.model.run import predict
+from hicray.panels import locus_panels
 from hicray.storage import Location
 from hicray.training import checkpoint, track
 from hicray.training.data import Data
+from hicray.training.examples import loci
 from hicray.training.logged import log_model
 from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE, best_of
 from hicray.training.outbox import Outbox
@@ -70,13 +72,8 @@ def open_best(place: Location, data: Data) -> Best:
     table = next(iter(Reader(data.val, shown).ordered(Slice(0, shown))))
     batch = collate.decode(collate.compact(table))
     enhanced = predict(model, batch.arguments())
-    rows = {}
-    for i in range(len(batch)):
-        _, chrom = collate.groups[int(batch.group[i])]
-        maps = {"coarse": batch.coarse[i], "enhanced": enhanced[i], "fine": batch.target[i]}
-        maps["difference (enhanced - fine)"] = enhanced[i] - batch.target[i]
-        rows[f"{chrom}:{int(batch.row_start[i]):,}"] = {k: v.numpy() for k, v in maps.items()}
-    panels = map_panels(rows, "validation windows, log10(x + 1) / 3")
+    shown_maps = {"coarse": batch.coarse, "enhanced": enhanced}
+    panels = locus_panels(loci(batch, collate, shown_maps), "validation windows")
     twice = {name: torch.cat([value, value])[:2] for name, value in batch.arguments().items()}
     return Best(place, progress, model, twice, panels)
 

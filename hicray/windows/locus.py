@@ -77,7 +77,7 @@ def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: in
     chroms = teaching(contacts.chromsizes, window) or tuple(contacts.chromsizes)
     for chrom in tqdm(contacts.chromsizes, desc="read the map's decay", unit="chrom"):
         if chrom in chroms:
-            level = _read(contacts, chrom, num_separations, raw=raw)
+            level = read_level(contacts, chrom, num_separations, raw=raw)
             sums += decay_sums(level.band, level.weights)
         own_reads, own_balanced = chromosome_total(contacts, chrom, raw=raw)
         reads, balanced = reads + own_reads, balanced + own_balanced
@@ -93,7 +93,8 @@ def measure_for(trained: Trained, contacts: ContactMap) -> MapFacts:
     return measure(contacts, separations, raw=trained.raw, window=window)
 
 
-def _read(contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool) -> Level:
+def read_level(contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool) -> Level:
+    """Return a chromosome's counts near the diagonal and its weights; raw: 1 where it was read."""
     band = contacts.band(chrom, num_separations)
     return Level(1, band, unit_weights(band) if raw else contacts.weights(chrom))
 
@@ -185,7 +186,7 @@ class Loci:
 
     def _open(self, chrom: str) -> _Chromosome:
         trained = self.trained
-        level = _read(self.contacts, chrom, len(self.facts.expected), raw=trained.raw)
+        level = read_level(self.contacts, chrom, len(self.facts.expected), raw=trained.raw)
         usable = np.repeat(np.isfinite(level.weights), trained.gap)[: self.num_bins(chrom)]
         dna = None
         if self._genome is not None and self.dna is not None:

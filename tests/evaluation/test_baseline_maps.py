@@ -146,6 +146,20 @@ def test_the_expected_is_that_of_training_chromosomes(yeast, made, shares):
         assert made["coarse O/E x fine expected"][row, row + s] == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_written_baseline_is_on_the_fine_maps_scale(yeast, made, tmp_path):
+    maker, uri = yeast
+    maker.write("upsampled coarse", tmp_path / "up.cool", {})
+    clr, there = cooler.Cooler(str(tmp_path / "up.cool")), inside(yeast)
+    found = clr.matrix(balance=True).fetch(CHROM)
+    expected = made["upsampled coarse"][there] / factor(opened(uri, FINE))
+    np.testing.assert_allclose(found[there], expected, rtol=1e-5)
+    own = opened(uri, FINE).matrix(balance=True).fetch(CHROM)
+    both = there & np.isfinite(own)
+    assert found[both].mean() / own[both].mean() == pytest.approx(1, abs=0.15)
+    assert clr._load_attrs("bins/weight")["ignore_diags"] == 2
+    assert clr.info["generated-by"].startswith("hicray-")
+
+
 def test_maps_score_as_the_same_baselines_on_test_windows(
     tiny_data, tiny_shards, tiny_simulation, tmp_path
 ):

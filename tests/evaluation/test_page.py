@@ -6,16 +6,25 @@ import re
 from hicray.evaluation.page import page
 from hicray.evaluation.pictures import figures
 from hicray.evaluation.table import render
+from hicray.panels import Locus
 from tests.evaluation.results import MANIFEST, result_of
 
 
 def test_the_page_holds_tables_pictures_and_the_verdict(rng):
     result = result_of({"noseq": 0.5, "seq": 0.6})
-    maps = {name: rng.random((8, 8)) for name in ("coarse", "fine", "difference seq - fine")}
+    maps = {name: rng.random((8, 8)) for name in ("coarse", "seq", "fine")}
+    window = Locus(
+        chrom="chr9",
+        row_start=0,
+        col_start=0,
+        bin_size=4_000,
+        maps=maps,
+        expected=rng.random((8, 8)),
+    )
     result = result.__class__(
         **{
             **vars(result),
-            "examples": {"chr9:0": maps},
+            "examples": (window,),
             "curves": {"seq": {"train": [2.0, 1.0], "val": [2.0, 1.5]}},
         }
     )
@@ -25,6 +34,7 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
         "windows seq against noseq",
         "gain by separation",
         "gain in bits per read by separation",
+        "one locus and score by separation",
         "score by separation",
         "loss curves",
     ]
@@ -35,5 +45,5 @@ def test_the_page_holds_tables_pictures_and_the_verdict(rng):
     assert text.count("<table>") == 4
     assert text.count("DNA helped") == 2
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
-    assert len(found) == 6
+    assert len(found) == 7
     assert all(base64.b64decode(one).startswith(b"\x89PNG") for one in found)

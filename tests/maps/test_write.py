@@ -8,7 +8,7 @@ import pytest
 from hicray.maps.contacts import open_map
 from hicray.maps.write import write_enhanced
 
-BIN, CONTACTS = 10, 3.0
+BIN, CONTACTS, UNIT = 10, 3.0, 1 / 1_650
 BINS = {"chrA": 1_030, "chrB": 77}
 """Neither is a whole number of zoomed-out bins."""
 
@@ -39,7 +39,8 @@ def written(tmp_path, masks):
         tables.append(pd.DataFrame(pixels).assign(count=CONTACTS))
         offset += bins
     out = tmp_path / "out.mcool"
-    write_enhanced(out, open_map(str(source), BIN), iter(tables), masks, {"by": "test"})
+    contacts, said = open_map(str(source), BIN), {"by": "test"}
+    write_enhanced(out, contacts, iter(tables), masks, said, unit=UNIT, assembly="hg38")
     return out
 
 
@@ -47,16 +48,18 @@ def written(tmp_path, masks):
 def test_a_constant_map_is_constant_at_every_zoom(written, masks, gap):
     """Off the diagonal a pixel is 3 contacts for each pair of bins there, as if none were masked.
 
-    Half-masked bins are shown so too; what is masked by more than half is not shown.
+    Half-masked bins are shown so too; what is masked by more than half is not shown. Rows sum to
+    as much at every zoom.
     """
     clr = cooler.Cooler(f"{written}::/resolutions/{gap * BIN}")
     assert clr.info["metadata"] == {"by": "test"}
+    assert clr.info["genome-assembly"] == "hg38"
     for chrom, bins in BINS.items():
         own = np.arange(bins) // gap
         there, usable = np.bincount(own), np.bincount(own, masks[chrom])
         shown = usable >= there / 2
         assert not shown.all()
-        expected = CONTACTS * np.outer(there, there)
+        expected = CONTACTS * np.outer(there, there) * UNIT / gap
         expected[~shown] = expected[:, ~shown] = np.nan
         found = clr.matrix(balance=True).fetch(chrom)
         for apart in range(1, 150 // gap):

@@ -103,6 +103,14 @@ MUTANTS = (
         (f"{_ZOOMS}[4]", f"{_ZOOMS}[8]"),
     ),
     Mutant(
+        "an enhanced map's weights left 1",
+        "evaluation/enhance.py", "unit=unit,", "unit=1.0,",
+        (
+            "evaluation/test_unit.py"
+            "::test_an_identity_network_writes_its_inputs_balanced_values[2]",
+        ),
+    ),
+    Mutant(
         "enhancing ignores the checkpoint's cap",
         "windows/locus.py", "caps_of([source.cap])", "caps_of([None])",
         ("windows/test_locus.py::test_enhancing_caps_the_image_where_training_did",),
