@@ -13,7 +13,7 @@ GROUND = {"config", "figures", "cluster", "storage", "copies"}
 """Modules beside the rooms, which any room may use and which use no room."""
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
-    "Bio": {"maps.genome"},
+    "Bio": {"maps.fasta"},
     "bioframe": {"maps.assembly"},
     "cooler": {"maps.contacts", "maps.features", "maps.write"},
     "cooltools": {"maps.features"},
@@ -22,7 +22,7 @@ HOMES = {
     "matplotlib": {"figures", "training.track"},
     "mlflow": {"training.track", "training.logged"},
     "optuna": {"training.searcher"},
-    "pyfaidx": {"maps.genome"},
+    "pyfaidx": {"maps.fasta"},
     "pytorch_msssim": {"training.losses"},
     "scipy": {"evaluation.paired", "evaluation.window_scores"},
     "timm": {"model.encoder"},
