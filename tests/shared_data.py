@@ -8,6 +8,7 @@ import cooler
 import numpy as np
 import pandas as pd
 import pytest
+from Bio.bgzf import BgzfWriter
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -29,6 +30,13 @@ def write_fasta(path: Path, chromsizes: Mapping[str, int], width: int = 60) -> P
             file.write(f">{chrom}\n")
             file.writelines(f"{bases[i : i + width]}\n" for i in range(0, size, width))
     return path
+
+
+def bgzf(source: Path, target: Path) -> Path:
+    """Write a file's content as BGZF."""
+    with BgzfWriter(str(target)) as file:
+        file.write(source.read_bytes())
+    return target
 
 
 def write_map(

@@ -14,7 +14,7 @@ GROUND = {"config", "figures", "panels", "cluster", "storage", "copies", "machin
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
     "alembic": {"training.stores"},
-    "Bio": {"maps.genome"},
+    "Bio": {"maps.fasta"},
     "bioframe": {"maps.assembly"},
     "cooler": {"maps.contacts", "maps.features", "maps.write"},
     "cooltools": {"maps.features"},
@@ -24,7 +24,7 @@ HOMES = {
     "mlflow": {"training.logged", "training.stores", "training.track"},
     "sqlalchemy": {"training.stores"},
     "optuna": {"training.searcher"},
-    "pyfaidx": {"maps.genome"},
+    "pyfaidx": {"maps.fasta"},
     "pytorch_msssim": {"training.losses"},
     "scipy": {"evaluation.paired", "evaluation.window_scores"},
     "timm": {"model.encoder"},

@@ -9,6 +9,7 @@ from hicray.evaluation.baseline_maps import BASELINES, Maker
 from hicray.evaluation.options import Baselines
 from hicray.maps.bins import parse_split
 from hicray.maps.contacts import open_map
+from hicray.maps.names import named_chroms
 from hicray.maps.split import Grid, region_name, split_sets
 from hicray.maps.thin import derive
 from hicray.windows.manifest import write_json
@@ -97,13 +98,9 @@ def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise UserError(
             f"{given} says where the expected comes from; give one of --split and --train-chroms"
         )
-    offered = open_map(options.contacts, options.fine_bin_size).chromsizes
-    absent = [chrom for chrom in (*train, *options.chroms) if chrom not in offered]
-    if absent:
-        raise UserError(
-            f"{options.contacts} has no chromosome {absent[0]}; it has "
-            f"{', '.join(list(offered)[:8])}{', ...' if len(offered) > 8 else ''}: name those"
-        )
+    fine = open_map(options.contacts, options.fine_bin_size)
+    train, chroms = named_chroms(train, fine), named_chroms(options.chroms, fine)
+    offered = fine.chromsizes
     if split:
         grid = Grid(options.window_bins * options.fine_bin_size, options.coarse_bin_size)
         sets = split_sets(parse_split(split), offered, grid)
@@ -116,7 +113,7 @@ def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...]]:
         judged = tuple(one.chrom for one, name in sets.items() if name == "test")
     else:
         learnt, judged = train, tuple(chrom for chrom in offered if chrom not in train)
-    written = options.chroms or judged
+    written = chroms or judged
     both = [chrom for chrom in written if chrom in learnt]
     if both or not written:
         raise UserError(

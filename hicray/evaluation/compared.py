@@ -11,6 +11,7 @@ from hicray.evaluation.options import Evaluate
 from hicray.maps.bands import read_bins
 from hicray.maps.bins import num_bins
 from hicray.maps.contacts import open_map
+from hicray.maps.names import listed, named_chroms
 from hicray.maps.scaled import ScaledMap, named_bin_size, open_scaled
 
 FINE = "fine"
@@ -101,11 +102,13 @@ def resolve(options: Evaluate) -> Maps:
     Raises:
         UserError: They do not fit each other.
     """
+    bin_size = options.bin_size or named_bin_size(options.fine)
+    fine = open_map(options.fine, bin_size, fractional=True)
     maps = Maps(
         fine=options.fine,
         others=parse_named(options.enhanced),
-        chroms=options.chroms,
-        bin_size=options.bin_size or named_bin_size(options.fine),
+        chroms=named_chroms(options.chroms, fine),
+        bin_size=bin_size,
         window_bins=options.window_bins,
         weights=options.weights,
     )
@@ -162,13 +165,13 @@ def _check_chromosomes(maps: Maps) -> None:
         raise UserError(
             f"--chroms {' '.join(maps.chroms) or 'none'} must name chromosomes, each of them once"
         )
-    for uri in (maps.fine, *maps.others.values()):
+    for uri in maps.others.values():
         offered = open_map(uri, maps.bin_size, fractional=True).chromsizes
         absent = [chrom for chrom in maps.chroms if chrom not in offered]
         if absent:
             raise UserError(
-                f"{uri} has no chromosome {absent[0]}; it has {', '.join(list(offered)[:8])}"
-                f"{', ...' if len(offered) > 8 else ''}: give --chroms that all maps have"
+                f"{uri} has no chromosome {absent[0]}; it has {listed(offered)}: give --chroms "
+                "that all maps have, by the same names"
             )
 
 

@@ -1,6 +1,5 @@
 """Whether what a user asks of a network can be had: said before work starts."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +11,9 @@ from hicray.evaluation.request import Ablate, Enhance, Request
 from hicray.evaluation.tiler import Job
 from hicray.evaluation.tiles import Tiling, furthest, tiling
 from hicray.maps.bins import Region, parse_region
-from hicray.maps.check import check_chromosomes, genome_names
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.genome import Genome
+from hicray.maps.names import check_chromosomes, genome_names, named_chroms
 from hicray.storage import locate
 from hicray.windows.locus import Dna
 
@@ -57,6 +56,7 @@ def check_ablation(request: Ablate) -> tuple[Opened, Region]:
     _check_out(request.out, ".png")
     region = parse_region(request.locus)
     opened = open_request(request, (region.chrom,))
+    region = region._replace(chrom=named_chroms((region.chrom,), opened.contacts)[0])
     trained, length = opened.network.trained, opened.contacts.chromsizes[region.chrom]
     if not opened.network.reads_dna:
         raise UserError(
@@ -101,13 +101,7 @@ def _check_out(out: Path, ending: str) -> None:
 
 
 def _chroms(chosen: tuple[str, ...], contacts: ContactMap) -> tuple[str, ...]:
-    for chrom in chosen:
-        if chrom not in contacts.chromsizes:
-            raise UserError(
-                f"chromosome {chrom} is not in {contacts.uri}, which has "
-                f"{', '.join(contacts.chromsizes)}; give names from it"
-            )
-    wanted: Mapping[str, int] | tuple[str, ...] = chosen or contacts.chromsizes
+    wanted = set(named_chroms(chosen, contacts)) or contacts.chromsizes
     return tuple(chrom for chrom in contacts.chromsizes if chrom in wanted)
 
 

@@ -1,11 +1,11 @@
 """Base pairs, bins, and which chromosomes train, validate and test.
 
 A split is by chromosome, or by regions a window apart: neighbouring loci resemble each other, so
-that windows that touch across a split would leak. Names match with or without 'chr'.
+that windows that touch across a split would leak. Names match exactly, else with or without 'chr'.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -81,8 +81,21 @@ def num_bins(length: int, bin_size: int) -> int:
 
 
 def bare(chrom: str) -> str:
-    """Return a chromosome's name without 'chr', as splits compare it."""
+    """Return a chromosome's name without 'chr'."""
     return chrom.removeprefix("chr")
+
+
+def named_chrom(name: str, known: Container[str]) -> str | None:
+    """Return which chromosome a user names: exactly, or else with or without 'chr'.
+
+    A map may have both 1 and chr1, which are then two chromosomes.
+
+    Args:
+        name: As given.
+        known: The file's names.
+    """
+    spellings = (name, f"chr{name}", bare(name))
+    return next((chrom for chrom in spellings if chrom in known), None)
 
 
 def parse_split(text: str) -> Split:
@@ -129,12 +142,12 @@ def _refuse_overlap(split: Split, text: str) -> None:
     seen: dict[str, str] = {}
     for name in SPLIT_NAMES:
         for chrom in getattr(split, name) or ():
-            if bare(chrom) in seen:
+            if chrom in seen:
                 raise UserError(
-                    f"split {text!r} has chromosome {chrom} in both {seen[bare(chrom)]} and "
-                    f"{name}; a chromosome belongs to one set"
+                    f"split {text!r} has chromosome {chrom} in both {seen[chrom]} and {name}; a "
+                    "chromosome belongs to one set"
                 )
-            seen[bare(chrom)] = name
+            seen[chrom] = name
 
 
 def teaching(sizes: Mapping[str, int], window: int) -> tuple[str, ...]:

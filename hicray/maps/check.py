@@ -7,17 +7,15 @@ from hicray.copies import local
 from hicray.maps.bins import (
     SPLIT_NAMES,
     SplitName,
-    bare,
     num_bins,
     parse_split,
     teaching,
 )
 from hicray.maps.contacts import ContactMap, levels, open_map
 from hicray.maps.genome import Genome
+from hicray.maps.names import check_chromosomes, listed
 from hicray.maps.split import Sets, assign, grid_of, region_name, split_sets
 
-_NAMED = 5
-"""How many chromosomes a sentence names before it says how many more."""
 _GUARDED = ", as what trains must lie a window's length from what is held out"
 
 
@@ -124,7 +122,7 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int] | None) -
     unfit = [region_name(one, fine.chromsizes) for one in every if one not in sets]
     if unfit:
         lines.append(
-            f"  not trained on: {_listed(unfit)}, as mitochondrial or shorter than a window of "
+            f"  not trained on: {listed(unfit)}, as mitochondrial or shorter than a window of "
             f"{grid.window:,} bp"
         )
     return lines
@@ -134,76 +132,6 @@ def _describe(name: SplitName, sets: Sets, sizes: Mapping[str, int]) -> str:
     own = [region for region, one in sets.items() if one == name]
     names = ", ".join(region_name(region, sizes) for region in own)
     return f"  {name}: {names}, {sum(region.end - region.start for region in own):,} bp"
-
-
-def check_chromosomes(
-    contacts: ContactMap,
-    genome: Mapping[str, int],
-    chroms: Iterable[str],
-    *,
-    fasta: str,
-    match_chr: bool,
-    others: str,
-) -> None:
-    """Check that a genome has a map's chromosomes, at the same lengths.
-
-    Args:
-        contacts: The map.
-        genome: Lengths in bp by the FASTA's names.
-        chroms: The map's names of those that are needed.
-        fasta: Path of the genome, for the sentence.
-        match_chr: Take names that differ only in 'chr' as the same.
-        others: Option that leaves chromosomes out.
-
-    Raises:
-        UserError: It lacks one, or has another length for it.
-    """
-    uri = contacts.uri
-    names = genome_names(chroms, genome, match_chr=match_chr)
-    absent = [chrom for chrom in chroms if chrom not in names]
-    if absent:
-        raise UserError(_absent(absent, genome, uri=uri, fasta=fasta, others=others))
-    for chrom, name in names.items():
-        if contacts.chromsizes[chrom] != genome[name]:
-            raise UserError(
-                f"{chrom} is {contacts.chromsizes[chrom]:,} bp in {uri} but {genome[name]:,} bp "
-                f"in {fasta}; give the FASTA that the map was aligned to"
-            )
-
-
-def _absent(
-    absent: list[str], genome: Mapping[str, int], *, uri: str, fasta: str, others: str
-) -> str:
-    known = {bare(name) for name in genome}
-    alike = [chrom for chrom in absent if bare(chrom) in known]
-    if 2 * len(alike) > len(absent):  # a human X is no yeast chrX
-        absent, way_out = alike, "they differ only in 'chr': --match-chr takes them as the same"
-    else:
-        way_out = (
-            f"the FASTA has {_listed(list(genome))}: give the one that the map was aligned to, or "
-            f"leave those chromosomes out with {others}"
-        )
-    return f"chromosomes {_listed(absent)} of {uri} are not in {fasta}; {way_out}"
-
-
-def genome_names(
-    chroms: Iterable[str], genome: Iterable[str], *, match_chr: bool
-) -> dict[str, str]:
-    """Return the FASTA's name of each chromosome that it has.
-
-    Args:
-        chroms: The map's names.
-        genome: The FASTA's names.
-        match_chr: Take names that differ only in 'chr' as the same.
-    """
-    genome = list(genome)
-    by_bare = {bare(name): name for name in genome} if match_chr else {}
-    there = {chrom: chrom for chrom in chroms if chrom in genome}
-    return there | {
-        chrom: by_bare[bare(chrom)]
-        for chrom in chroms
-        if chrom not in there and bare(chrom) in by_bare
-    }
 
 
 def _check_window(config: DataConfig, contacts: ContactMap, sets: Sets) -> None:
@@ -268,8 +196,3 @@ def check_model(config: ModelConfig) -> None:
         )
     if weights and not local(weights).is_file():
         raise UserError(f"encoder weights {weights} do not exist; give the file's path")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -5,23 +5,18 @@ what jobs carry and workers read, so that DNA is never stored per window.
 """
 
 import contextlib
-import gzip
-import os
-import struct
-import tempfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyfaidx
 from jaxtyping import UInt8
 
 from hicray.config import UserError
 from hicray.copies import local
+from hicray.maps.fasta import open_fasta
 from hicray.storage import Location, open_file
 
 A, C, G, T, N = range(5)
@@ -30,9 +25,6 @@ for _letters, _code in (("Aa", A), ("Cc", C), ("Gg", G), ("TtUu", T)):
     _CODES[[ord(letter) for letter in _letters]] = _code
 _COMPLEMENT = np.array([T, G, C, A, N], dtype=np.uint8)
 _UNPACKED = (np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3).astype(np.uint8)
-
-_CUT_OFF = (OSError, EOFError, struct.error, zlib.error)
-"""What readers raise at a file that ends too early or is of another compression."""
 
 Codes = UInt8[np.ndarray, " bases"]
 
@@ -86,31 +78,15 @@ class Genome:
 
     Args:
         path: Plain FASTA, or BGZF (.fa.gz made by bgzip). Its index is written beside it where
-            that is possible, into a temporary folder where it is not.
+            that is possible.
 
     Raises:
-        UserError: The file is missing, cut off, gzipped plainly, or not indexable.
+        UserError: As ``open_fasta``.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = local(path)
-        try:
-            _check_readable(self.path)
-            with _index_paths(self.path) as names:
-                self._faidx = pyfaidx.Faidx(
-                    str(self.path), as_raw=True, sequence_always_upper=False, **names
-                )
-        except (pyfaidx.FastaIndexingError, ValueError) as error:
-            raise UserError(
-                f"{self.path} cannot be indexed ({_first_line(error)}); a FASTA needs a name of "
-                "its own for each sequence, and within it lines of equal length: rewrite it, for "
-                "instance by `seqkit seq -w 80`"
-            ) from error
-        except _CUT_OFF as error:
-            raise UserError(
-                f"{self.path} cannot be read ({_first_line(error)}); it may be cut off or of "
-                "another compression: fetch it anew, or give plain FASTA (.fa) or BGZF (.fa.gz)"
-            ) from error
+        self._faidx = open_fasta(self.path)
 
     @property
     def chromsizes(self) -> dict[str, int]:
@@ -118,12 +94,27 @@ class Genome:
         return {name: entry.rlen for name, entry in self._faidx.index.items()}
 
     def codes(self, chrom: str, start: int, end: int) -> Codes:
-        """Return the codes of [start, end) bp, N where it reaches beyond the chromosome."""
+        """Return the codes of [start, end) bp, N where it reaches beyond the chromosome.
+
+        Raises:
+            UserError: Lines within the chromosome are not as long as its others.
+        """
         codes = np.full(end - start, N, dtype=np.uint8)
         low, high = max(start, 0), min(end, self.chromsizes[chrom])
-        if low < high:  # pyfaidx counts from 1 and includes the end
-            codes[low - start : high - start] = encode(self._faidx.fetch(chrom, low + 1, high))
+        if low < high:
+            codes[low - start : high - start] = self._read(chrom, low, high)
         return codes
+
+    def _read(self, chrom: str, start: int, end: int) -> Codes:
+        with contextlib.suppress(UnicodeDecodeError):
+            # pyfaidx counts from 1 and includes the end.
+            read = encode(self._faidx.fetch(chrom, start + 1, end))
+            if len(read) == end - start:
+                return read
+        raise UserError(
+            f"{self.path} has lines on {chrom} that its index does not tell of; remove "
+            f"{self.path}.fai, which is made anew"
+        )
 
     def packed(self, chrom: str) -> PackedSequence:
         """Return a whole chromosome, packed."""
@@ -154,43 +145,3 @@ def read_packed(place: Location) -> dict[str, PackedSequence]:
         )
         for row in table.to_pylist()
     }
-
-
-def _check_readable(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"genome {path} does not exist; give the FASTA that the map was aligned to")
-    with path.open("rb") as file:
-        head = file.read(18)
-    # BGZF is gzip with an extra field 'BC' that holds the block's length (SAM specification 4.1).
-    if head[:2] == b"\x1f\x8b" and head[12:14] != b"BC":
-        raise UserError(
-            f"{path} is plain gzip, which cannot be read at random; "
-            f"use BGZF: `gunzip -c {path.name} | bgzip > new.fa.gz`"
-        )
-    opener = gzip.open if head[:2] == b"\x1f\x8b" else open
-    with opener(path, "rb") as file:
-        if file.read(1) != b">":
-            raise UserError(f"{path} is not FASTA: it does not begin with '>'")
-
-
-@contextlib.contextmanager
-def _index_paths(path: Path) -> Iterator[dict[str, str]]:
-    """Say where the index goes: beside the file, or in a temporary folder if that is closed.
-
-    pyfaidx reads an index into memory at once, so that the folder need not outlive this.
-    """
-    endings = (".fai", ".gzi") if path.suffix.lower() in (".gz", ".bgz") else (".fai",)
-    beside = [path.with_name(path.name + ending) for ending in endings]
-    made = all(b.exists() and b.stat().st_mtime >= path.stat().st_mtime for b in beside)
-    if made or os.access(path.parent, os.W_OK):
-        yield {}
-        return
-    with tempfile.TemporaryDirectory(prefix="hicray-fai-") as folder:
-        yield {
-            "indexname": f"{folder}/{path.name}.fai",
-            "gzi_indexname": f"{folder}/{path.name}.gzi",
-        }
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

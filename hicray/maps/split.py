@@ -16,7 +16,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from hicray.config import DataConfig, UserError
-from hicray.maps.bins import SPLIT_NAMES, Region, Split, SplitName, bare, teaching
+from hicray.maps.bins import SPLIT_NAMES, Region, Split, SplitName, named_chrom, teaching
 
 Sets = dict[Region, SplitName]
 """The set of each region that has one, in the map's order."""
@@ -65,12 +65,9 @@ def named_region(name: str, sizes: Mapping[str, int]) -> Region | None:
         name: A chromosome, with or without 'chr', or chrom:start-end with k, kb, M or Mb.
         sizes: Length of each chromosome, in bp.
     """
-    if name in sizes:
-        return Region(name, 0, sizes[name])
-    by_bare = {bare(chrom): chrom for chrom in sizes}
-    if bare(name) in by_bare:
-        chrom = by_bare[bare(name)]
-        return Region(chrom, 0, sizes[chrom])
+    whole = named_chrom(name, sizes)
+    if whole is not None:
+        return Region(whole, 0, sizes[whole])
     match = _REGION.fullmatch(name)
     if not match:
         return None
@@ -78,7 +75,7 @@ def named_region(name: str, sizes: Mapping[str, int]) -> Region | None:
     start, end = (Decimal(n) * _UNITS[unit[:1].lower()] for n, unit in _pairs(numbers))
     if start % 1 or end % 1 or start >= end:
         return None
-    return Region(by_bare.get(bare(chrom), chrom), int(start), int(end))
+    return Region(named_chrom(chrom, sizes) or chrom, int(start), int(end))
 
 
 def _pairs(numbers: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from hicray.config import DataConfig, UserError
 from hicray.maps.bins import SPLIT_NAMES, SplitName, parse_split
-from hicray.maps.check import genome_names
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
+from hicray.maps.names import genome_names
 from hicray.maps.split import Sets, grid_of, region_name, split_sets
 from hicray.storage import Location, locate, matching, open_file, remove_tree, replaced, sweep
 from hicray.windows import manifest as mf

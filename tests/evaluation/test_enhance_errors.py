@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from hicray.config import ModelConfig
+from hicray.evaluation.preflight import check
+from hicray.evaluation.request import Enhance
 from tests.command_line import SIZES
 from tests.published import published_file
 from tests.shared_data import write_fasta, write_map
@@ -31,6 +33,17 @@ def there(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("names", [("B", "chrC"), ("chrC", "chrB")])
+def test_chromosomes_are_taken_by_either_name_in_the_maps_order(there, tmp_path, names):
+    request = Enhance(
+        checkpoint=str(there / "noseq"),
+        contacts=str(there / "map.cool"),
+        out=tmp_path / "new.mcool",
+        chroms=names,
+    )
+    assert check(request).chroms == ("chrB", "chrC")
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
@@ -52,7 +65,7 @@ def there(tmp_path_factory):
         ({"--fine-bin-size": "500"}, "--fine-bin-size 500 is not what"),
         ({"--contacts": "{there}/coarse.cool"}, "has no bins of 1,000 bp; it has 2,000"),
         ({"--contacts": "{there}/bare.cool"}, "has no balancing weights 'weight'"),
-        ({"--chroms": "chrZ"}, "chromosome chrZ is not in"),
+        ({"--chroms": "chrZ"}, "has no chromosome chrZ; it has"),
         ({"--max-distance": "32000"}, "--max-distance 32000 is not within 0 to 31000"),
         ({"--max-distance": "-1"}, "--max-distance -1 is not within"),
         ({"--out": "out.cool"}, "--out out.cool must end with .mcool"),

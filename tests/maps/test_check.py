@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hicray.config import DataConfig, ModelConfig, UserError
-from hicray.maps.check import check_data, check_model, genome_names, require_genome
+from hicray.maps.check import check_data, check_model, require_genome
 from tests.shared_data import shared_data, write_fasta, write_holes, write_map
 
 SIZES = {"chrA": 60_000, "chrB": 40_300, "chrC": 33_000}
@@ -228,11 +228,14 @@ def test_a_chromosome_left_out_of_the_split_may_differ(files, tmp_path):
     assert check_data(replace(config, split="train=chrA;val=chrB;test=chrC"))
 
 
-def test_names_of_map_and_genome_pair_up_only_when_told_to():
-    exact = genome_names(["chrA", "B"], ["A", "B"], match_chr=False)
-    assert exact == {"B": "B"}
-    either = genome_names(["chrA", "B", "chrC"], ["A", "chrB", "B"], match_chr=True)
-    assert either == {"chrA": "A", "B": "B"}
+def test_an_empty_record_is_refused_where_it_is_needed(files, tmp_path):
+    genome = tmp_path / "b.fa"
+    whole = Path(files.genome).read_text().split(">")
+    genome.write_text(">".join([*whole[:2], "chrB\n", whole[3]]) + ">empty\n")
+    message = refused(files, genome=str(genome))
+    assert f"chrB is empty in {genome}, a header without bases; give the whole FASTA" in message
+    genome.write_text(">".join(whole) + ">empty\n")
+    assert check_data(replace(files, genome=str(genome)))
 
 
 def test_a_plainly_gzipped_genome_is_refused(files, tmp_path):

@@ -1,18 +1,13 @@
 import gzip
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from Bio import SeqIO
-from Bio.bgzf import BgzfWriter
 from Bio.Seq import Seq
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hicray.config import UserError
-from hicray.maps import genome as module
 from hicray.maps.genome import (
     Genome,
     N,
@@ -23,7 +18,7 @@ from hicray.maps.genome import (
     unpack,
     write_packed,
 )
-from tests.shared_data import shared_data, write_fasta
+from tests.shared_data import bgzf, shared_data, write_fasta
 
 CODES = hnp.arrays(np.uint8, st.integers(0, 70), elements=st.integers(0, 4))
 SIZES = {"chrA": 1_000, "chrB": 61, "chrC": 1}
@@ -37,12 +32,6 @@ def records(path):
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt") as file:
         return {record.id: str(record.seq) for record in SeqIO.parse(file, "fasta")}
-
-
-def bgzf(source, target):
-    with BgzfWriter(str(target)) as file:
-        file.write(source.read_bytes())
-    return target
 
 
 @pytest.fixture
@@ -146,80 +135,3 @@ def test_a_packed_genome_is_read_back_as_it_was_written(fasta, tmp_path):
         np.testing.assert_array_equal(
             unpack(back[chrom], -9, size + 9), genome.codes(chrom, -9, size + 9)
         )
-
-
-def test_a_folder_closed_to_writing_is_left_as_it_is(fasta, tmp_path, monkeypatch):
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    compressed = bgzf(fasta, tmp_path / "genome.fa.gz")
-    half_indexed = bgzf(fasta, tmp_path / "half.fa.gz")
-    Genome(half_indexed)
-    Path(f"{half_indexed}.gzi").unlink()
-    before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(module.tempfile, "tempdir", str(scratch))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    for path in (fasta, compressed, half_indexed):
-        assert (
-            Genome(path).codes("chrA", 0, 9).tolist() == encode(records(fasta)["chrA"][:9]).tolist()
-        )
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_an_index_older_than_its_genome_is_made_anew(fasta):
-    assert Genome(fasta).chromsizes == SIZES
-    write_fasta(fasta, {"other": 10})
-    os.utime(f"{fasta}.fai", (0, 0))
-    assert Genome(fasta).chromsizes == {"other": 10}
-
-
-def refused(path, content):
-    path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        Genome(path)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    return message
-
-
-def test_plain_gzip_is_refused_and_bgzip_offered(tmp_path):
-    message = refused(tmp_path / "a.fa.gz", gzip.compress(b">a\nACGT\n"))
-    assert "is plain gzip" in message
-    assert "`gunzip -c a.fa.gz | bgzip > new.fa.gz`" in message
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b">a\nACGT\nAC\nACGT\n", "Line length"),
-        (b">a\nACGT\n>a\nACGT\n", "Duplicate key"),
-        (b">\nACGT\n", "Bad sequence name"),
-        (b">\xff\xfe\nACGT\n", "decode"),
-    ],
-)
-def test_a_genome_that_cannot_be_indexed_is_refused_with_the_reason(tmp_path, content, reason):
-    message = refused(tmp_path / "a.fa", content)
-    assert reason in message
-    assert "rewrite it" in message
-
-
-@pytest.mark.parametrize("content", [b"", b"ACGT\n", b"\x89HDF\r\n", b"\n>a\nACGT\n"])
-def test_what_does_not_begin_as_FASTA_is_refused(tmp_path, content):
-    assert "is not FASTA" in refused(tmp_path / "a.fa", content)
-
-
-@pytest.mark.parametrize("share", [0.999, 0.5, 0.001])
-def test_a_bgzf_that_was_cut_off_is_refused_each_time(tmp_path, share):
-    whole = bgzf(write_fasta(tmp_path / "a.fa", {"a": 400_000}), tmp_path / "a.fa.gz").read_bytes()
-    for _ in range(2):  # a first try must leave no index that lets a second one pass
-        message = refused(tmp_path / "cut.fa.gz", whole[: int(share * len(whole))])
-        assert "fetch it anew" in message
-
-
-def test_a_name_that_lies_about_compression_is_refused(tmp_path):
-    assert "plain FASTA (.fa) or BGZF (.fa.gz)" in refused(tmp_path / "a.fa.gz", b">a\nACGT\n")
-
-
-def test_a_missing_genome_is_refused():
-    with pytest.raises(UserError, match=r"absent.fa does not exist; give the FASTA"):
-        Genome(Path("absent.fa"))

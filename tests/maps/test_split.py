@@ -49,6 +49,23 @@ def test_a_regions_name_is_read_as_that_region():
         assert named_region(region_name(region, SIZES), SIZES) == region
 
 
+def test_a_name_is_that_chromosome_and_by_chr_only_another():
+    sizes = {"1": 1_000_000, "chr1": 900_000, "chr2": 800_000, "3": 700_000}
+    right = {"1": "1", "chr1": "chr1", "2": "chr2", "chr2": "chr2", "3": "3", "chr3": "3"}
+    for name, chrom in right.items():
+        assert named_region(name, sizes) == Region(chrom, 0, sizes[chrom])
+        assert named_region(f"{name}:0-100k", sizes) == Region(chrom, 0, 100_000)
+    assert named_region("X", sizes) is None
+
+
+def test_a_map_of_1_and_chr1_may_have_each_in_a_set_of_its_own():
+    sizes = {"1": 1_000_000, "chr1": 900_000, "chr2": 800_000}
+    found = sets("val=1;test=chr1", sizes)
+    assert found == {("1", 0, 1_000_000): "val", ("chr1", 0, 900_000): "test"} | {
+        ("chr2", 0, 800_000): "train"
+    }
+
+
 def test_what_is_left_of_an_arm_trains_less_a_window_on_either_side():
     assert sets(ARM, {"chr2L": SIZES["chr2L"]}) == {
         ("chr2L", 0, 3_000_000): "val",
@@ -105,6 +122,8 @@ def test_a_chromosome_of_three_digits_may_follow_a_region():
         ("train=2L:2M-5M;val=2L:0-3M;test=4", "train .* and val .* overlap"),
         ("val=2L:0-3M;test=2L:3.6M-5M", "600,000 bp apart, .* a window, 640,000 bp, apart"),
         ("val=2L:0-3M;test=2L:18M-24M", "ends past chr2L, which has 23,513,712 bp"),
+        ("val=2L;test=chr2L", "val chr2L and test chr2L overlap"),
+        ("val=4;test=chr2L:0-3M,2L:1M-4M", "test .* and test .* overlap"),
         ("val=2L:0-600k;test=4", "holds 600,000 bp in whole coarse bins"),
         ("val=2L:10k-670k;test=4", "holds 600,000 bp in whole coarse bins"),
         ("val=3R:0-3M;test=4", "val chromosome 3R is not in the map, which has chr2L, chr4"),

@@ -1,0 +1,111 @@
+"""Names of chromosomes: those of a user, a map and a FASTA brought together."""
+
+from collections.abc import Iterable, Mapping
+
+from hicray.config import UserError
+from hicray.maps.bins import named_chrom
+from hicray.maps.contacts import ContactMap
+
+_NAMED = 5
+"""How many chromosomes a sentence names before it says how many more."""
+
+
+def named_chroms(names: Iterable[str], contacts: ContactMap) -> tuple[str, ...]:
+    """Return the map's chromosomes that a user names, as ``bins.named_chrom``.
+
+    Raises:
+        UserError: The map has no chromosome of such a name.
+    """
+    found = []
+    for name in names:
+        chrom = named_chrom(name, contacts.chromsizes)
+        if chrom is None:
+            raise UserError(
+                f"{contacts.uri} has no chromosome {name}; it has {listed(contacts.chromsizes)}: "
+                "give names from it"
+            )
+        found.append(chrom)
+    return tuple(found)
+
+
+def check_chromosomes(
+    contacts: ContactMap,
+    genome: Mapping[str, int],
+    chroms: Iterable[str],
+    *,
+    fasta: str,
+    match_chr: bool,
+    others: str,
+) -> None:
+    """Check that a genome has a map's chromosomes, at the same lengths.
+
+    Args:
+        contacts: The map.
+        genome: Lengths in bp by the FASTA's names.
+        chroms: The map's names of those that are needed.
+        fasta: Path of the genome, for the sentence.
+        match_chr: Take names that differ only in 'chr' as the same.
+        others: Option that leaves chromosomes out.
+
+    Raises:
+        UserError: It lacks one, or has another length for it.
+    """
+    uri = contacts.uri
+    names = genome_names(chroms, genome, match_chr=match_chr)
+    absent = [chrom for chrom in chroms if chrom not in names]
+    if absent:
+        by_chr = not match_chr
+        raise UserError(_absent(absent, genome, uri=uri, fasta=fasta, others=others, by_chr=by_chr))
+    for chrom, name in names.items():
+        if not genome[name]:
+            raise UserError(
+                f"{name} is empty in {fasta}, a header without bases; give the whole FASTA that "
+                "the map was aligned to"
+            )
+        if contacts.chromsizes[chrom] != genome[name]:
+            raise UserError(
+                f"{chrom} is {contacts.chromsizes[chrom]:,} bp in {uri} but {genome[name]:,} bp "
+                f"in {fasta}; give the FASTA that the map was aligned to"
+            )
+
+
+def _absent(
+    absent: list[str], genome: Mapping[str, int], *, uri: str, fasta: str, others: str, by_chr: bool
+) -> str:
+    alike = [chrom for chrom in absent if named_chrom(chrom, genome)]
+    if by_chr and 2 * len(alike) > len(absent):  # a human X is no yeast chrX
+        absent, way_out = alike, "they differ only in 'chr': --match-chr takes them as the same"
+    else:
+        way_out = (
+            f"the FASTA has {listed(genome)}: give the one that the map was aligned to, or "
+            f"leave those chromosomes out with {others}"
+        )
+    return f"chromosomes {listed(absent)} of {uri} are not in {fasta}; {way_out}"
+
+
+def genome_names(
+    chroms: Iterable[str], genome: Iterable[str], *, match_chr: bool
+) -> dict[str, str]:
+    """Return the FASTA's name of each chromosome that it has, each name for one of them.
+
+    Args:
+        chroms: The map's names.
+        genome: The FASTA's names.
+        match_chr: Take names that differ only in 'chr' as the same, where none are equal.
+    """
+    chroms, free = list(chroms), set(genome)
+    names = {chrom: chrom for chrom in chroms if chrom in free}
+    free -= names.keys()
+    for chrom in chroms if match_chr else ():
+        alike = None if chrom in names else named_chrom(chrom, free)
+        if alike is not None:
+            names[chrom] = alike
+            free.remove(alike)
+    return names
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
