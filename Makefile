@@ -50,6 +50,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(RUN) experiments/speed.py dna
+	$(RUN) experiments/speed.py noseq
 	$(RUN) experiments/speed.py epochs
 	$(RUN) experiments/speed.py encoder
 

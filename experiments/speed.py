@@ -1,6 +1,7 @@
-"""What things cost: DNA encoders, epochs with and without stored tokens, the encoder's pass.
+"""What things cost: DNA encoders, the coarse path, stored tokens, the encoder's pass.
 
     python experiments/speed.py dna        # time and memory of each DNA encoder at 4 kb bins
+    python experiments/speed.py noseq      # an epoch with and without the coarse path
     python experiments/speed.py epochs     # large preset: stored tokens against encoding anew
     python experiments/speed.py encoder    # windows/s and share of the matrix rate (GPU)
 
@@ -87,7 +88,7 @@ def epochs(*, windows: int = 8, fusion: Fusion = "both", preset: Preset = "large
         preset: Size of the network.
     """
     with tempfile.TemporaryDirectory() as folder:
-        shards, manifest = _few_windows(Path(folder), windows)
+        shards, manifest = _few_windows(Path(folder), windows, WINDOW)
         weights = Path(folder) / "weights.safetensors"
         patches = (WINDOW // 16) ** 2
         write(HiCFoundation(PRESETS[preset], patches=patches), weights)
@@ -107,14 +108,37 @@ def epochs(*, windows: int = 8, fusion: Fusion = "both", preset: Preset = "large
             say(f"| {name} | {anew:.2f} s | {stored:.2f} s | {anew / stored:.2f} |")
 
 
-def _few_windows(folder: Path, windows: int) -> tuple[Path, Any]:
-    """Prepare a shard set of windows of 224 bins of 4 kb, simulated."""
+def noseq(*, windows: int = 64, sizes: tuple[int, ...] = (64, WINDOW), epochs: int = 3) -> None:
+    """Milliseconds an epoch takes for each training window of noseq, validation included.
+
+    The network and the loss of old, without a coarse path, take turns with today's.
+
+    Args:
+        windows: Training windows, about.
+        sizes: Fine bins of a window.
+        epochs: Timed epochs of each, after one that does not count; the median is shown.
+    """
+    today = ModelConfig(sequence="off"), TrainConfig(epochs=epochs + 1)
+    old = replace(today[0], coarse_path="off"), replace(today[1], loss="report")
+    say("| bins of a window | without coarse path | with | ratio |", "| --- | --- | --- | --- |")
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            shards, manifest = _few_windows(Path(folder), windows, size)
+            loops = [_loop(*one, shards, manifest, "none") for one in (old, today)]
+            taken = [[one.epoch(epoch)["seconds"] for one in loops] for epoch in range(epochs + 1)]
+            each = 1e3 / manifest.num_windows("train")
+            before, now = (median(own) * each for own in zip(*taken[1:], strict=True))
+            say(f"| {size} | {before:.1f} ms | {now:.1f} ms | {now / before:.2f} |")
+
+
+def _few_windows(folder: Path, windows: int, window_bins: int) -> tuple[Path, Any]:
+    """Prepare a shard set of windows of bins of 4 kb, simulated."""
     from hicray import cluster
     from hicray.maps.simulate import SimulationConfig, simulate
     from hicray.windows.shards import prepare
 
     config = SimulationConfig(
-        bin_size=BIN_SIZE, num_chromosomes=3, chromosome_bins=WINDOW // 4 * (windows + 3)
+        bin_size=BIN_SIZE, num_chromosomes=3, chromosome_bins=window_bins // 4 * (windows + 3)
     )
     made = simulate(folder / "simulation", config)
     cluster.connect()
@@ -122,6 +146,7 @@ def _few_windows(folder: Path, windows: int) -> tuple[Path, Any]:
         contacts=tuple(map(str, made.contacts)),
         genome=str(made.genome),
         coarse_bin_sizes=(16_000,),
+        window_bins=window_bins,
         split="train=chr1;val=chr2;test=chr3",
     )
     return folder / "shards", prepare(data, folder / "shards")
@@ -129,6 +154,15 @@ def _few_windows(folder: Path, windows: int) -> tuple[Path, Any]:
 
 def _epoch(model: ModelConfig, shards: Path, manifest: Any, kept: Precision) -> float:
     """Return the seconds of a second epoch; the first warms up."""
+    loop = _loop(model, TrainConfig(epochs=3), shards, manifest, kept)
+    seconds = [float(loop.epoch(epoch)["seconds"]) for epoch in range(3)]
+    return median(seconds[1:])
+
+
+def _loop(
+    model: ModelConfig, config: TrainConfig, shards: Path, manifest: Any, kept: Precision
+) -> Any:
+    """Return one worker's epochs, as training makes them."""
     import ray
 
     from hicray.maps.genome import read_packed
@@ -150,11 +184,9 @@ def _epoch(model: ModelConfig, shards: Path, manifest: Any, kept: Precision) -> 
     train, val = (open_windows(shards, manifest, s, size, folder) for s in ("train", "val"))
     genome = ray.put(read_packed(shards / GENOME)) if model.sequence == "on" else None
     data = Data(manifest, train, val, genome, form)
-    trial = TrialConfig(coarse_bin_size=size, model=model, train=TrainConfig(epochs=3))
+    trial = TrialConfig(coarse_bin_size=size, model=model, train=config)
     bare = network(trial, data).to(device)
-    loop = Loop(trial, data, Place(0, 1, device), bare, make_optimizer(bare, trial))
-    seconds = [float(loop.epoch(epoch)["seconds"]) for epoch in range(3)]
-    return median(seconds[1:])
+    return Loop(trial, data, Place(0, 1, device), bare, make_optimizer(bare, trial))
 
 
 def encoder(*, batch: int = 32, preset: Preset = "large", repeats: int = 10) -> None:
@@ -267,4 +299,6 @@ def _device() -> torch.device:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"dna": dna, "epochs": epochs, "encoder": encoder})
+    tyro.extras.subcommand_cli_from_dict(
+        {"dna": dna, "noseq": noseq, "epochs": epochs, "encoder": encoder}
+    )
