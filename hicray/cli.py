@@ -162,7 +162,8 @@ def tune_from_command_line(arguments: list[str] | None = None) -> None:
 
 def check(data: DataConfig, model: ModelConfig) -> None:
     """Say what is wrong with maps, genome and split before hours are spent."""
-    from hicray.maps.check import check_data, require_genome
+    from hicray.evaluation.foreseen import check_data
+    from hicray.maps.check import require_genome
 
     require_genome(data, (model.sequence,))
     checked(model, data)

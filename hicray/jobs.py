@@ -253,7 +253,7 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
 @contextlib.contextmanager
 def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]]:
     """Check the data set, simulating one where no map is given, and hold its storage."""
-    from hicray.maps.check import check_data
+    from hicray.evaluation.foreseen import check_data
     from hicray.maps.simulated import simulated_data
     from hicray.windows.claim import exclusive, plan_digest, refuse_other_plan
     from hicray.windows.enough import with_stride
@@ -271,7 +271,7 @@ def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location
         if simulated:
             held.enter_context(exclusive(storage))
             data = simulated_data(data, storage / "simulation")
-        say(*check_data(data))
+        say(*check_data(data, simulated=simulated))
         data = data if simulated else with_stride(data)
         refuse_other_plan(storage / "shards", plan_digest(data))
         if not early:

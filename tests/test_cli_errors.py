@@ -1,6 +1,7 @@
 """What a user gets wrong: one sentence, exit code 2, nothing written, Ray never started."""
 
 import gzip
+import re
 import subprocess
 import sys
 
@@ -236,6 +237,7 @@ def test_a_real_map_passes_and_is_described(hicray, work):
     assert f"{genome}: 17 sequences, 12,157,105 bp" in out
     assert "bins of 2,000, 4,000, 8,000, 16,000 bp" in out
     assert "test: chrVII, 1,090,940 bp" in out
+    assert "no verdict, which takes 8 blocks; " in out
     assert not list(work.iterdir())
 
 
@@ -243,6 +245,7 @@ def test_a_map_in_which_nothing_is_wrong_passes(hicray, files):
     code, out, err = hicray("check", *words(files))
     assert (code, err) == (0, "")
     assert "no bins of 2,000 bp: will be summed from 1,000 bp" in out
+    assert re.search(r"\d+ test windows in \d+ blocks?: ", out)
     assert out.endswith("nothing is wrong with them\n")
 
 
