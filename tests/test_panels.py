@@ -32,13 +32,12 @@ def locus(rng):
 
 
 def drawn(figure):
-    """Panels that hold a map, in rows of as many as share a height."""
-    panels = [axes for axes in figure.axes if axes.images]
+    """Panels that hold a map, locus by locus in rows."""
     rows = {}
-    figure.draw_without_rendering()
-    for panel in panels:
-        rows.setdefault(round(panel.get_position().y0, 3), []).append(panel)
-    return [rows[y] for y in sorted(rows, reverse=True)]
+    for panel in (axes for axes in figure.axes if axes.images):
+        at = id(panel.get_figure(root=False)), panel.get_subplotspec().rowspan.start
+        rows.setdefault(at, []).append(panel)
+    return [*rows.values()]
 
 
 def test_map_panels_show_every_map_of_every_window(locus):

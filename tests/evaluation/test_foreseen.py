@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from hicray.config import DataConfig
-from hicray.evaluation import foreseen as module
 from hicray.evaluation.foreseen import check_data, foreseen
 from hicray.evaluation.paired import paired_difference
 from hicray.windows.enough import with_stride
@@ -105,10 +104,8 @@ def test_maps_of_one_genome_share_their_blocks(yeast, tmp_path):
     assert said(replace(yeast, contacts=(*yeast.contacts, str(copy))))[1] == (2 * one[0], one[1])
 
 
-def test_a_simulations_stride_is_its_own(tiny_data, monkeypatch):
+def test_a_simulations_stride_is_its_own(tiny_data):
     config = replace(tiny_data, train_stride_bins=0)
     kept = foreseen(config)
     assert check_data(config, simulated=True)[-2:] == kept
     assert check_data(config)[-2:] == foreseen(with_stride(config)) != kept
-    monkeypatch.setattr(module, "MIN_BLOCKS", 1)
-    assert foreseen(config)[-1].endswith("enough for a verdict, which takes 1 blocks")
