@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hicray"
 FILES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"config", "figures", "panels", "cluster", "storage", "copies", "machine", "wording"}
+GROUND = {
+    "config", "figures", "panels", "cluster", "storage", "copies", "machine", "progress", "wording"
+}  # fmt: skip
 """Modules beside the rooms, which any room may use and which use no room."""
 ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
 HOMES = {
@@ -28,6 +30,7 @@ HOMES = {
     "pytorch_msssim": {"training.losses"},
     "scipy": {"evaluation.paired", "evaluation.window_scores"},
     "timm": {"model.encoder"},
+    "tqdm": {"progress"},
     "tyro": {"cli"},
     "ray": {
         "cluster", "windows.shards", "windows.stream",

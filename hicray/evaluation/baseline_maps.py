@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
-from tqdm import tqdm
 
 from hicray.maps.assembly import assembly_of
 from hicray.maps.bands import Band, at_columns, filtered, fine_pixels, pixel_table, usable_pixels
 from hicray.maps.expected import Curve
 from hicray.maps.features import DecaySums
 from hicray.maps.write import write_float_cool
+from hicray.progress import tqdm
 from hicray.windows.cut import Level, chromosome_total, read_chromosome
 from hicray.windows.manifest import coarse_name
 from hicray.windows.plan import Layout

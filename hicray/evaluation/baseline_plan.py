@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from hicray.config import DataConfig, UserError, digest
@@ -12,9 +13,11 @@ from hicray.maps.contacts import open_map
 from hicray.maps.names import named_chroms
 from hicray.maps.split import Grid, region_name, split_sets
 from hicray.maps.thin import derive
+from hicray.storage import locate
 from hicray.windows.manifest import write_json
 from hicray.windows.plan import layout
 from hicray.windows.sources import fingerprint, open_sources
+from hicray.wording import command
 
 HALF, OTHER_HALF = "half_reads.mcool", "other_half.mcool"
 _CLAIM = "baselines.json"
@@ -125,13 +128,17 @@ def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def commands(plan: BaselinePlan, out: Path) -> list[str]:
     """Return the lines that judge baselines by the fine map, and half the reads by the others."""
-    shared = f"--bin-size {plan.fine_bin_size} --window-bins {plan.window_bins}"
-    shared += f" --chroms {' '.join(plan.chroms)}"
-    maps = " ".join(f"'{name}={out / file_name(name)}'" for name in BASELINES)
-    halves = f"--fine {out / OTHER_HALF} --enhanced 'half reads={out / HALF}'"
+    out = out.resolve()
+    shared = ["--bin-size", plan.fine_bin_size, "--window-bins", plan.window_bins]
+    shared += ["--chroms", *plan.chroms]
+    maps = [f"{name}={out / file_name(name)}" for name in BASELINES]
+    halves = ["--fine", out / OTHER_HALF, "--enhanced", f"half reads={out / HALF}"]
+    judge = partial(command, "hicray", "evaluate")
+    path, separator, group = plan.contacts.partition("::")
+    fine = f"{locate(path)}{separator}{group}"
     return [
-        f"hicray evaluate --fine {plan.contacts} --enhanced {maps} {shared} --out {out}/scores",
-        f"hicray evaluate {halves} {shared} --out {out}/half_read_scores",
+        judge("--fine", fine, "--enhanced", *maps, *shared, "--out", out / "scores"),
+        judge(*halves, *shared, "--out", out / "half_read_scores"),
     ]
 
 

@@ -20,7 +20,6 @@ import pandas as pd
 import ray.data
 import torch
 from jaxtyping import Float32
-from tqdm import tqdm
 
 from hicray import cluster
 from hicray.config import UserError
@@ -29,6 +28,7 @@ from hicray.evaluation.tiles import Blend
 from hicray.evaluation.unit import balanced_per_contact
 from hicray.maps.assembly import assembly_of
 from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
+from hicray.progress import tqdm
 from hicray.windows.claim import LOCK, exclusive
 from hicray.windows.locus import MapFacts, measure_for
 from hicray.windows.manifest import write_json

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float64, Int64
-from tqdm import tqdm
 
 from hicray.evaluation.boundaries import (
     MIN_DIAMOND_BINS,
@@ -32,6 +31,7 @@ from hicray.maps.bins import teaching
 from hicray.maps.expected import Curve
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.panels import Locus
+from hicray.progress import tqdm
 from hicray.training.metrics import decay_error
 from hicray.windows.manifest import EPS
 from hicray.windows.plan import Layout, chromosome_windows, usable_fraction

@@ -10,10 +10,10 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from hicray.evaluation.correlation import distance_bands
 from hicray.maps.bins import SplitName
+from hicray.progress import tqdm
 from hicray.storage import Location
 from hicray.training.metrics import SCORES, Scored, decay_error
 from hicray.training.moments import Truth

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from tqdm import tqdm
-
 from hicray import cluster
 from hicray.config import UserError
 from hicray.evaluation.judge import judge
@@ -19,6 +17,7 @@ from hicray.evaluation.pictures import figures, file_name
 from hicray.evaluation.results import GapResult
 from hicray.evaluation.table import plain, render
 from hicray.figures import Picture, png
+from hicray.progress import tqdm
 from hicray.storage import Location, locate
 from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE
 from hicray.training.outbox import Outbox

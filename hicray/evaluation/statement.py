@@ -23,6 +23,7 @@ from hicray.training.metrics import LABELS, VERSION
 from hicray.windows.manifest import EPS, write_json
 from hicray.windows.scales import MIN_SEPARATION
 from hicray.windows.sources import fingerprint
+from hicray.wording import in_markdown
 
 _HEADS = LABELS | {
     "mae": "MAE", "psnr": "PSNR (dB)", "spearman": "Spearman", "scc": "SCC",
@@ -62,7 +63,7 @@ def render(found: Evaluation) -> str:
     """Return the tables and how to read them."""
     return "\n".join(
         [
-            f"# Maps against {found.compared.fine.contacts.uri}",
+            f"# Maps against {in_markdown(found.compared.fine.contacts.uri)}",
             "",
             *_windows(found),
             *_whole(found),
@@ -76,7 +77,7 @@ def render(found: Evaluation) -> str:
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     heads = list(heads)
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+    return [*lines, *(f"| {' | '.join(map(in_markdown, row))} |" for row in rows), ""]
 
 
 def _number(value: float, name: str = "") -> str:
@@ -98,9 +99,9 @@ def _windows(found: Evaluation) -> list[str]:
     pooled = {name: together(list(one.values())) for name, one in found.scores.items()}
     count = len(next(iter(pooled.values())).windows)
     dropped = sum(found.left_out.values())
+    chroms = ", ".join(map(in_markdown, found.compared.chroms))
     title = (
-        f"## Windows (n = {count} of {', '.join(found.compared.chroms)}; {dropped} left out, under "
-        f"{MIN_USABLE:.0%} usable)"
+        f"## Windows (n = {count} of {chroms}; {dropped} left out, under {MIN_USABLE:.0%} usable)"
     )
     rows = [
         [name, *(_spread(one.windows[score], score) for score in WINDOW_SCORES)]
@@ -153,7 +154,7 @@ def _chromosomes(found: Evaluation) -> list[str]:
 def _notes(found: Evaluation) -> list[str]:
     compared, size = found.compared, found.compared.bin_size
     maps = [
-        f"- {name}: {one.contacts.uri}, {_taken(one)}"
+        f"- {in_markdown(f'{name}: {one.contacts.uri}')}, {_taken(one)}"
         for name, one in {FINE: compared.fine, **compared.others}.items()
     ]
     reach = (compared.num_separations - 1) * size

@@ -14,6 +14,7 @@ from hicray.evaluation.results import ELSEWHERE, JUDGED, NOSEQ, SEQ, SHOWN, GapR
 from hicray.evaluation.verdict import verdict
 from hicray.training.metrics import LABELS, OBJECTIVE, SCORES, VERSION
 from hicray.windows.manifest import Manifest
+from hicray.wording import in_markdown
 
 _DIGITS = {"mse": 6, "pearson": 4, "ssim": 4, "oe_pearson": 4, "bits_per_read": 4}
 _LABELS = {ELSEWHERE: "trained on another locus' DNA"}
@@ -63,7 +64,7 @@ def _how(manifest: Manifest) -> str:
 
 
 def _table(result: GapResult, manifest: Manifest) -> list[str]:
-    chroms = [chrom for chrom, name in manifest.splits.items() if name == result.split]
+    chroms = [in_markdown(c) for c, name in manifest.splits.items() if name == result.split]
     count = len(next(iter(result.rows.values())).runs[0].windows)
     heads = [LABELS[name] for name in SHOWN]
     lines = [

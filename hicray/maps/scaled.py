@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from tqdm import tqdm
 
 from hicray.config import UserError
 from hicray.maps.bands import Band, at_columns
 from hicray.maps.contacts import ContactMap, levels, open_map
+from hicray.progress import tqdm
 
 logger = logging.getLogger(__name__)
 _USUAL = "weight"

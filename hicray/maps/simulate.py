@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
-from tqdm import tqdm
 
 from hicray.config import UserError, digest
 from hicray.maps.contacts import ContactMap
@@ -32,6 +31,7 @@ from hicray.maps.planted import (
     visibility,
 )
 from hicray.maps.write import genome_wide, write_cool, write_levels
+from hicray.progress import tqdm
 
 __all__ = ["CELL_LINES", "CellLine", "Simulation", "SimulationConfig", "chromsizes"]
 __all__ += ["default_split", "simulate"]

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from hicray.config import UserError
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.write import genome_wide, write_cool, write_levels
+from hicray.progress import tqdm
 from hicray.storage import Location, replaced, sweep
 
 Side = Literal["kept", "dropped", "all"]

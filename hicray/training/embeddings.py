@@ -15,11 +15,11 @@ import ray.data
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from hicray import cluster
 from hicray.config import ModelConfig, digest
 from hicray.model.run import in_bf16
+from hicray.progress import tqdm
 from hicray.storage import Location, replaced, sweep
 from hicray.training.checkpoint import weights_digest
 from hicray.windows.batches import Batch, Collate

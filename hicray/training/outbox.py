@@ -8,9 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-from tqdm import tqdm
-
 from hicray.config import UserError
+from hicray.progress import tqdm
 from hicray.training.track import Store
 from hicray.wording import reason, shown
 

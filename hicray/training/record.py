@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from ray import tune
 from ray.tune.experiment import Trial
-from tqdm import tqdm
 
 from hicray import cluster
 from hicray import config as cfg
@@ -19,6 +18,7 @@ from hicray.figures import Picture, loss_curves
 from hicray.model.build import build
 from hicray.model.run import predict
 from hicray.panels import locus_panels
+from hicray.progress import tqdm
 from hicray.storage import Location
 from hicray.training import checkpoint, track
 from hicray.training.data import Data
@@ -256,7 +256,7 @@ class Bar(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
     def __init__(self, name: str, total: int) -> None:
         self.name, self.total = name, total
-        self._bar: tqdm[Any] | None = None
+        self._bar: tqdm | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"name": self.name, "total": self.total, "_bar": None}
@@ -271,13 +271,14 @@ class Bar(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     ) -> None:
         """Move by an epoch."""
         if self._bar is not None:
-            self._bar.update(1)
             if "note" in result:
                 self._bar.write(result["note"], file=sys.stderr)
             self._bar.set_postfix_str(
                 f"epoch {result['epoch']} loss {result['val_loss']:.4f} "
-                f"O/E Pearson {result[VAL_OBJECTIVE]:.3f}"
+                f"O/E Pearson {result[VAL_OBJECTIVE]:.3f}",
+                refresh=False,
             )
+            self._bar.update(1)
 
     def __enter__(self) -> None:
         """Do nothing: the bar opens with the first trial."""

@@ -58,7 +58,8 @@ def require_store(uri: str, *, reading: bool) -> None:
         reading: Nothing may be made; else an empty database is as good as a full one.
 
     Raises:
-        UserError: It is a folder, no MLflow database, or one of another version.
+        UserError: It is a folder, no MLflow database or one of another version, or a server's
+            address with options.
     """
     scheme = get_uri_scheme(uri)
     if scheme in ("", "file"):
@@ -66,6 +67,11 @@ def require_store(uri: str, *, reading: bool) -> None:
             f"the MLflow store {shown(uri)} is a folder, where MLflow keeps no runs any more; give "
             "sqlite:////FOLDER/mlflow.db or a server's address as --tracking-uri (`mlflow "
             "migrate-filestore` brings old runs over)"
+        )
+    if scheme in ("http", "https") and "?" in uri:
+        raise UserError(
+            f"the address {shown(uri)} of an MLflow server holds options; give http://HOST:PORT as "
+            "--tracking-uri"
         )
     if scheme not in _DATABASES:
         return

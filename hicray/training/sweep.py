@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import ray
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from hicray.config import TrialConfig
 from hicray.maps.genome import read_packed
+from hicray.progress import tqdm
 from hicray.storage import Location
 from hicray.training import checkpoint
 from hicray.training.data import SEARCHED, Data

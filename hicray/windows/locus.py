@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from hicray.maps.bins import num_bins, teaching
 from hicray.maps.contacts import ContactMap
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.maps.genome import Genome, PackedSequence, unpack
+from hicray.progress import tqdm
 from hicray.windows.cut import Level, chromosome_total, pad, unit_weights, window_counts
 from hicray.windows.inputs import CoarseWindows, Inputs, decode_coarse
 from hicray.windows.scales import caps_of

@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
-from tqdm import tqdm
 
 from hicray.config import DataConfig, UserError
 from hicray.maps.bins import SPLIT_NAMES, SplitName, parse_split
@@ -28,6 +27,7 @@ from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
 from hicray.maps.names import genome_names
 from hicray.maps.split import Sets, grid_of, region_name, split_sets
+from hicray.progress import tqdm
 from hicray.storage import Location, locate, matching, open_file, remove_tree, replaced, sweep
 from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
