@@ -44,6 +44,7 @@ from hicray.jobs import Run, prepare_shards, say
 from hicray.maps.check import require_genome
 from hicray.model.encoder import PRESETS
 from hicray.model.enhancer import Head
+from hicray.model.level import Level
 from hicray.model.run import predict
 from hicray.storage import Location
 from hicray.training import checkpoint
@@ -56,27 +57,26 @@ from hicray.training.sweep import Build, open_data, own_network, sweep
 from hicray.windows.batches import Collate
 from hicray.windows.inputs import EVIDENCE, USABLE
 from hicray.windows.manifest import Manifest
-from hicray.windows.scales import NATS
+from hicray.windows.scales import NATS, Maps
 from hicray.windows.smoothing import smoothed_base
 
 Features = Float[Tensor, "batch channels rows cols"]
-Maps = Float[Tensor, "batch rows cols"]
 INPUTS = EVIDENCE + 1
 """The coarse path's, repeated, and the base's log O/E."""
 TIMED_STEPS = 7
 
 
-class WithoutTransformer(nn.Module):
+class WithoutTransformer(Head):
     """Noseq but for its contact encoder and decoder: coarse path and pixels."""
 
     def __init__(self, trial: TrialConfig, manifest: Manifest) -> None:
-        super().__init__()
         model, layout = trial.model, manifest.layout(trial.coarse_bin_size)
-        self.head = Head(model, PRESETS[model.preset], **layout)
-        del self.head.decoder
+        super().__init__(model, PRESETS[model.preset], **layout)
+        del self.decoder
 
-    def forward(self, image: Tensor, total_reads: Tensor, **inputs: Tensor) -> Maps:
-        return self.head(None, **inputs)  # type: ignore[no-any-return]  # torch
+    def forward(self, image: Tensor, total_reads: Tensor, **inputs: Tensor) -> Maps:  # type: ignore[override]
+        """Sharpen as noseq's head does without tokens."""
+        return super().forward(None, **inputs)
 
 
 class OnFineGrid(nn.Module):
@@ -85,6 +85,7 @@ class OnFineGrid(nn.Module):
     def __init__(self, body: nn.Module, model: ModelConfig) -> None:
         super().__init__()
         self.body, self.start_width_bins = body, model.start_width_bins
+        self.level = Level()
 
     def forward(
         self, base: Maps, expected: Maps, evidence: Features, diagonal: Tensor, **_: Tensor
@@ -96,7 +97,8 @@ class OnFineGrid(nn.Module):
         features = torch.cat([(base - expected)[:, None] * NATS, repeated], dim=1)
         enhanced = base + self.body(features)[:, 0] / NATS
         on_diagonal = (diagonal == 0)[:, None, None]
-        return torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
+        enhanced = torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
+        return self.level(enhanced, diagonal)  # type: ignore[no-any-return]  # torch
 
 
 def silent(last: nn.Conv2d) -> nn.Conv2d:
@@ -226,10 +228,7 @@ def judged(
 
 
 def costs(trial: TrialConfig, folder: Location, manifest: Manifest) -> dict[str, tuple[int, float]]:
-    """Return each network's parameters and CPU milliseconds of a training step a window.
-
-    A step is forward, loss, backward and the optimizer's; the networks take turns, on one thread.
-    """
+    """Return each network's parameters and CPU milliseconds of a training window, taking turns."""
     torch.set_num_threads(1)
     size, config = trial.coarse_bin_size, trial.train
     collate = Collate(manifest, size)

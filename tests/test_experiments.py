@@ -192,7 +192,7 @@ def test_the_fields_networks_start_where_noseq_does(
 
 
 @pytest.mark.parametrize("name", FIELD)
-def test_all_of_the_fields_networks_learns_and_stays_symmetric(
+def test_the_fields_networks_read_all_evidence_learn_whole_and_stay_symmetric(
     networks, alone_shards, few_windows, name
 ):
     torch.manual_seed(0)
@@ -200,13 +200,15 @@ def test_all_of_the_fields_networks_learns_and_stays_symmetric(
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
-    sharpened = network(**few_windows.arguments())
+    evidence = few_windows.evidence.clone().requires_grad_()
+    sharpened = network(**few_windows.arguments() | {"evidence": evidence})
     assert torch.equal(sharpened, sharpened.mT)
     loss(sharpened, few_windows, TRIAL.train).mean().backward()
     still = [
         name for name, own in network.named_parameters() if own.grad is None or not own.grad.any()
     ]
     assert still == []
+    assert evidence.grad.abs().amax(dim=(0, 2, 3)).all()
 
 
 def test_the_networks_table_holds_each_against_noseq(networks):

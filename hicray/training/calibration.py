@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
-from hicray.model.enhancer import Enhancer, Head
-from hicray.model.level import NOTHING, contacts_by_knot
+from hicray.model.level import NOTHING, Level, contacts_by_knot
 from hicray.model.run import predict
 from hicray.windows.batches import Batch
 
@@ -22,17 +21,16 @@ def calibrate(
     """Measure a network's level anew; every worker ends with the same.
 
     Args:
-        network: A whole one or a head; in eval mode afterwards.
+        network: One that holds a level somewhere; in eval mode afterwards.
         batches: This worker's share of the windows.
         inputs: What the network takes of a batch.
         add: Sums a tensor over all workers.
     """
-    head = network.head if isinstance(network, Enhancer) else network
-    assert isinstance(head, Head)
+    (level,) = (module for module in network.modules() if isinstance(module, Level))
     network.eval()
-    head.level.clear()
+    level.clear()
     own = (
         contacts_by_knot(predict(network, inputs(b)), b.target, b.usable, b.diagonal)
         for b in batches
     )
-    head.level.fit(add(sum(own, NOTHING)))
+    level.fit(add(sum(own, NOTHING)))
