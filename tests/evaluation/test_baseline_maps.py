@@ -20,6 +20,7 @@ from hicray.evaluation.options import Evaluate
 from hicray.evaluation.rivals import FILTERS, fit
 from hicray.maps.expected import smoothed
 from hicray.windows.batches import Collate
+from hicray.windows.shards import prepare
 from hicray.windows.sources import open_sources
 from tests.maps.test_bands import dense
 from tests.shared_data import shared_data
@@ -162,49 +163,42 @@ def test_a_written_baseline_is_on_the_fine_maps_scale(yeast, made, tmp_path):
     assert clr.info["generated-by"].startswith("hicray-")
 
 
-@pytest.fixture(scope="module")
-def scored(tiny_data, tiny_shards, tiny_simulation, tmp_path_factory):
-    """Every row written as a map and judged, of both gaps; and what validation chose."""
-    _, manifest = tiny_shards
-    folder, chosen, named = tmp_path_factory.mktemp("baselines"), {}, {}
-    chroms = {
-        name: [c for c, s in manifest.splits.items() if s == name] for name in ("train", "test")
+@pytest.mark.parametrize("size", [256, 512])
+def test_maps_score_as_the_same_rows_of_a_comparison(
+    tiny_data, tiny_simulation, local_ray, tmp_path, size
+):
+    data = replace(tiny_data, coarse_bin_sizes=(size,))
+    manifest = prepare(data, tmp_path / "shards")
+    train, test = (
+        tuple(chrom for chrom, own in manifest.splits.items() if own == name)
+        for name in ("train", "test")
+    )
+    (source,) = open_sources(data, tmp_path)
+    maker = Maker(source, 64, train, test, raw=False)
+    filters = FilterMaps(maker, data, manifest.regions)
+    chosen = filters.fit()
+    collate = Collate(manifest, size)
+    windows = {
+        split: WindowSet(tmp_path / "shards", split, collate, size)
+        for split in ("train", "val", "test")
     }
-    for size in tiny_data.coarse_bin_sizes:  # shards mask a bin that is unusable at any level
-        data = replace(tiny_data, coarse_bin_sizes=(size,))
-        (source,) = open_sources(data, folder)
-        maker = Maker(source, 64, tuple(chroms["train"]), tuple(chroms["test"]), raw=False)
-        filters = FilterMaps(maker, data, manifest.regions)
-        chosen[size] = filters.fit()
-        made = {name: partial(filters.band, name) for name in FILTERS}
-        for name in (*baselines(Collate(manifest, size)), *FILTERS):
-            named[f"{name} {size}"] = folder / f"{size}_{file_name(name)}"
-            maker.write(name, named[f"{name} {size}"], {}, made.get(name))
+    rivals = fit(windows["train"], windows["val"])
+    assert (chosen.settings, chosen.best) == (rivals.settings, rivals.best)
+    rows = {**baselines(collate), **rivals.predictors}
+    named = {name: tmp_path / file_name(name) for name in rows}
+    for name, path in named.items():
+        maker.write(name, path, {}, partial(filters.band, name) if name in FILTERS else None)
     asked = Evaluate(
         fine=f"{tiny_simulation.contacts[0]}::/resolutions/128",
         enhanced=tuple(f"{name}={path}" for name, path in named.items()),
-        chroms=tuple(chroms["test"]),
-        out=folder,
+        chroms=test,
+        out=tmp_path,
         window_bins=64,
     )
-    found = evaluate(open_compared(resolve(asked)))
-    return {
-        name: by_chrom[chroms["test"][0]].windows for name, by_chrom in found.scores.items()
-    }, chosen
-
-
-@pytest.mark.parametrize("size", [256, 512])
-def test_maps_score_as_the_same_rows_of_a_comparison(tiny_shards, scored, size):
-    folder, manifest = tiny_shards
-    collate, (maps, chosen) = Collate(manifest, size), scored
-    train, val, test = (
-        WindowSet(folder, split, collate, size) for split in ("train", "val", "test")
-    )
-    rivals = fit(train, val)
-    assert (chosen[size].settings, chosen[size].best) == (rivals.settings, rivals.best)
-    for name, row in test.score({**baselines(collate), **rivals.predictors}).items():
+    maps = evaluate(open_compared(resolve(asked))).scores
+    for name, row in windows["test"].score(rows).items():
         theirs = row.windows.sort_values("row_start", ignore_index=True)
-        ours = maps[f"{name} {size}"]
+        ours = maps[name][test[0]].windows
         np.testing.assert_array_equal(ours["row_start"], theirs["row_start"])
         for one in ("mse", "pearson", "ssim", "oe_pearson"):
             np.testing.assert_allclose(ours[one], theirs[one], rtol=2e-5, err_msg=name)
