@@ -96,7 +96,7 @@ def main() -> None:
         evaluate(options)
 
     def write_baselines(options: Baselines) -> None:
-        """Write what a model has to beat as maps: upsampled, smoothed, by distance, half reads."""
+        """Write what a model has to beat as maps: upsampled, filters, by distance, half reads."""
         baselines(options)
 
     def compare_arms(

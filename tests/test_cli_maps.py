@@ -6,6 +6,7 @@ import pytest
 
 from hicray.evaluation.baseline_maps import BASELINES
 from hicray.evaluation.baseline_plan import HALF, OTHER_HALF, file_name
+from hicray.evaluation.rivals import FILTERS, RIDGE, UNCHOSEN
 from tests.command_line import SIZES, words
 from tests.shared_data import shared_data, write_map
 
@@ -64,10 +65,14 @@ def test_another_level_of_the_same_file_is_one_sentence(refused):
     assert "has bins of 4,000 bp, the fine map" in said
 
 
+SPLIT = {"split": "val=chrB;test=chrC", "train-chroms": None}
+
+
 def making(files, **changes):
     options = {"--contacts": files["--contacts"], "--fine-bin-size": 1_000, "--window-bins": 32}
     options |= {"--coarse-bin-size": 2_000, "--train-chroms": "chrA", "--out": "made"}
-    return words(options | {f"--{k}": v for k, v in changes.items()})
+    options |= {f"--{k}": v for k, v in changes.items()}
+    return words({name: value for name, value in options.items() if value is not None})
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,8 @@ def making(files, **changes):
         ({"coarse-bin-size": 1_500}, "are not made of whole fine bins"),
         ({"window-bins": 20}, "a window of 20 bins does not fit"),
         ({"weights": "KR"}, "has no balancing weights 'KR'"),
+        (SPLIT | {"chroms": "chrB"}, "chromosome chrB would be both chosen on and judged"),
+        (SPLIT | {"split": "val=chrA;test=chrB,chrC"}, "leaves no chromosome of 32,000 bp, a win"),
     ],
 )
 def test_baselines_that_cannot_be_are_one_sentence(refused, files, changes, says):
@@ -91,8 +98,9 @@ def test_baselines_fill_a_folder_once_and_the_halves_add_up(hicray, files, work)
     code, out, _ = hicray("baselines", *making(files))
     assert code == 0
     assert out.count("hicray evaluate --fine") == 2
+    assert "without Gaussian O/E and ridge filter: they are chosen on validation" in out
     whole = cooler.Cooler(files["--contacts"])
-    for name in BASELINES:
+    for name in (*BASELINES, *UNCHOSEN):
         clr = cooler.Cooler(str(work / "made" / file_name(name)))
         assert clr.chromsizes.equals(whole.chromsizes)
         assert clr.info["metadata"]["hicray"]["baseline"] == name
@@ -115,3 +123,32 @@ def test_baselines_fill_a_folder_once_and_the_halves_add_up(hicray, files, work)
     code, _, err = hicray("baselines", *making(files, chroms="chrC"))
     assert (code, err.count("\n")) == (2, 1)
     assert "made holds other baselines" in err
+
+
+def test_filters_of_a_split_are_written_and_what_was_chosen_is_said(hicray, files, work):
+    code, out, _ = hicray("baselines", *making(files, **SPLIT))
+    assert code == 0
+    (line,) = (line for line in out.splitlines() if line.startswith("chosen on chrB: "))
+    assert "Gaussian O/E width " in line
+    assert "ridge filter " in line
+    (command,) = (
+        line for line in out.splitlines() if "half reads" not in line and "--fine" in line
+    )
+    for name in (*BASELINES, *FILTERS):
+        path = f"made/{file_name(name)}"
+        assert f"'{name}={path}'" in command
+        usable = cooler.Cooler(str(work / path)).bins()[:].set_index("chrom")["weight"].notna()
+        assert usable["chrC"].any()
+        assert not usable[["chrA", "chrB"]].any()
+    written = {path: path.stat().st_mtime_ns for path in (work / "made").glob("*.cool")}
+    maps = {name: cooler.Cooler(str(work / "made" / file_name(name))) for name in FILTERS}
+    before = {name: one.matrix(balance=True).fetch("chrC") for name, one in maps.items()}
+    removed = work / "made" / file_name(RIDGE)
+    removed.unlink()
+    assert hicray("baselines", *making(files, **SPLIT))[1] == out
+    again = {path: path.stat().st_mtime_ns for path in (work / "made").glob("*.cool")}
+    assert [path for path in again if again[path] != written[path]] == [removed]
+    for name, one in maps.items():
+        band = one.matrix(balance=True).fetch("chrC")
+        np.testing.assert_array_equal(band, before[name])
+        assert (band[np.isfinite(band)] >= 0).all()

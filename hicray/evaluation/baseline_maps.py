@@ -8,6 +8,7 @@ constant that makes them balanced contacts of the fine map.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,13 +173,15 @@ class Maker:
         (coarse_size,) = source.coarse
         self.name = coarse_name(coarse_size)
         self.gap = coarse_size // source.fine.bin_size
-        # Coarse pixels around the farthest fine ones lie up to two coarse bins further off.
-        width = -(-separations // self.gap) * self.gap + 4 * self.gap
+        # Coarse pixels around the farthest fine ones lie up to two coarse bins further off; windows
+        # off the diagonal, which filters fill the band with, reach twice as far.
+        width = -(-separations // self.gap) * self.gap
+        width += max(width, 4 * self.gap)
         self.how = Layout(width, width, (0,))
-        sums = {name: self._sums(name) for name in ("fine", self.name)}
+        self.sums = {name: self._sums(name) for name in ("fine", self.name)}
         # Both stand at the fine map's depth, which a coarse level of its own need not have.
-        reads = sums["fine"][0]
-        self.scale = {name: reads / own if own else 1.0 for name, (_, own) in sums.items()}
+        reads = self.sums["fine"][0]
+        self.scale = {name: reads / own if own else 1.0 for name, (_, own) in self.sums.items()}
         self.expected = self._expected(train)
         self.usable = {chrom: self.coarse(chrom).usable for chrom in chroms}
 
@@ -216,8 +219,21 @@ class Maker:
         mask = usable_pixels(np.isfinite(weights), separations)
         return Coarse(contacts, pixels, mask, found.usable, self.gap, self.separations)
 
-    def write(self, name: str, path: Path, metadata: Mapping[str, object]) -> None:
-        """Write one baseline; bins of chromosomes that are not written have no weight."""
+    def write(
+        self,
+        name: str,
+        path: Path,
+        metadata: Mapping[str, object],
+        made: Callable[[str], Band] | None = None,
+    ) -> None:
+        """Write one baseline; bins of chromosomes that are not written have no weight.
+
+        Args:
+            name: Of the baseline.
+            path: The .cool.
+            metadata: Kept with it.
+            made: Makes its band of a chromosome; that of ``BASELINES`` if not given.
+        """
         fine = self.source.fine
         unit = math.sqrt(1 / self.scale["fine"])
         weights = [
@@ -226,7 +242,7 @@ class Maker:
             else np.full(fine.num_bins(chrom), np.nan)
             for chrom in fine.chromsizes
         ]
-        pixels = self._pixels(BASELINES[name], name)
+        pixels = self._pixels(made or partial(self.band, name), name)
         every = np.concatenate(weights)
         write_float_cool(
             path,
@@ -238,13 +254,17 @@ class Maker:
             assembly=assembly_of(fine),
         )
 
-    def _pixels(self, baseline: Baseline, name: str) -> Iterator[pd.DataFrame]:
+    def band(self, name: str, chrom: str) -> Band:
+        """Return one of ``BASELINES`` of a chromosome, 0 where a bin is not usable."""
+        coarse = self.coarse(chrom)
+        band: Band = BASELINES[name](coarse, self.expected) * _inside(coarse)
+        return band
+
+    def _pixels(self, made: Callable[[str], Band], name: str) -> Iterator[pd.DataFrame]:
         first = 0
         for chrom in tqdm(self.source.fine.chromsizes, desc=name, unit="chrom"):
             if chrom in self.usable:
-                coarse = self.coarse(chrom)
-                band = baseline(coarse, self.expected) * _inside(coarse)
-                yield pixel_table(band, first)
+                yield pixel_table(made(chrom), first)
             first += self.source.fine.num_bins(chrom)
 
 

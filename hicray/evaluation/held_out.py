@@ -61,6 +61,7 @@ class WindowSet:
         coarse_bin_size: The gap's coarse bins, in bp.
         tokens: Folder of stored tokens, for networks whose encoder is frozen.
         most: Windows at most, from the first on; they lie in random order. 0 takes all.
+        rows: The set's windows, where they are held in memory and no shards are.
     """
 
     shards: Location
@@ -69,6 +70,7 @@ class WindowSet:
     coarse_bin_size: int
     tokens: Location | None = None
     most: int = 0
+    rows: pa.Table | None = None
 
     def first(self, most: int) -> "WindowSet":
         """Return a set of its first windows alone."""
@@ -76,7 +78,8 @@ class WindowSet:
 
     def __len__(self) -> int:
         """Return the number of windows."""
-        there = self.collate.manifest.num_windows(self.split)
+        manifest = self.collate.manifest
+        there = manifest.num_windows(self.split) if self.rows is None else len(self.rows)
         return min(there, self.most) if self.most else there
 
     @property
@@ -86,15 +89,21 @@ class WindowSet:
 
     def tables(self, at_once: int = 16) -> Iterator[pa.Table]:
         """Yield rows in the order of the shards."""
-        names, left = columns(self.coarse_bin_size), len(self)
+        left = len(self)
+        for table in self._all(at_once):
+            if not left:
+                return
+            part = table.slice(0, left)
+            left -= len(part)
+            yield part
+
+    def _all(self, at_once: int) -> Iterator[pa.Table]:
+        if self.rows is not None:
+            yield from (self.rows.slice(i, at_once) for i in range(0, len(self.rows), at_once))
+            return
         for shard in self.collate.manifest.files(self.split):
             place = shard_at(self.shards, shard, self.tokens)
-            for table in read_rows(place, names, at_once):
-                if not left:
-                    return
-                part = table.slice(0, left)
-                left -= len(part)
-                yield part
+            yield from read_rows(place, columns(self.coarse_bin_size), at_once)
 
     def _places(self, batch: Batch) -> pd.DataFrame:
         # One locus has one DNA, whichever map its window is of.

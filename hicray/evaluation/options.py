@@ -37,9 +37,10 @@ class Baselines:
     coarse_bin_size: int = 16_000
     """In bp, a multiple of the fine one."""
     split: str = ""
-    """A named split or one's own; its training chromosomes give the expected."""
+    """A named split or one's own; filters are fitted on its training chromosomes, which give the
+    expected too, and chosen on its validation chromosomes."""
     train_chroms: tuple[str, ...] = ()
-    """The same, chromosome by chromosome."""
+    """The same, chromosome by chromosome, without filters that have to be chosen."""
     chroms: tuple[str, ...] = ()
     """Chromosomes to write; the split's test set, or all that do not train, if not given."""
     window_bins: int = 224

@@ -17,6 +17,9 @@ from hicray.training.metrics import OBJECTIVE
 NOISE_AWARE, BILINEAR = "noise-aware base", "bilinear O/E"
 GAUSSIAN, RIDGE = "Gaussian O/E", "ridge filter"
 CEILING = "ceiling, from halves of the reads"
+FILTERS = (NOISE_AWARE, BILINEAR, GAUSSIAN, RIDGE)
+UNCHOSEN: Mapping[str, Predictor] = {NOISE_AWARE: noise_aware, BILINEAR: bilinear}
+"""Those that have nothing to be fitted or chosen."""
 WIDTHS_BINS = (0.35, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 """Of the Gaussian, in fine bins."""
 _PLACES = {"group", "chrom", "row_start"}
@@ -50,8 +53,7 @@ def fit(train: WindowSet, val: WindowSet) -> Rivals:
     sums = RidgeSums.of(train.first(TRAIN_WINDOWS).batches(), train.collate.gap, side)
     ladders: dict[str, dict[str, Predictor]] = {
         BASE: {"": lambda batch: batch.base},
-        NOISE_AWARE: {"": noise_aware},
-        BILINEAR: {"": bilinear},
+        **{name: {"": predict} for name, predict in UNCHOSEN.items()},
         GAUSSIAN: {
             f"width {width:g} bins": partial(gaussian, width_bins=width) for width in WIDTHS_BINS
         },

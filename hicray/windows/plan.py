@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float64
 
 from hicray.config import DataConfig, UserError
 from hicray.maps.bins import Region, SplitName, num_bins
-from hicray.maps.split import Sets
+from hicray.maps.split import Sets, region_name
 
 PATCH_BINS = 16
 """Side of the vision transformer's patch, in fine bins."""
@@ -99,6 +99,29 @@ def chromosome_windows(
     cols = np.concatenate([starts + offset for offset in how.offsets])
     inside = cols <= last_col
     return pd.DataFrame({"row_start": rows[inside], "col_start": cols[inside]}) * bin_size
+
+
+def placed_windows(
+    source: str, sizes: Mapping[str, int], bin_size: int, sets: Sets, how: Layout, seed: int
+) -> pd.DataFrame:
+    """Return windows of some regions, with their sets and the random keys of their places.
+
+    Args:
+        source: Name of the data set.
+        sizes: Length of each chromosome, in bp.
+        bin_size: Fine bin size, in bp.
+        sets: The set of each region, one at least.
+        how: Sizes of the windows.
+        seed: Of the order in which windows are written.
+    """
+    tables = []
+    for region, split in sets.items():
+        windows = chromosome_windows(sizes[region.chrom], bin_size, split, how, region)
+        # Of the region alone, so that no set's order depends on another's stride.
+        name = f"{source} {region_name(region, sizes)}"
+        key = np.random.default_rng(np.random.SeedSequence([seed, *name.encode()]))
+        tables.append(windows.assign(split=split, key=key.random(len(windows))))
+    return pd.concat(tables, ignore_index=True)
 
 
 def count_windows(

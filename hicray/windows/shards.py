@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -34,9 +33,9 @@ from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.cut import chromosome_total, cut, read_chromosome, schema
 from hicray.windows.plan import (
     Layout,
-    chromosome_windows,
     count_windows,
     layout,
+    placed_windows,
     usable_fraction,
 )
 from hicray.windows.sources import Source, fingerprint, open_sources
@@ -151,8 +150,9 @@ def _write_part(job: _Job, source: Source, chrom: str, part: Location) -> dict[s
     sets = {region: split for region, split in job.sets.items() if region.chrom == chrom}
     train = [region for region, split in sets.items() if split == "train"]
     chromosome = read_chromosome(source, chrom, job.how, train, raw=job.config.raw)
-    windows = _planned(job, source, chrom, sets)
-    share = usable_fraction(windows, chromosome.usable, source.fine.bin_size, job.how.window)
+    size, seed = source.fine.bin_size, job.config.data_seed
+    windows = placed_windows(source.name, source.fine.chromsizes, size, sets, job.how, seed)
+    share = usable_fraction(windows, chromosome.usable, size, job.how.window)
     kept = windows[share >= job.config.min_usable].sort_values("key")
     names = list(chromosome.levels)
     keyed = schema(names).append(pa.field("key", pa.float64()))
@@ -174,19 +174,6 @@ def _write_part(job: _Job, source: Source, chrom: str, part: Location) -> dict[s
             for name, sums in chromosome.decays.items()
         },
     }
-
-
-def _planned(job: _Job, source: Source, chrom: str, sets: Sets) -> pd.DataFrame:
-    """Return a chromosome's windows with their sets and the keys of their places."""
-    sizes, tables = source.fine.chromsizes, []
-    for region, split in sets.items():
-        windows = chromosome_windows(sizes[chrom], source.fine.bin_size, split, job.how, region)
-        # Of the region alone, so that no set's order depends on another's stride.
-        name = f"{source.name} {region_name(region, sizes)}"
-        seed = np.random.SeedSequence([job.config.data_seed, *name.encode()])
-        key = np.random.default_rng(seed).random(len(windows))
-        tables.append(windows.assign(split=split, key=key))
-    return pd.concat(tables, ignore_index=True)
 
 
 def _gather_shard(job: _Job, shard: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Baselines as maps against dense ones, and against the same baselines on test windows."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import cooler
 import numpy as np
@@ -14,10 +14,13 @@ from hicray.evaluation.baseline_plan import file_name
 from hicray.evaluation.baselines import baselines
 from hicray.evaluation.compared import open_compared, resolve
 from hicray.evaluation.evaluate import evaluate
+from hicray.evaluation.filter_maps import FilterMaps
 from hicray.evaluation.held_out import WindowSet
 from hicray.evaluation.options import Evaluate
+from hicray.evaluation.rivals import FILTERS, fit
 from hicray.maps.expected import smoothed
 from hicray.windows.batches import Collate
+from hicray.windows.shards import prepare
 from hicray.windows.sources import open_sources
 from tests.maps.test_bands import dense
 from tests.shared_data import shared_data
@@ -160,35 +163,44 @@ def test_a_written_baseline_is_on_the_fine_maps_scale(yeast, made, tmp_path):
     assert clr.info["generated-by"].startswith("hicray-")
 
 
-def test_maps_score_as_the_same_baselines_on_test_windows(
-    tiny_data, tiny_shards, tiny_simulation, tmp_path
+@pytest.mark.parametrize("size", [256, 512])
+def test_maps_score_as_the_same_rows_of_a_comparison(
+    tiny_data, tiny_simulation, local_ray, tmp_path, size
 ):
-    shards, manifest = tiny_shards
-    chroms = {
-        name: [c for c, s in manifest.splits.items() if s == name] for name in ("train", "test")
-    }
-    named, sizes = {}, tiny_data.coarse_bin_sizes
-    for size in sizes:  # shards mask a bin that is unusable at any level
-        data = replace(tiny_data, coarse_bin_sizes=(size,))
-        (source,) = open_sources(data, tmp_path)
-        maker = Maker(source, 64, tuple(chroms["train"]), tuple(chroms["test"]), raw=False)
-        for name in baselines(Collate(manifest, size)):
-            named[f"{name} {size}"] = tmp_path / f"{size}_{file_name(name)}"
-            maker.write(name, named[f"{name} {size}"], {})
-    fine = f"{tiny_simulation.contacts[0]}::/resolutions/128"
-    words = tuple(f"{name}={path}" for name, path in named.items())
-    asked = Evaluate(
-        fine=fine, enhanced=words, chroms=tuple(chroms["test"]), out=tmp_path, window_bins=64
+    data = replace(tiny_data, coarse_bin_sizes=(size,))
+    manifest = prepare(data, tmp_path / "shards")
+    train, test = (
+        tuple(chrom for chrom, own in manifest.splits.items() if own == name)
+        for name in ("train", "test")
     )
-    found = evaluate(open_compared(resolve(asked)))
-    for size in sizes:
-        collate = Collate(manifest, size)
-        windows = WindowSet(shards, "test", collate, size)
-        for name, row in windows.score(baselines(collate)).items():
-            theirs = row.windows.sort_values("row_start", ignore_index=True)
-            ours = found.scores[f"{name} {size}"][chroms["test"][0]].windows
-            np.testing.assert_array_equal(ours["row_start"], theirs["row_start"])
-            for one in ("mse", "pearson", "ssim", "oe_pearson"):
-                np.testing.assert_allclose(ours[one], theirs[one], rtol=2e-5)
-            # Of the expected, which is added in part, one takes the training chromosomes' alone.
-            np.testing.assert_allclose(ours["bits_per_read"], theirs["bits_per_read"], atol=5e-4)
+    (source,) = open_sources(data, tmp_path)
+    maker = Maker(source, 64, train, test, raw=False)
+    filters = FilterMaps(maker, data, manifest.regions)
+    chosen = filters.fit()
+    collate = Collate(manifest, size)
+    windows = {
+        split: WindowSet(tmp_path / "shards", split, collate, size)
+        for split in ("train", "val", "test")
+    }
+    rivals = fit(windows["train"], windows["val"])
+    assert (chosen.settings, chosen.best) == (rivals.settings, rivals.best)
+    rows = {**baselines(collate), **rivals.predictors}
+    named = {name: tmp_path / file_name(name) for name in rows}
+    for name, path in named.items():
+        maker.write(name, path, {}, partial(filters.band, name) if name in FILTERS else None)
+    asked = Evaluate(
+        fine=f"{tiny_simulation.contacts[0]}::/resolutions/128",
+        enhanced=tuple(f"{name}={path}" for name, path in named.items()),
+        chroms=test,
+        out=tmp_path,
+        window_bins=64,
+    )
+    maps = evaluate(open_compared(resolve(asked))).scores
+    for name, row in windows["test"].score(rows).items():
+        theirs = row.windows.sort_values("row_start", ignore_index=True)
+        ours = maps[name][test[0]].windows
+        np.testing.assert_array_equal(ours["row_start"], theirs["row_start"])
+        for one in ("mse", "pearson", "ssim", "oe_pearson"):
+            np.testing.assert_allclose(ours[one], theirs[one], rtol=2e-5, err_msg=name)
+        # Of the expected, which is added in part, one takes the training chromosomes' alone.
+        np.testing.assert_allclose(ours["bits_per_read"], theirs["bits_per_read"], atol=5e-4)
