@@ -94,10 +94,10 @@ def _check_levels(plan: BaselinePlan) -> None:
     if plan.coarse_bin_size in levels(plan.contacts):
         sizes.append(plan.coarse_bin_size)
     fine, *coarse = (open_map(plan.contacts, b, weights_name=plan.weights) for b in sizes)
-    for level in () if plan.raw else (fine, *coarse):
-        level.weights(plan.chroms[0])
     for level in coarse:
         require_lengths(fine, level)
+    for level in () if plan.raw else (fine, *coarse):
+        level.weights(plan.chroms[0])
     reads = reads_within(fine, (*plan.train, *plan.chroms))
     for level in coarse:
         require_sums(fine, level, reads)

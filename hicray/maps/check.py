@@ -12,7 +12,7 @@ from hicray.maps.bins import (
     teaching,
 )
 from hicray.maps.contacts import ContactMap, open_map
-from hicray.maps.contents import check_contents
+from hicray.maps.contents import check_contents, require_lengths
 from hicray.maps.genome import Genome
 from hicray.maps.levels import levels
 from hicray.maps.names import check_chromosomes, listed
@@ -115,9 +115,11 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int] | None) -
     if not (made and config.disjoint_reads):
         read = (config.fine_bin_size, *read)
     levels_read = {size: open_map(uri, size, weights_name=config.weights) for size in read}
+    coarse = [level for size, level in levels_read.items() if size != config.fine_bin_size]
+    for level in coarse:
+        require_lengths(fine, level)
     for level in () if config.raw else levels_read.values():
         level.weights(next(iter(sets)).chrom)
-    coarse = [level for size, level in levels_read.items() if size != config.fine_bin_size]
     check_contents(fine, coarse, sets, config)
     missing = [size for size in config.coarse_bin_sizes if size not in offered]
     lines = [f"{uri}: bins of {', '.join(f'{size:,}' for size in sorted(offered))} bp"]

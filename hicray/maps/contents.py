@@ -3,6 +3,7 @@
 What is found here would else show after hours, as a table of undefined scores.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -24,15 +25,14 @@ def check_contents(
 
     Args:
         fine: The target map.
-        coarse: Levels of the same file that are inputs; none where these are made of the fine one.
+        coarse: Levels of the same file that are inputs, of its chromosomes and their lengths; none
+            where they are made of the fine one.
         sets: The set of each region that has one.
         config: The data set.
 
     Raises:
-        UserError: A level is of another map, or a set has no contacts or no usable window.
+        UserError: A level is not the fine one's sum, or a set has no contacts or no usable window.
     """
-    for level in coarse:
-        require_lengths(fine, level)
     reads = reads_within(fine, dict.fromkeys(region.chrom for region in sets))
     for level in coarse:
         require_sums(fine, level, reads)
@@ -41,8 +41,7 @@ def check_contents(
         require_contacts(fine, [region.chrom for region in own], reads, name)
         made = config.coarse_keep < 1 and config.disjoint_reads  # whose fine map is balanced anew
         if not config.raw and not made:
-            shortest = config.min_usable * config.window_bins
-            require_usable([fine, *coarse], own, shortest, config.window_bins, name)
+            require_usable([fine, *coarse], own, config.min_usable, config.window_bins, name)
 
 
 def reads_within(contacts: ContactMap, chroms: Iterable[str]) -> dict[str, int]:
@@ -136,14 +135,14 @@ def require_any(contacts: ContactMap, chroms: Sequence[str], *, raw: bool) -> No
 
 
 def require_usable(
-    maps: Sequence[ContactMap], regions: Sequence[Region], least: float, window: int, of: str
+    maps: Sequence[ContactMap], regions: Sequence[Region], share: float, window: int, of: str
 ) -> None:
     """Refuse regions in none of which a window has enough bins with weights.
 
     Args:
         maps: The fine map and its levels that have weights.
         regions: At least one.
-        least: Usable bins of a window that is kept.
+        share: Smallest share of usable bins of a window that is kept.
         window: Bins along its side.
         of: What the regions are, for the sentence.
 
@@ -152,12 +151,14 @@ def require_usable(
     """
     fine, *_ = maps
     for own in (*([one] for one in maps), list(maps)):
-        if not any(_most_usable(own, region, fine.bin_size, window) >= least for region in regions):
+        most = max(_most_usable(own, region, fine.bin_size, window) for region in regions)
+        if most / window < share:
             names = listed(region_name(region, fine.chromsizes) for region in regions)
             raise UserError(
                 f"the weights {fine.weights_name!r} of {' with '.join(one.uri for one in own)} "
-                f"leave no window in the {of} set, {names}, with {least:.0f} of {window} bins "
-                "usable; choose other chromosomes by --split, balance the map anew, or take --raw"
+                f"leave no window in the {of} set, {names}, with {math.ceil(share * window)} of "
+                f"{window} bins usable; choose other chromosomes by --split, balance the map anew, "
+                "or take --raw"
             )
 
 

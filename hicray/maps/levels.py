@@ -16,6 +16,10 @@ _REQUIRED = ("format-version", "bin-type", "bin-size", "nbins", "nnz")
 """Attributes of a cooler without which one reader or another of the field fails."""
 
 
+_NEWEST = 3
+"""Cooler's format that its library writes."""
+
+
 def levels(uri: str) -> dict[int, str]:
     """Return the bin sizes that a file offers, each with the URI of its map.
 
@@ -99,6 +103,11 @@ def _refuse(level: str, attributes: Mapping[str, Any], others: str = "") -> None
         raise UserError(
             f"{level} lacks the {several}, by which readers of coolers tell what it holds; "
             f"{CONVERT}"
+        )
+    if attributes["format-version"] > _NEWEST:
+        raise UserError(
+            f"{level} is of cooler's format {attributes['format-version']}, and hicray reads up to "
+            f"{_NEWEST}; {CONVERT}"
         )
     size = _bin_size(attributes)
     if size is None and others:
