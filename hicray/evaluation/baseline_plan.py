@@ -14,6 +14,8 @@ from hicray.evaluation.rivals import FILTERS, UNCHOSEN
 from hicray.maps.bands import Band
 from hicray.maps.bins import SPLIT_NAMES, Region, SplitName, parse_split
 from hicray.maps.contacts import open_map
+from hicray.maps.contents import reads_within, require_contacts, require_lengths, require_sums
+from hicray.maps.levels import levels
 from hicray.maps.names import named_chroms
 from hicray.maps.split import Grid, Sets, region_name, split_sets
 from hicray.maps.thin import derive
@@ -105,10 +107,25 @@ def resolve(options: Baselines) -> BaselinePlan:
             f"coarse bins of {plan.coarse_bin_size:,} bp are the fine ones; give a multiple, such "
             f"as {2 * plan.fine_bin_size:,}"
         )
-    if not plan.raw:
-        fine = open_map(plan.contacts, plan.fine_bin_size, weights_name=plan.weights)
-        fine.weights(chroms[0])
+    _check_levels(plan)
     return plan
+
+
+def _check_levels(plan: BaselinePlan) -> None:
+    """Refuse levels that are not of one map, or lack contacts or weights where they are needed."""
+    sizes = [plan.fine_bin_size]
+    if plan.coarse_bin_size in levels(plan.contacts):
+        sizes.append(plan.coarse_bin_size)
+    fine, *coarse = (open_map(plan.contacts, b, weights_name=plan.weights) for b in sizes)
+    for level in coarse:
+        require_lengths(fine, level)
+    for level in () if plan.raw else (fine, *coarse):
+        level.weights(plan.chroms[0])
+    reads = reads_within(fine, (*plan.train, *plan.chroms))
+    for level in coarse:
+        require_sums(fine, level, reads)
+    for chroms, of in ((plan.train, "training"), (plan.chroms, "written")):
+        require_contacts(fine, chroms, reads, of)
 
 
 def file_name(name: str) -> str:

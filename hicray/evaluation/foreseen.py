@@ -13,7 +13,8 @@ from hicray.config import DataConfig
 from hicray.evaluation.paired import BLOCK_WINDOWS, MIN_BLOCKS
 from hicray.maps import check
 from hicray.maps.bins import SplitName, parse_split
-from hicray.maps.contacts import ContactMap, levels, open_map
+from hicray.maps.contacts import ContactMap, open_map
+from hicray.maps.levels import levels
 from hicray.maps.split import Sets, grid_of, split_sets
 from hicray.windows.enough import with_stride
 from hicray.windows.plan import (

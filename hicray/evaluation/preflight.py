@@ -12,6 +12,7 @@ from hicray.evaluation.tiler import Job
 from hicray.evaluation.tiles import Tiling, furthest, tiling
 from hicray.maps.bins import Region, parse_region
 from hicray.maps.contacts import ContactMap, open_map
+from hicray.maps.contents import require_any
 from hicray.maps.genome import Genome
 from hicray.maps.names import check_chromosomes, genome_names, named_chroms
 from hicray.storage import locate
@@ -88,7 +89,9 @@ def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
     contacts = open_map(request.contacts, trained.coarse_bin_size, weights_name=request.weights)
     if not trained.raw:
         contacts.weights(next(iter(contacts.chromsizes)))
-    return Opened(network, contacts, _dna(request, network, contacts, _chroms(chroms, contacts)))
+    chosen = _chroms(chroms, contacts)
+    require_any(contacts, chosen, raw=trained.raw)
+    return Opened(network, contacts, _dna(request, network, contacts, chosen))
 
 
 def _check_out(out: Path, ending: str) -> None:

@@ -11,8 +11,10 @@ from hicray.maps.bins import (
     parse_split,
     teaching,
 )
-from hicray.maps.contacts import ContactMap, levels, open_map
+from hicray.maps.contacts import ContactMap, open_map
+from hicray.maps.contents import check_contents, require_lengths
 from hicray.maps.genome import Genome
+from hicray.maps.levels import levels
 from hicray.maps.names import check_chromosomes, listed
 from hicray.maps.split import Sets, assign, grid_of, region_name, split_sets
 
@@ -107,12 +109,18 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int] | None) -
             others="--split 'train=...;val=...;test=...'",
         )  # fmt: skip
     _check_window(config, fine, every)
+    _check_bins(config, fine)
     made = config.coarse_keep < 1
     read = () if made else tuple(b for b in config.coarse_bin_sizes if b in offered)
     if not (made and config.disjoint_reads):
         read = (config.fine_bin_size, *read)
-    for size in () if config.raw else read:
-        open_map(uri, size, weights_name=config.weights).weights(next(iter(sets)).chrom)
+    levels_read = {size: open_map(uri, size, weights_name=config.weights) for size in read}
+    coarse = [level for size, level in levels_read.items() if size != config.fine_bin_size]
+    for level in coarse:
+        require_lengths(fine, level)
+    for level in () if config.raw else levels_read.values():
+        level.weights(next(iter(sets)).chrom)
+    check_contents(fine, coarse, sets, config)
     missing = [size for size in config.coarse_bin_sizes if size not in offered]
     lines = [f"{uri}: bins of {', '.join(f'{size:,}' for size in sorted(offered))} bp"]
     if missing and not made:
@@ -132,6 +140,15 @@ def _describe(name: SplitName, sets: Sets, sizes: Mapping[str, int]) -> str:
     own = [region for region, one in sets.items() if one == name]
     names = ", ".join(region_name(region, sizes) for region in own)
     return f"  {name}: {names}, {sum(region.end - region.start for region in own):,} bp"
+
+
+def _check_bins(config: DataConfig, contacts: ContactMap) -> None:
+    longest, coarsest = max(contacts.chromsizes.values()), max(config.coarse_bin_sizes)
+    if longest <= coarsest:
+        raise UserError(
+            f"coarse bins of {coarsest:,} bp hold every chromosome of {contacts.uri} whole, the "
+            f"longest of {longest:,} bp; take smaller ones by --coarse-bin-sizes"
+        )
 
 
 def _check_window(config: DataConfig, contacts: ContactMap, sets: Sets) -> None:

@@ -16,8 +16,9 @@ import pandas as pd
 from jaxtyping import Float64, Int32
 
 from hicray.config import UserError
-from hicray.copies import local, local_uri
+from hicray.copies import local_uri
 from hicray.maps.bins import num_bins
+from hicray.maps.levels import CONVERT, find_level
 
 DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})
 """Juicer's weights: contacts are divided by them, while cooler's are multiplied."""
@@ -110,8 +111,16 @@ class ContactMap:
         """Return the sum of the balanced contacts within a chromosome."""
         if (lone := self._lone(chrom)) is not None:
             return float(np.nan_to_num(lone * self.weights(chrom)[0] ** 2))
-        near = self._file.fetch(chrom, normalization=self.weights_name, count_type="float64")
-        return float(near.sum())
+        try:
+            name = self.weights_name
+            return float(self._file.fetch(chrom, normalization=name, count_type="float64").sum())
+        except RuntimeError:  # of a column that hictk cannot take
+            weights = np.nan_to_num(self.weights(chrom))
+            total = 0.0
+            for table in self.pixels(chrom):
+                row, col, count = (table[name].to_numpy() for name in table)
+                total += float((count * weights[row] * weights[col]).sum())
+            return total
 
     def weight_names(self) -> list[str]:
         """Return the columns of balancing weights that the map has."""
@@ -126,7 +135,11 @@ class ContactMap:
         file = self._file
         if self.weights_name not in file.avail_normalizations():
             raise UserError(_no_weights(self.uri, self.weights_name, file.avail_normalizations()))
-        weights = np.asarray(file.weights(self.weights_name, divisive=False))
+        try:
+            weights = np.asarray(file.weights(self.weights_name, divisive=False))
+        except RuntimeError:  # hictk knows neither the name nor an attribute; cooler multiplies
+            column = cooler.Cooler(local_uri(self.uri)).bins()[self.weights_name]
+            weights = column[:].to_numpy()
         names = list(file.chromosomes())
         before = sum(self.num_bins(name) for name in names[: names.index(chrom)])
         usable = weights[before : before + self.num_bins(chrom)].astype(np.float64)
@@ -151,102 +164,36 @@ class ContactMap:
             yield upper.sort_values(["bin1_id", "bin2_id"], ignore_index=True)
 
 
-def levels(uri: str) -> dict[int, str]:
-    """Return the bin sizes that a file offers, each with the URI of its map.
-
-    Args:
-        uri: A .hic, .cool or .mcool path, or a cooler URI such as ``a.mcool::/resolutions/4000``
-            (whose file's other resolutions are offered too).
-
-    Raises:
-        UserError: The file is missing, of no known format, or has bins of variable size.
-    """
-    path, _, group = uri.partition("::")
-    file = local(path)
-    if not file.is_file():
-        raise UserError(f"contact map {path} does not exist; give a .mcool, .cool or .hic file")
-    try:
-        if hictkpy.is_hic(file):
-            return {int(size): path for size in hictkpy.MultiResFile(file).resolutions()}
-        groups = cooler.fileops.list_coolers(str(file))
-    except (OSError, RuntimeError) as error:  # hictk raises the latter
-        raise UserError(
-            f"{path} is neither HDF5 (.mcool, .cool) nor .hic, or not all of it; it may be cut "
-            "off or of another format: fetch or convert it anew"
-        ) from error
-    chosen = _choose(path, groups, group)
-    return {_bin_size(f"{path}::{g}"): f"{path}::{g}" for g in chosen}
-
-
-def _choose(path: str, groups: list[str], group: str) -> list[str]:
-    resolutions = [g for g in groups if g.startswith("/resolutions/")]
-    wanted = "/" + group.strip("/")
-    if not groups:
-        raise UserError(f"{path} is HDF5 but holds no contact map; give a .mcool or .cool file")
-    if group and wanted not in groups:
-        raise UserError(
-            f"{path} has no {wanted}; choose one of those that it has: {', '.join(groups[:8])}"
-        )
-    if resolutions and (not group or wanted in resolutions):
-        return resolutions
-    if group or "/" in groups:
-        return [wanted]
-    raise UserError(
-        f"{path} holds {len(groups)} maps that are no resolutions of one map "
-        f"({', '.join(groups[:2])}{', ...' if len(groups) > 2 else ''}); "
-        f"choose one as {path}::GROUP"
-    )
-
-
-def _bin_size(uri: str) -> int:
-    size = cooler.Cooler(local_uri(uri)).binsize
-    if size is None:
-        raise UserError(
-            f"{uri} has bins of variable size; hicray needs bins of one size: bin "
-            "the reads anew, for instance by `cooler cload pairs CHROMSIZES:4000 ...`"
-        )
-    return int(size)
-
-
 def open_map(
     uri: str, bin_size: int, *, weights_name: str = "weight", fractional: bool = False
 ) -> ContactMap:
     """Open one resolution of a map.
 
     Args:
-        uri: As ``levels``.
+        uri: As ``levels.levels``.
         bin_size: In bp.
         weights_name: Column of balancing weights.
         fractional: Take counts that are not whole, which enhanced maps have and reads cannot.
 
     Raises:
-        UserError: As ``levels``; or the file has no such bin size; or its counts are not whole.
+        UserError: As ``find_level``, or its counts are not whole.
     """
-    offered = levels(uri)
-    if bin_size not in offered:
-        raise UserError(_no_level(uri, bin_size, offered))
-    level = offered[bin_size]
+    level = find_level(uri, bin_size)
     whole = "::" not in level or _count_kind(level) != "f"
     if not whole and not fractional:
         raise UserError(
             f"{level} holds fractional counts; hicray learns from raw reads: give the map as it "
             "was before normalisation"
         )
-    chromsizes = hictkpy.File(local_uri(level), bin_size).chromosomes()
+    try:
+        chromsizes = hictkpy.File(local_uri(level), bin_size).chromosomes()
+    except RuntimeError as error:
+        raise UserError(f"{level} cannot be read; {CONVERT}") from error
     return ContactMap(level, bin_size, dict(chromsizes), weights_name)
 
 
 def _count_kind(uri: str) -> str:
     return str(cooler.Cooler(local_uri(uri)).pixels().dtypes["count"].kind)
-
-
-def _no_level(uri: str, bin_size: int, offered: Mapping[int, str]) -> str:
-    listed = ", ".join(f"{size:,}" for size in sorted(offered))
-    sentence = f"{uri} has no bins of {bin_size:,} bp; it has {listed}: choose one of them"
-    finer = [size for size, level in offered.items() if "::" in level and bin_size % size == 0]
-    if bin_size > 0 and finer:
-        sentence += f", or add it with `cooler zoomify -r {bin_size} {offered[max(finer)]}`"
-    return sentence
 
 
 def _no_weights(uri: str, name: str, offered: Iterable[str]) -> str:

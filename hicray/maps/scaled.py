@@ -14,7 +14,8 @@ from jaxtyping import Bool
 
 from hicray.config import UserError
 from hicray.maps.bands import Band, at_columns
-from hicray.maps.contacts import ContactMap, levels, open_map
+from hicray.maps.contacts import ContactMap, open_map
+from hicray.maps.levels import levels
 from hicray.progress import tqdm
 
 logger = logging.getLogger(__name__)

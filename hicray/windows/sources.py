@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hicray.config import DataConfig, UserError
 from hicray.copies import local
-from hicray.maps.contacts import ContactMap, levels, open_map
+from hicray.maps.contacts import ContactMap, open_map
+from hicray.maps.levels import levels
 from hicray.maps.thin import derive
 from hicray.storage import Location
 from hicray.windows.manifest import coarse_name

@@ -290,10 +290,17 @@ def test_divisive_weights_alone_are_refused_and_taken_by_name(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "bin_size"),
-    [("hic2cool_0.7.0_multi_res.mcool", 1_000_000), ("hicstraw_test_chr22.5k_to_2.5M.hic", 25_000)],
+    ("name", "bin_size", "split"),
+    [
+        ("hic2cool_0.7.0_multi_res.mcool", 1_000_000, "train=20;val=21;test=22"),
+        (
+            "hicstraw_test_chr22.5k_to_2.5M.hic",
+            25_000,
+            "train=22:17M-30M;val=22:32M-40M;test=22:42M-50M",
+        ),
+    ],
 )
-def test_real_juicer_maps_are_refused_or_taken_by_name(files, tmp_path, name, bin_size):
+def test_real_juicer_maps_are_refused_or_taken_by_name(files, tmp_path, name, bin_size, split):
     path = str(shared_data(f"odd/{name}"))
     prefix = "chr" if path.endswith("mcool") else ""
     sizes = {f"{prefix}20": 63_025_520, f"{prefix}21": 48_129_895, f"{prefix}22": 51_304_566}
@@ -301,7 +308,7 @@ def test_real_juicer_maps_are_refused_or_taken_by_name(files, tmp_path, name, bi
         files,
         contacts=(path,),
         genome=str(write_holes(tmp_path / "hg19.fa", sizes)),
-        split="train=20;val=21;test=22",
+        split=split,
         fine_bin_size=bin_size,
         coarse_bin_sizes=(2 * bin_size,),
     )

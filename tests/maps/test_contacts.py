@@ -9,7 +9,8 @@ import pytest
 
 from hicray.config import UserError
 from hicray.maps import contacts as module
-from hicray.maps.contacts import levels, open_map
+from hicray.maps.contacts import open_map
+from hicray.maps.levels import levels
 from hicray.maps.write import genome_wide, write_cool, write_levels
 from tests.shared_data import shared_data, write_map
 
