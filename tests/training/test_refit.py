@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hicray.cli import tune_from_command_line
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, TrialConfig, UserError
 from hicray.maps.bins import Split, nothing_held_out, parse_split, read_split
 from hicray.maps.contacts import ContactMap
@@ -17,6 +18,7 @@ from hicray.training.state import note_end
 from hicray.training.trial import Resources, trial_name
 from hicray.windows.sources import Source
 from hicray.wording import command
+from tests.command_line import words
 from tests.evaluation.results import MANIFEST
 
 WHAT = SearchConfig(
@@ -83,12 +85,18 @@ def test_the_line_is_quoted_for_the_shell_and_says_all_that_the_network_needs():
         ]
 
 
-def test_controls_alone_are_not_taken_home():
+def test_controls_alone_are_not_taken_home(work, files, capsys):
+    """Said before work starts."""
     require_taken_home(("off", "blank"))
     require_taken_home(("on",))
-    said = r"--refit with --arms blank elsewhere has nothing to take home.* add off .* or on"
-    with pytest.raises(UserError, match=said):
-        require_taken_home(("blank", "elsewhere"))
+    given = [*map(str, words(files)), "--arms", "blank", "elsewhere", "--refit"]
+    with pytest.raises(SystemExit) as stop:
+        tune_from_command_line(given)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "--refit with --arms blank elsewhere has nothing to take home" in said
+    assert said.count("\n") == 1
+    assert not list(work.iterdir())
 
 
 def test_a_refit_trains_on_what_its_search_trained_validated_and_tested_on():
