@@ -19,8 +19,8 @@ from typing import Any
 import tyro
 
 from hicray.cli import SIMULATED, guarded
-from hicray.config import ModelConfig, TrialConfig
-from hicray.jobs import Run, prepare_shards, say
+from hicray.config import ModelConfig, Run, TrialConfig
+from hicray.jobs import prepare_shards, say
 from hicray.training.metrics import OBJECTIVE
 from hicray.training.sweep import open_data, sweep
 

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hicray.cli import REAL, SIMULATED, Flat, guarded
-from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
+from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import BASE
 from hicray.evaluation.held_out import Predictor, WindowSet, device
 from hicray.evaluation.judge import judge
@@ -40,7 +40,7 @@ from hicray.evaluation.pictures import file_name
 from hicray.evaluation.results import JUDGED, MAPLESS, NOSEQ, GapResult, Row
 from hicray.evaluation.rivals import CEILING, RIDGE
 from hicray.evaluation.table import cell
-from hicray.jobs import Run, prepare_shards, say
+from hicray.jobs import prepare_shards, say
 from hicray.maps.check import require_genome
 from hicray.model.encoder import PRESETS
 from hicray.model.enhancer import Head

@@ -27,7 +27,7 @@ from pathlib import Path
 import tyro
 
 from hicray.cli import SIMULATED, guarded
-from hicray.config import DataConfig, ModelConfig, TrialConfig
+from hicray.config import DataConfig, ModelConfig, Run, TrialConfig
 from hicray.evaluation.held_out import WindowSet
 from hicray.evaluation.judge import gain_over_gaps, judge, load, windows_of
 from hicray.evaluation.learning import learnt
@@ -49,7 +49,7 @@ from hicray.evaluation.rivals import CEILING
 from hicray.evaluation.table import render
 from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.figures import Picture, motif_reading, png
-from hicray.jobs import Run, prepare_shards, say
+from hicray.jobs import prepare_shards, say
 from hicray.maps.simulate import Simulation, SimulationConfig, simulate
 from hicray.storage import Location
 from hicray.training.checkpoint import read_progress

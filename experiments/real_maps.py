@@ -18,12 +18,12 @@ from pathlib import Path
 import tyro
 
 from hicray.cli import REAL, Flat, guarded
-from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, TrialConfig
+from hicray.config import DataConfig, ModelConfig, Run, Sequence, TrainConfig, TrialConfig
 from hicray.evaluation.judge import judge
 from hicray.evaluation.learning import learnt
 from hicray.evaluation.report import write
 from hicray.evaluation.results import GapResult
-from hicray.jobs import Run, prepare_shards, say
+from hicray.jobs import prepare_shards, say
 from hicray.maps.check import require_genome
 from hicray.storage import Location
 from hicray.training.effort import described, fitted

@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hicray import cluster, jobs
-from hicray.config import DataConfig, ModelConfig, TrainConfig
+from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, Tune
 from hicray.jobs import say
 from hicray.maps.simulate import SimulationConfig, default_split, simulate
 from hicray.model.enhancer import Enhancer
@@ -181,11 +181,11 @@ def trials(*, slots: int = 1, count: int = 3, epochs: int = 4, pause: float = 2.
         own = data(Path(name) / "simulation", 6, 64)
         with nodes(slots, cpus=2, gpus=1):
             prepare(own, Path(name) / "storage" / "shards")
-            options = jobs.Tune(
+            options = Tune(
                 data=own,
                 model=ModelConfig(preset="tiny"),
                 train=TrainConfig(epochs=epochs),
-                run=jobs.Run(storage=f"{name}/storage", use_gpu=True),
+                run=Run(storage=f"{name}/storage", use_gpu=True),
                 trials=count,
             )
             tune.drive_trial = drive_paused  # type: ignore[attr-defined]

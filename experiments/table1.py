@@ -32,8 +32,8 @@ from typing import Any
 import tyro
 
 from hicray.cli import Flat, guarded
-from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError, digest, flatten
-from hicray.jobs import Run, checked, connect, prepare_shards, say
+from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, UserError, digest, flatten
+from hicray.jobs import checked, connect, prepare_shards, say
 from hicray.storage import Location, locate
 
 RECIPE = TrainConfig(

@@ -19,12 +19,10 @@ from typing import Annotated, Any
 import tyro
 
 from hicray import __version__
-from hicray.config import DataConfig, ModelConfig, TrainConfig, UserError
+from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, Tune, UserError
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
 from hicray.jobs import (
-    Run,
-    Tune,
     ablate,
     baselines,
     checked,

@@ -7,7 +7,7 @@ command line without further code.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from hicray.wording import scrubbed
@@ -22,6 +22,8 @@ Context = Literal["dilated", "attention"]
 CoarsePath = Literal["on", "off"]
 Loss = Literal["likelihood", "correlation", "report"]
 
+TAKEN_HOME: tuple[Sequence, ...] = ("off", "on")
+"""Arms that sharpen maps; the others are controls."""
 CONTEXT_HEADS = 4
 """Attention heads over the bins of the tower."""
 
@@ -168,14 +170,59 @@ class TrialConfig:
     coarse_bin_size: int
     model: ModelConfig
     train: TrainConfig
+    refit_epochs: int = 0
+    """Epochs of a refit on all chromosomes, where nothing validates; 0 in a trial of a search."""
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs after which the run ends at the latest; the rate falls over those of ``train``."""
+        return self.refit_epochs or self.train.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where results go and what they are made with."""
+
+    storage: str = ""
+    """Folder, or s3://bucket/folder, of shards, checkpoints, search state and reports; if not
+    given, NAME in $HICRAY_STORAGE or runs."""
+    tracking_uri: str = ""
+    """MLflow store or server; $MLFLOW_TRACKING_URI, or a SQLite file in the storage folder, if not
+    given."""
+    use_gpu: bool = False
+    """One GPU per worker."""
+    cpus_per_worker: float = 1.0
+    """CPUs reserved for each worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """A search over {noseq, seq} x gaps."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    run: Run = field(default_factory=Run)
+    arms: tuple[Sequence, ...] = ("off", "on")
+    """What is compared: off (noseq), on (seq), and controls trained alike: blank (seq's modules
+    without DNA), composition (GC, N, cut sites), elsewhere (another locus' DNA)."""
+    trials: int = 4
+    """Distinct configurations per cell: every arm at every gap tries as many."""
+    search_seed: int = 0
+    """Seed of the searcher."""
+    seeds: int = 1
+    """Training seeds of each cell's best trial; with several, intervals cover them too."""
+    refit: bool = False
+    """Train the better of seq and noseq at each gap once more, on all chromosomes: the network to
+    take home. It saw the test chromosomes, so that it is never compared."""
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return ``{"model.depth": 3, ...}``: dotted names of all leaves of nested dataclasses."""
     leaves: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        name = f"{prefix}{field.name}"
+    for leaf in fields(config):
+        value = getattr(config, leaf.name)
+        name = f"{prefix}{leaf.name}"
         if is_dataclass(value):
             leaves |= flatten(value, prefix=f"{name}.")
         else:

@@ -7,49 +7,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, UserError
+from hicray.config import DataConfig, ModelConfig, Run, Sequence, Tune, UserError
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.evaluation.request import Ablate, Enhance
 from hicray.storage import Location, locate, require_writable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Where results go and what they are made with."""
-
-    storage: str = ""
-    """Folder, or s3://bucket/folder, of shards, checkpoints, search state and reports; if not
-    given, NAME in $HICRAY_STORAGE or runs."""
-    tracking_uri: str = ""
-    """MLflow store or server; $MLFLOW_TRACKING_URI, or a SQLite file in the storage folder, if not
-    given."""
-    use_gpu: bool = False
-    """One GPU per worker."""
-    cpus_per_worker: float = 1.0
-    """CPUs reserved for each worker."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tune:
-    """A search over {noseq, seq} x gaps."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    run: Run = field(default_factory=Run)
-    arms: tuple[Sequence, ...] = ("off", "on")
-    """What is compared: off (noseq), on (seq), and controls trained alike: blank (seq's modules
-    without DNA), composition (GC, N, cut sites), elsewhere (another locus' DNA)."""
-    trials: int = 4
-    """Distinct configurations per cell: every arm at every gap tries as many."""
-    search_seed: int = 0
-    """Seed of the searcher."""
-    seeds: int = 1
-    """Training seeds of each cell's best trial; with several, intervals cover them too."""
 
 
 def say(*lines: str) -> None:
@@ -212,7 +177,7 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, s
 
     require_genome(options.data, arms)
     model = checked(options.model, options.data)
-    from hicray.training.space import SearchConfig, require_distinct, started
+    from hicray.training.space import SearchConfig, require_distinct, require_taken_home, started
 
     what = SearchConfig(
         model=started(model, options.data),
@@ -223,11 +188,14 @@ def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, s
         seeds=options.seeds,
     )
     require_distinct(what, options.data.coarse_bin_sizes)
+    if options.refit:
+        require_taken_home(arms)
     with _resolved(options.data, options.run) as (data, storage):
-        return storage, _search(what, options.run, data, storage)
+        return storage, _search(what, options.run, data, storage, refitted=options.refit)
 
 
-def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
+def _search(what: Any, run: Run, data: DataConfig, storage: Location, *, refitted: bool) -> str:
+    from hicray.maps.bins import nothing_held_out
     from hicray.windows.dna import require_elsewhere
     from hicray.windows.enough import most_windows, require_step
 
@@ -247,7 +215,16 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location) -> str:
     say(described(what.train, windows))
     if "elsewhere" in what.sequences:
         require_elsewhere(manifest, what.model.flank_bins)
-    return search(what, folder, manifest, Resources(run.use_gpu, run.cpus_per_worker), store)
+    resources = Resources(run.use_gpu, run.cpus_per_worker)
+    found = search(what, folder, manifest, resources, store)
+    if refitted:
+        from hicray.training.refit import ShardSet, refit
+
+        data = replace(data, split=nothing_held_out(data.split))
+        everything = ShardSet(*_shards(data, storage / "refit"))
+        searched = ShardSet(folder, manifest)
+        refit(what, searched, everything, data, resources, store, found)
+    return found
 
 
 @contextlib.contextmanager

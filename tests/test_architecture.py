@@ -34,9 +34,9 @@ HOMES = {
     "tyro": {"cli"},
     "ray": {
         "cluster", "windows.shards", "windows.stream",
-        "training.data", "training.embeddings", "training.halving", "training.record",
-        "training.searcher", "training.state", "training.sweep", "training.train",
-        "training.trial", "training.tune",
+        "training.data", "training.embeddings", "training.gaps", "training.halving",
+        "training.record", "training.searcher", "training.state", "training.sweep",
+        "training.train", "training.trial", "training.tune",
         "evaluation.enhance",
     },
 }  # fmt: skip

@@ -1,11 +1,13 @@
 """What a table has to say of the windows under it, beside its figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hicray.config import TrialConfig
+from hicray.config import TrialConfig, UserError
+from hicray.evaluation.compared import Compared
 from hicray.evaluation.held_out import WindowSet
 from hicray.maps.assembly import HUMAN, human_assembly
 from hicray.maps.bins import SplitName, bare
+from hicray.maps.split import named_region
 from hicray.windows.dna import has_elsewhere
 from hicray.windows.manifest import Manifest
 
@@ -23,6 +25,40 @@ def no_elsewhere(windows: WindowSet) -> str:
         f"No control with another locus' DNA: the {windows.split} chromosomes are so short that "
         "what lies half of them away overlaps a window's own."
     )
+
+
+def refuse_refits(trials: Mapping[str, Sequence[TrialConfig]]) -> None:
+    """Refuse to score networks that were trained on all chromosomes.
+
+    Args:
+        trials: Configurations of each arm.
+
+    Raises:
+        UserError: One of them was.
+    """
+    for arm, own in trials.items():
+        if any(trial.refit_epochs for trial in own):
+            raise UserError(
+                f"this {arm} is a refit, which saw the test chromosomes; give a trial of its search"
+            )
+
+
+def leaks(compared: Compared) -> list[str]:
+    """Return whose networks were trained on what is scored, a sentence for each map that says so.
+
+    Maps that hicray enhanced say what their network was trained on.
+    """
+    said = []
+    for name, one in compared.others.items():
+        sizes, trained = one.contacts.chromsizes, one.contacts.metadata().get("trained")
+        regions = trained.get("chroms", ()) if isinstance(trained, dict) else ()
+        learnt = {region.chrom for text in regions if (region := named_region(text, sizes))}
+        if seen := [chrom for chrom in compared.chroms if chrom in learnt]:
+            said.append(
+                f"leak: the network that made {name} was trained on {', '.join(seen)}, so that its "
+                "scores there say nothing of other chromosomes"
+            )
+    return said
 
 
 def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) -> str:

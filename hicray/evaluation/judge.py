@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hicray.config import TrialConfig
 from hicray.evaluation.baselines import baselines, mapless_predictor, model_predictor
-from hicray.evaluation.caveats import leak, no_elsewhere
+from hicray.evaluation.caveats import leak, no_elsewhere, refuse_refits
 from hicray.evaluation.held_out import Band, HeldOut, Predictor, WindowSet, band_score, device
 from hicray.evaluation.paired import Difference, difference_of_gains, paired_difference
 from hicray.evaluation.results import (
@@ -69,8 +69,12 @@ def judge(
         size: Coarse bins, in bp.
         split: The set.
         more: Further rows.
+
+    Raises:
+        UserError: A network saw all chromosomes.
     """
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
+    refuse_refits(trials)
     windows = windows_of(trials, shards, manifest, size, split)
     rivals = fit(*(_plain_windows(shards, manifest, size, one) for one in SEARCHED))
     left_out = no_elsewhere(windows) if trials.keys() & {SEQ, ELSEWHERE} else ""

@@ -22,7 +22,8 @@ from hicray.storage import Location, locate
 from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE
 from hicray.training.outbox import Outbox
 from hicray.training.record import gap_tag
-from hicray.training.track import Store, TrialRun
+from hicray.training.refit import ENHANCE
+from hicray.training.track import REFIT, Store, TrialRun
 from hicray.windows.manifest import Manifest, read_manifest, write_json
 
 TITLE = "Does DNA help to sharpen this contact map?"
@@ -58,7 +59,13 @@ def compare(
         scored = arms, shards, manifest, size
         result = cluster.on_gpu(judge, *scored) if use_gpu else judge(*scored)
         results.append(
-            replace(result, curves=curves, learning=learning, tried=tried(trials, gap, seed))
+            replace(
+                result,
+                curves=curves,
+                learning=learning,
+                tried=tried(trials, gap, seed),
+                refit=refit_of(store.trials(parent.run_id, REFIT), gap),
+            )
         )
     text, pictures = write(results, manifest, out)
     with Outbox(store) as outbox:
@@ -79,6 +86,26 @@ def _named(store: Store, search: str, shards: Location) -> TrialRun:
             "name its own storage, or leave --search out"
         )
     return run
+
+
+def refit_of(refits: Sequence[TrialRun], gap: str) -> str:
+    """Return what is to be known of a gap's refit, and the lines to enhance by; empty without one.
+
+    Args:
+        refits: Of a search.
+        gap: Tag of the gap.
+    """
+    ended = [run for run in refits if run.tags["gap"] == gap and ENHANCE in run.tags]
+    if not ended:
+        return ""
+    last = max(ended, key=lambda run: run.start_time)
+    arm, epochs = last.tags["sequence"], last.params["refit_epochs"]
+    lines = "\n".join(f"    {line}" for line in last.tags[ENHANCE].splitlines())
+    return (
+        f"The network to take home, a refit of {arm} at {gap} bp, saw the training, validation and "
+        f"test chromosomes for the {epochs} epochs after which {arm} was best, and has no honest "
+        f"score of its own; it is expected to be no worse than {arm} above:\n\n{lines}"
+    )
 
 
 def tried(trials: list[TrialRun], gap: str, seed: str) -> dict[str, int]:

@@ -103,6 +103,7 @@ class GapResult:
         best_filter: Row that did best on validation without a network; empty where none was fitted.
         tried: Distinct configurations that the search tried, by arm; empty without a search.
         left_out: Which control cannot be shown, and why; empty where none is missing.
+        refit: What is to be known of a refit, which is in no row; empty without one.
     """
 
     gap: str
@@ -119,3 +120,4 @@ class GapResult:
     best_filter: str = ""
     tried: Mapping[str, int] = field(default_factory=dict)
     left_out: str = ""
+    refit: str = ""

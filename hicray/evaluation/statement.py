@@ -11,6 +11,7 @@ import pandas as pd
 
 from hicray.config import UserError, digest
 from hicray.evaluation.boundaries import STRENGTH, TOLERANCE_BINS
+from hicray.evaluation.caveats import leaks
 from hicray.evaluation.compared import FINE, MIN_USABLE, Maps
 from hicray.evaluation.correlation import band_means, distance_bands
 from hicray.evaluation.evaluate import Evaluation, Score, together
@@ -65,6 +66,7 @@ def render(found: Evaluation) -> str:
         [
             f"# Maps against {in_markdown(found.compared.fine.contacts.uri)}",
             "",
+            *(line for leak in leaks(found.compared) for line in (f"**{leak}**", "")),
             *_windows(found),
             *_whole(found),
             *_distances(found),
@@ -226,6 +228,7 @@ def plain(found: Evaluation, identity: Mapping[str, Any]) -> dict[str, Any]:
         },
         "pixels": {c: {"usable": k, "within_reach": n} for c, (k, n) in found.usable.items()},
         "windows_left_out": dict(found.left_out),
+        "leaks": leaks(compared),
         "methods": {
             name: {
                 "pooled": _values(together(list(chroms.values()))),

@@ -32,7 +32,9 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
         lines += _separations(result, manifest)
         lines += levels.lines(result, manifest)
     lines += _between_gaps(results)
-    lines += [_how(manifest), "", f"**{verdict(results)}**"]
+    lines += [_how(manifest), ""]
+    lines += [line for result in results if result.refit for line in (result.refit, "")]
+    lines.append(f"**{verdict(results)}**")
     return "\n".join(lines)
 
 
@@ -193,6 +195,7 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
         "split": result.split,
         "leak": result.leak,
         "left_out": result.left_out,
+        "refit": result.refit,
         "settings": dict(result.settings),
         "best_filter": result.best_filter,
         "configurations": dict(result.tried),

@@ -54,6 +54,10 @@ NAMED_SPLITS: Mapping[str, Split] = {
 }
 
 
+ALL = "all"
+"""Every chromosome trains, and none is held out."""
+
+
 class Region(NamedTuple):
     """A stretch of a chromosome, 0-based and half-open, in bp."""
 
@@ -105,9 +109,41 @@ def parse_split(text: str) -> Split:
         UserError: Neither a known name nor that form, a chromosome is named twice, or a position
             has thousands separators.
     """
+    split = read_split(text)
+    if not (split.val and split.test):
+        raise UserError(_unknown(text))
+    return split
+
+
+def read_split(text: str) -> Split:
+    """Read a split as ``parse_split``, or what a refit trains on: 'all', or 'train=...' alone.
+
+    Raises:
+        UserError: It is none of these.
+    """
+    if text == ALL:
+        return Split(None, (), ())
     split = NAMED_SPLITS.get(text) or _parse_sets(text)
     _refuse_overlap(split, text)
     return split
+
+
+def nothing_held_out(text: str) -> str:
+    """Return the split that trains on all that a split trains, validates and tests on.
+
+    A chromosome that it leaves out of all three stays out.
+    """
+    split = parse_split(text)
+    if split.train is None:
+        return ALL
+    return f"train={','.join((*split.train, *split.val, *split.test))}"
+
+
+def _unknown(text: str) -> str:
+    return (
+        f"split {text!r} is not known; name one of {', '.join(NAMED_SPLITS)}, "
+        "or give your own as 'val=chrA,chrB;test=chrC', or by region, 'val=chrA:0-3M;...'"
+    )
 
 
 def _parse_sets(text: str) -> Split:
@@ -120,12 +156,9 @@ def _parse_sets(text: str) -> Split:
             break
         _refuse_separators(names)
         sets[name.strip()] = names
-    if not {"val", "test"} <= sets.keys():
-        raise UserError(
-            f"split {text!r} is not known; name one of {', '.join(NAMED_SPLITS)}, "
-            "or give your own as 'val=chrA,chrB;test=chrC', or by region, 'val=chrA:0-3M;...'"
-        )
-    return Split(sets.get("train"), sets["val"], sets["test"])
+    if not {"val", "test"} <= sets.keys() and sets.keys() != {"train"}:
+        raise UserError(_unknown(text))
+    return Split(sets.get("train"), sets.get("val", ()), sets.get("test", ()))
 
 
 def _refuse_separators(items: tuple[str, ...]) -> None:

@@ -97,6 +97,13 @@ class ContactMap:
         band[row[inside], (col - row)[inside]] = coo.data[inside]
         return band
 
+    def metadata(self) -> dict[str, Any]:
+        """Return what whoever made a cooler wrote of it; nothing of a .hic."""
+        if "::" not in self.uri:
+            return {}
+        written = cooler.Cooler(local_uri(self.uri)).info.get("metadata", {})
+        return written if isinstance(written, dict) else {}
+
     def total(self, chrom: str) -> int:
         """Return the number of reads within a chromosome, each contact counted once."""
         if (lone := self._lone(chrom)) is not None:

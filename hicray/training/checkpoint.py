@@ -133,6 +133,7 @@ def progress_from(fields: dict[str, Any], where: Location | str) -> Progress:
             coarse_bin_size=trial["coarse_bin_size"],
             model=ModelConfig(**_BEFORE_MODEL | trial["model"]),
             train=TrainConfig(**_BEFORE_TRAIN | trial["train"]),
+            refit_epochs=trial.get("refit_epochs", 0),
         )
         known = None if trained is None else from_plain(trained, where)
     except (KeyError, TypeError) as error:

@@ -24,7 +24,7 @@ class Data:
     Attributes:
         manifest: Of the shard set.
         train: Training windows.
-        val: Validation windows.
+        val: Validation windows; none in a refit.
         genome: Reference of the packed genome; None where DNA is off.
         tokens: How the frozen encoder's tokens are stored with the windows; None if they are not.
     """

@@ -20,8 +20,11 @@ UNDEFINED = -1.0
 
 
 def rank(metrics: Mapping[str, Any]) -> float:
-    """Return an epoch's validation O/E Pearson, or -1 where it is undefined."""
-    value = float(metrics.get(VAL_OBJECTIVE, math.nan))
+    """Return an epoch's validation O/E Pearson, or -1 where it is undefined.
+
+    Of epochs that nothing validated, as in a refit, the last ranks highest.
+    """
+    value = float(metrics[VAL_OBJECTIVE if VAL_OBJECTIVE in metrics else "epoch"])
     return value if math.isfinite(value) else UNDEFINED
 
 

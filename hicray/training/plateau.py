@@ -7,28 +7,28 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hicray.config import TrainConfig
+from hicray.config import TrialConfig
 from hicray.training.objective import rank
 
 RISING = 0.002
 """A run still rises whose best validation O/E Pearson grew by more in its last quarter."""
 
 
-def finished(history: Sequence[Mapping[str, Any]], train: TrainConfig) -> bool:
+def finished(history: Sequence[Mapping[str, Any]], trial: TrialConfig) -> bool:
     """Return whether a run ends after these epochs.
 
-    It does at its ceiling, ``train.epochs``, or after ``train.patience`` epochs in a row that did
-    not score above the best before them; a patience of 0 waits for the ceiling.
+    It does at its ceiling, or after ``train.patience`` epochs in a row that did not score above
+    the best before them; a patience of 0 waits for the ceiling, as does a refit.
 
     Args:
         history: Metrics of its epochs, oldest first.
-        train: Of the run.
+        trial: Configuration of the run.
     """
-    if len(history) >= train.epochs:
+    if len(history) >= trial.most_epochs:
         return True
     ranks = [rank(metrics) for metrics in history]
     since_best = len(ranks) - 1 - ranks.index(max(ranks)) if ranks else 0
-    return 0 < train.patience <= since_best
+    return 0 < trial.train.patience <= since_best
 
 
 class Stop(NamedTuple):

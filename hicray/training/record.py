@@ -32,6 +32,8 @@ from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice
 
 logger = logging.getLogger(__name__)
+REFITTED = "refit_epochs_done"
+"""Metric that a refit, which has no score, ends with."""
 Epoch = dict[str, Any]
 """Metrics of an epoch, by name."""
 
@@ -61,19 +63,20 @@ class Best:
 
 
 def open_best(place: Location, data: Data) -> Best:
-    """Open a checkpoint, and enhance a few validation windows with it."""
+    """Open a checkpoint, and enhance a few validation windows with it; a refit has training's."""
     progress = checkpoint.read_progress(place)
     trial, manifest = progress.trial, data.manifest
     model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
     checkpoint.load_weights(place, model)
     model.eval()
     collate = data.collate(trial)
-    shown = min(3, data.val.rows)
-    table = next(iter(Reader(data.val, shown).ordered(Slice(0, shown))))
+    windows, whose = (data.val, "validation") if data.val.rows else (data.train, "training")
+    shown = min(3, windows.rows)
+    table = next(iter(Reader(windows, shown).ordered(Slice(0, shown))))
     batch = collate.decode(collate.compact(table))
     enhanced = predict(model, batch.arguments())
     shown_maps = {"coarse": batch.coarse, "enhanced": enhanced}
-    panels = locus_panels(loci(batch, collate, shown_maps), "validation windows")
+    panels = locus_panels(loci(batch, collate, shown_maps), f"{whose} windows")
     twice = {name: torch.cat([value, value])[:2] for name, value in batch.arguments().items()}
     return Best(place, progress, model, twice, panels)
 
@@ -112,8 +115,9 @@ class Trials:
                 "dataset": self.manifest.plan,
                 "mlflow.source.git.commit": track.git_commit(),
             }
-            run = self.store.find_or_start(track.TRIAL, name, cfg.flatten(config), tags)
-            self._logged[run] = self.store.last_step(run, VAL_OBJECTIVE)
+            kind = track.REFIT if config.refit_epochs else track.TRIAL
+            run = self.store.find_or_start(kind, name, cfg.flatten(config), tags)
+            self._logged[run] = self.store.last_step(run, "train_loss")
             self._runs[name] = run
         return self._runs[name]
 
@@ -129,7 +133,7 @@ class Trials:
             self._logged[run] = epoch
 
     def end(self, config: cfg.TrialConfig, status: str, history: Sequence[Epoch]) -> None:
-        """End a run with all its epochs, the best one, and its loss curves.
+        """End a run with all its epochs, the best one if any was validated, and its loss curves.
 
         Args:
             config: Of the trial.
@@ -140,14 +144,16 @@ class Trials:
         for metrics in history:
             self.log(config, metrics, track.now())
         # Logged last of all, so that a run that has it has everything.
-        if history and not self.store.last_step(run, BEST_OBJECTIVE):
-            names = ("train", "val")
+        last = REFITTED if config.refit_epochs else BEST_OBJECTIVE
+        if history and not self.store.last_step(run, last):
+            names = [name for name in ("train", "val") if f"{name}_loss" in history[0]]
             lines = {name: [epoch[f"{name}_loss"] for epoch in history] for name in names}
             place = best_checkpoint(self.folder / self.name(config))
-            stopped = not finished(history, config.train)
+            stopped = not finished(history, config)
             self.store.figure(run, loss_curves({self.name(config): lines}), "loss_curves.png")
             self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
-            self.store.log(run, {BEST_OBJECTIVE: best_of(history)}, len(history))
+            value = len(history) if config.refit_epochs else best_of(history)
+            self.store.log(run, {last: value}, len(history))
         self.store.finish(run, status)
 
     def model(self, best: Best) -> None:
@@ -273,11 +279,16 @@ class Bar(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if self._bar is not None:
             if "note" in result:
                 self._bar.write(result["note"], file=sys.stderr)
-            self._bar.set_postfix_str(
-                f"epoch {result['epoch']} loss {result['val_loss']:.4f} "
-                f"O/E Pearson {result[VAL_OBJECTIVE]:.3f}",
-                refresh=False,
-            )
+            told = f"epoch {result['epoch']} "
+            if VAL_OBJECTIVE in result:
+                score = f"O/E Pearson {result[VAL_OBJECTIVE]:.3f}"
+                self._bar.set_postfix_str(
+                    f"{told}loss {result['val_loss']:.4f} {score}", refresh=False
+                )
+            else:
+                self._bar.set_postfix_str(
+                    f"{told}training loss {result['train_loss']:.4f}", refresh=False
+                )
             self._bar.update(1)
 
     def __enter__(self) -> None:

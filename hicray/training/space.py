@@ -56,6 +56,11 @@ class Cell(NamedTuple):
     coarse_bin_size: int
     sequence: cfg.Sequence
 
+    @property
+    def name(self) -> str:
+        """Return e.g. 'on-16000'."""
+        return f"{self.sequence}-{self.coarse_bin_size}"
+
     def first_guess(self, search: SearchConfig) -> cfg.TrialConfig:
         """Return the configuration that every cell tries first."""
         model = replace(search.model, sequence=self.sequence)
@@ -125,6 +130,19 @@ def require_distinct(search: SearchConfig, coarse_bin_sizes: Iterable[int]) -> N
         raise cfg.UserError(
             f"--trials {search.trials} cannot be: every arm tries as many distinct configurations, "
             f"and arm {least.sequence} has {sizes[least]} ({axes}); give 1 to {sizes[least]}"
+        )
+
+
+def require_taken_home(arms: tuple[cfg.Sequence, ...]) -> None:
+    """Refuse to refit the best of controls alone.
+
+    Raises:
+        UserError: No arm is one that sharpens maps.
+    """
+    if not set(arms) & set(cfg.TAKEN_HOME):
+        raise cfg.UserError(
+            f"--refit with --arms {' '.join(arms)} has nothing to take home, as these are "
+            "controls; add off (noseq) or on (seq) to --arms, or leave --refit out"
         )
 
 

@@ -96,7 +96,7 @@ def train_alone(trial: TrialConfig, data: Data, place: Path, build: Build = own_
     loop = Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
     history: list[dict[str, Any]] = []
     best: dict[str, torch.Tensor] = {}
-    while not finished(history, trial.train):
+    while not finished(history, trial):
         history.append(loop.epoch(len(history)))
         if history[-1] is max(history, key=rank):
             best = copy.deepcopy(model.state_dict())

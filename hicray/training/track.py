@@ -26,6 +26,8 @@ from hicray.wording import reason, shown
 
 EXPERIMENT = "hicray"
 SEARCH, TRIAL, EXPERIMENT_RUN = "hicray.search", "hicray.trial", "hicray.experiment"
+REFIT = "hicray.refit"
+"""Kind of a run that saw test chromosomes: a child of a search as trials are, but none of them."""
 LAST_RUN = "hicray.last_run"
 """Tag of a search: when it was last started, in ms; MLflow keeps the first time alone."""
 _PARENT = "mlflow.parentRunId"
@@ -129,7 +131,7 @@ class Store:
         """Return the run that carries ``kind: name``, started if there is none.
 
         Args:
-            kind: ``SEARCH``, ``TRIAL`` or ``EXPERIMENT_RUN``.
+            kind: ``SEARCH``, ``TRIAL``, ``REFIT`` or ``EXPERIMENT_RUN``.
             name: Its identity.
             params: Logged once.
             tags: Set each time.
@@ -199,9 +201,9 @@ class Store:
         if self.client.get_run(run_id).info.status != status:
             self.client.set_terminated(run_id, status)
 
-    def trials(self, search_run: str) -> list[TrialRun]:
-        """Return the child runs of a search."""
-        return self._runs(f"tags.`{_PARENT}` = '{search_run}'")
+    def trials(self, search_run: str, kind: str = TRIAL) -> list[TrialRun]:
+        """Return the trials of a search, or the runs of it that are of kind ``REFIT``."""
+        return self._runs(f"tags.`{_PARENT}` = '{search_run}' and tags.`{kind}` LIKE '%'")
 
     def _runs(self, wanted: str) -> list[TrialRun]:
         """Return all runs that a filter lets through; a page of MLflow's has 1,000."""
@@ -214,14 +216,15 @@ class Store:
             token = page.token or ""
         return found
 
-    def known_trials(self, search: Callable[[], str]) -> list[TrialRun]:
-        """Return the child runs of a search, or none where the store is away just now.
+    def known_trials(self, search: Callable[[], str], kind: str = TRIAL) -> list[TrialRun]:
+        """Return the trials of a search, or none where the store is away just now.
 
         Args:
             search: Returns the run of the search.
+            kind: As for ``trials``.
         """
         with contextlib.suppress(MlflowException, OSError, UserError):
-            return self.trials(search())
+            return self.trials(search(), kind)
         return []
 
     def run(self, run_id: str) -> TrialRun:

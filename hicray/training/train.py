@@ -81,7 +81,7 @@ def train_worker(config: dict[str, Any]) -> None:
             checkpoint.load_optimizer(folder, optimizer)
     model = ray.train.torch.prepare_model(bare)
     loop = Loop(trial, data, place, model, optimizer)
-    while not finished(history, trial.train):
+    while not finished(history, trial):
         metrics = loop.epoch(len(history)) | note
         note = {}
         history.append(metrics)
@@ -146,14 +146,13 @@ class Loop:
         self.train_part = train_slice(data.train.rows, place.rank, place.workers, batch)
         self.val_part = whole_slice(data.val.rows, place.rank, place.workers)
         self.level_part = whole_slice(min(data.train.rows, WINDOWS), place.rank, place.workers)
-        used = (self.train_part.end - self.train_part.start) * place.workers
-        self.dropped = data.train.rows - used
-        self.steps = (self.train_part.end - self.train_part.start) // batch
+        share = self.train_part.end - self.train_part.start
+        self.dropped, self.steps = data.train.rows - share * place.workers, share // batch
         self.skipped = self.in_a_row = 0
         self.rate = 0.0
 
     def epoch(self, epoch: int) -> dict[str, Any]:
-        """Train one epoch, validate, and return the metrics of both.
+        """Train one epoch, validate if there are windows for it, and return the metrics of both.
 
         The network holds the mean of its weights afterwards, which was validated at its level.
         """
@@ -162,10 +161,11 @@ class Loop:
         trained = self._train(epoch)
         self.optimizer.eval()
         self._calibrate()
+        scores = self.validate() if self.val_reader.windows.rows else {}
         return {
             "epoch": epoch + 1,
             **trained,
-            **{f"val_{name}": value for name, value in self.validate().items()},
+            **{f"val_{name}": value for name, value in scores.items()},
             "dropped_windows": self.dropped,
             "seconds": time.monotonic() - began,
         }

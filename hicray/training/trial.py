@@ -52,9 +52,13 @@ class Resources:
 
 
 def trial_name(trial: TrialConfig, plan: str) -> str:
-    """Return e.g. ``seq-16000-3f2a...``: sequence mode, coarse bin size, digest."""
+    """Return e.g. ``seq-16000-3f2a...``: sequence mode, coarse bin size, digest.
+
+    A refit's begins with ``refit-``.
+    """
     identity = replace(trial, model=checkpoint.by_content(trial.model))
-    return f"{arm(trial)}-{trial.coarse_bin_size}-{digest([digest(identity), plan])}"
+    kind = "refit-" if trial.refit_epochs else ""
+    return f"{kind}{arm(trial)}-{trial.coarse_bin_size}-{digest([digest(identity), plan])}"
 
 
 def arm(trial: TrialConfig) -> str:
@@ -111,7 +115,7 @@ def _drive(trial: TrialConfig, data: Data, own: Location, resources: Resources) 
     history = past(own)
     for metrics in history:
         tune.report(ranked(metrics))
-    if finished(history, trial.train):
+    if finished(history, trial):
         return
     if fault := diverged(own):
         raise FloatingPointError(fault)

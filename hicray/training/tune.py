@@ -3,21 +3,18 @@
 import logging
 import math
 import sys
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache, partial
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, NoReturn
 
-import ray
 from ray import tune
 
 from hicray import cluster
 from hicray import config as cfg
 from hicray.config import UserError
-from hicray.maps.genome import read_packed
 from hicray.storage import Location, remove_tree
 from hicray.training import track
-from hicray.training.data import SEARCHED, Data
-from hicray.training.embeddings import KeptTokens, embed, wanted
+from hicray.training.gaps import Gaps
 from hicray.training.halving import Halving
 from hicray.training.objective import RANK
 from hicray.training.outbox import Outbox
@@ -27,8 +24,7 @@ from hicray.training.space import Cell, SearchConfig, cells, require_distinct, s
 from hicray.training.state import damage, ended, note_end
 from hicray.training.trial import Resources, arm, best_checkpoint, diverged, drive_trial
 from hicray.windows.enough import require_step
-from hicray.windows.manifest import GENOME, Manifest
-from hicray.windows.stream import open_windows
+from hicray.windows.manifest import Manifest
 
 # Tune looks for result files that this package turns off, and says so at the end of each cell.
 # Why a trial failed, it says in a page; the recorder does in a line.
@@ -63,15 +59,15 @@ def search(
     # The same search in another storage is another one: its trials have their own checkpoints.
     identity = f"{name}-{cfg.digest(str(shards.parent.resolve()))}"
     parent = cache(partial(store.find_or_start, track.SEARCH, identity, cfg.flatten(what), tags))
-    inputs = _Inputs(what.model, shards, manifest, resources)
+    gaps = Gaps(what.model, shards, manifest, use_gpu=resources.use_gpu)
     # Before the outbox: two threads that look for the parent might both start it.
     recorded = store.known_trials(parent)
     with Outbox(store) as outbox:
         outbox.put(lambda: store.resume(parent()))
-        trials = Trials(store, parent, manifest, inputs.trials)
+        trials = Trials(store, parent, manifest, gaps.trials)
         state = shards.parent / "search" / name
         for cell in cells(manifest.coarse_bin_sizes, what):
-            job = _CellJob(what, cell, inputs, resources, outbox, trials, state)
+            job = CellJob(what, cell, gaps, resources, outbox, trials, state)
             if not job.is_done(recorded):
                 job.run(recorded)
         outbox.put(lambda: store.finish(parent()))
@@ -89,48 +85,27 @@ def _search_tags(shards: Location, manifest: Manifest) -> dict[str, str]:
     }
 
 
-class _Inputs:
-    """Windows and genome of the cells, opened once and only for cells that have work left."""
-
-    def __init__(
-        self, model: cfg.ModelConfig, shards: Location, manifest: Manifest, resources: Resources
-    ) -> None:
-        self.model, self.shards, self.manifest = model, shards, manifest
-        self.use_gpu = resources.use_gpu
-        self.trials = shards.parent / "trials"
-
-    def data(self, cell: Cell) -> Data:
-        """Return what the trials of a cell share; a noseq cell has no genome."""
-        data = self._gap(cell.coarse_bin_size)
-        reads = replace(self.model, sequence=cell.sequence).reads_dna
-        return replace(data, genome=self._genome if reads else None)
-
-    # One at a time, as cells come in the order of gaps: two may not fit the object store.
-    @lru_cache(maxsize=1)  # noqa: B019 - lives as long as the search
-    def _gap(self, coarse: int) -> Data:
-        kept: KeptTokens | None = None
-        if wanted(self.model):
-            kept = embed(self.model, self.shards, self.manifest, coarse, use_gpu=self.use_gpu)
-        folder = kept.folder if kept else None
-        train, val = (
-            open_windows(self.shards, self.manifest, split, coarse, folder) for split in SEARCHED
-        )
-        return Data(self.manifest, train, val, tokens=kept.form if kept else None)
-
-    @cached_property
-    def _genome(self) -> Any:
-        return ray.put(read_packed(self.shards / GENOME))
-
-
 def _directory(trial: Any) -> str:
     return str(trial.trial_id)
 
 
 @dataclass
-class _CellJob:
+class CellJob:
+    """One cell's work: its Tuners, their records and what of them is done already.
+
+    Attributes:
+        what: The search.
+        cell: One arm at one gap.
+        gaps: Windows and genome.
+        resources: Of one trial.
+        outbox: Takes what is to be recorded.
+        trials: The runs that it is recorded in.
+        state: Folder of the Tuners' states.
+    """
+
     what: SearchConfig
     cell: Cell
-    inputs: _Inputs
+    gaps: Gaps
     resources: Resources
     outbox: Outbox
     trials: Trials
@@ -158,9 +133,18 @@ class _CellJob:
         if self.what.seeds > 1:
             best = results.get_best_result(RANK, "max", scope="all")
             tried += self._repeat(cfg.override(guess, best.config))
-        folders = (self.inputs.trials / self.trials.name(config) for config in tried)
+        self._log_best(tried)
+
+    def run_one(self, trial: cfg.TrialConfig) -> None:
+        """Train one configuration in place of a search, as far as it goes; record it."""
+        alone = tune.TuneConfig(metric=RANK, mode="max", trial_dirname_creator=_directory)
+        self._tune("", trial, {}, alone)
+        self._log_best([trial])
+
+    def _log_best(self, tried: list[cfg.TrialConfig]) -> None:
+        folders = (self.gaps.trials / self.trials.name(config) for config in tried)
         if (place := best_checkpoint(*folders)) is not None:
-            best_model = open_best(place, self.inputs.data(self.cell))
+            best_model = open_best(place, self.gaps.data(self.cell))
             self.outbox.put(partial(self.trials.model, best_model))
 
     def _own(self, recorded: list[track.TrialRun]) -> list[track.TrialRun]:
@@ -172,7 +156,7 @@ class _CellJob:
         return ["", SEEDS] if self.what.seeds > 1 else [""]
 
     def _folder(self, suffix: str) -> Location:
-        return self.state / f"{self.cell.sequence}-{self.cell.coarse_bin_size}{suffix}"
+        return self.state / f"{self.cell.name}{suffix}"
 
     def _repeat(self, best: cfg.TrialConfig) -> list[cfg.TrialConfig]:
         """Train a configuration with further seeds, none of them stopped early."""
@@ -197,14 +181,15 @@ class _CellJob:
         drive = tune.with_parameters(
             drive_trial,
             first=first,
-            data=self.inputs.data(self.cell),
-            folder=self.inputs.trials,
+            data=self.gaps.data(self.cell),
+            folder=self.gaps.trials,
             resources=self.resources,
         )
         trainable = tune.with_resources(drive, cluster.driver())
         recorder = Recorder(self.outbox, self.trials, first)
         count = self.what.seeds - 1 if suffix else self.what.trials
-        bar = Bar(f"{arm(first)} {self._gap()}{suffix}", count * first.train.epochs)
+        kind = "refit of " if first.refit_epochs else ""
+        bar = Bar(f"{kind}{arm(first)} {self._gap()}{suffix}", count * first.most_epochs)
         where = str(own.resolve())
         if fault := damage(own):
             sys.stderr.write(f"{where} is damaged: {fault}; the trials go on from checkpoints\n")
@@ -240,9 +225,12 @@ class _CellJob:
     def _give_up(self, name: str, first: cfg.TrialConfig, results: tune.ResultGrid) -> NoReturn:
         """Say why all trials failed, in a sentence where they diverged or a user can mend it."""
         tried = [cfg.override(first, result.config) for result in results]
-        faults = [diverged(self.inputs.trials / self.trials.name(config)) for config in tried]
+        faults = [diverged(self.gaps.trials / self.trials.name(config)) for config in tried]
         if all(faults):
-            raise UserError(f"every {arm(first)} trial at {self._gap()} diverged: {faults[0]}")
+            whose = f"{arm(first)} trial at {self._gap()} diverged: {faults[0]}"
+            if first.refit_epochs:
+                raise UserError(f"the refit of the {whose}; without --refit the search is compared")
+            raise UserError(f"every {whose}")
         for reason in results.errors:
             if isinstance(reason, UserError):
                 raise reason
@@ -288,4 +276,4 @@ class _CellJob:
         return max(1, int((sum(cluster.offered("CPU")) - 1) // each))
 
     def _gap(self) -> str:
-        return gap_tag(self.cell.coarse_bin_size, self.inputs.manifest)
+        return gap_tag(self.cell.coarse_bin_size, self.gaps.manifest)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import ray.data
 
 from hicray.config import DataConfig, UserError
-from hicray.maps.bins import SPLIT_NAMES, SplitName, parse_split
+from hicray.maps.bins import SPLIT_NAMES, SplitName, read_split
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
 from hicray.maps.names import genome_names
@@ -92,7 +92,7 @@ def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Ma
 
 def _plan_job(config: DataConfig, folder: Location, sources: list[Source], how: Layout) -> _Job:
     sizes = sources[0].fine.chromsizes
-    sets = split_sets(parse_split(config.split), sizes, grid_of(config))
+    sets = split_sets(read_split(config.split), sizes, grid_of(config))
     lengths = (source.fine.chromsizes for source in sources)
     planned = count_windows(lengths, sets, config.fine_bin_size, how)
     num_shards = {split: max(1, round(n / ROWS_PER_SHARD)) for split, n in planned.items()}

@@ -53,6 +53,8 @@ class Files(NamedTuple):
 
 
 Windows = Blocks | Files
+NO_WINDOWS = Blocks([], 0)
+"""A set that holds nothing."""
 
 
 def open_windows(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hicray import jobs
-from hicray.config import DataConfig, TrainConfig, UserError
+from hicray.config import DataConfig, Run, TrainConfig, Tune, UserError
 from hicray.training import tune as searching
 from hicray.training.track import LAST_RUN, SEARCH, Store
 from tests.training.drivers import untrained
@@ -20,10 +20,10 @@ def test_a_search_that_is_run_again_after_another_reports_its_own_verdict(
     gaps = {"a": 256, "b": 512}
 
     def tune(name: str) -> str:
-        options = jobs.Tune(
+        options = Tune(
             data=replace(tiny_data, coarse_bin_sizes=(gaps[name],)),
             train=TrainConfig(epochs=1, batch_size=4),
-            run=jobs.Run(storage=str(tmp_path / name), tracking_uri=uri),
+            run=Run(storage=str(tmp_path / name), tracking_uri=uri),
             arms=("off",),
             trials=1,
         )

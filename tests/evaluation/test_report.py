@@ -1,7 +1,8 @@
 """Which runs of a search are compared."""
 
-from hicray.evaluation.report import best_trials, tried
+from hicray.evaluation.report import best_trials, refit_of, tried
 from hicray.training.record import BEST_OBJECTIVE
+from hicray.training.refit import ENHANCE
 from hicray.training.track import TrialRun
 
 
@@ -45,3 +46,23 @@ def test_configurations_are_counted_once_each_in_the_searchs_own_seed():
         run("c", "noseq", 0.5),
     ]
     assert tried(trials, "512->128", "0") == {"noseq": 1, "seq": 2}
+
+
+def refit(arm, line, *, at, gap="512->128"):
+    one = run("refit", arm, None, gap=gap)
+    tags = one.tags | ({ENHANCE: line} if line else {})
+    return one._replace(tags=tags, params={"refit_epochs": "7"}, start_time=at)
+
+
+def test_the_last_refit_that_has_ended_is_the_one_to_take_home():
+    refits = [
+        refit("seq", "enhance a\nenhance b", at=2),
+        refit("noseq", "enhance old", at=1),
+        refit("noseq", "", at=3),
+        refit("noseq", "enhance other", at=4, gap="256->128"),
+    ]
+    said = refit_of(refits, "512->128")
+    assert "a refit of seq at 512->128 bp" in said
+    assert "for the 7 epochs after which seq was best" in said
+    assert said.splitlines()[1:] == ["", "    enhance a", "    enhance b"]
+    assert refit_of(refits[2:], "512->128") == ""

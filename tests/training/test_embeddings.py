@@ -10,8 +10,8 @@ import pytest
 import ray
 import torch
 
-from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
-from hicray.jobs import Run, embed_windows
+from hicray.config import ModelConfig, Run, TrainConfig, TrialConfig, UserError
+from hicray.jobs import embed_windows
 from hicray.maps.genome import read_packed
 from hicray.model.build import build
 from hicray.training import checkpoint, embeddings

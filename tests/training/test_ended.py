@@ -49,7 +49,7 @@ def test_a_cell_with_a_failed_trial_is_done_once_its_records_are_there(
     def opened(*_):
         pytest.fail("windows were opened for a cell that is done")
 
-    monkeypatch.setattr(searching._Inputs, "data", opened)
+    monkeypatch.setattr(searching.Inputs, "data", opened)
     assert search(store) == parent  # done: a trial that failed is not tried again
     assert len(store.trials(parent)) == 2
     # Neither where a record is missing, nor where Tune has not ended all trials.

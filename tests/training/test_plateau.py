@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from hicray.config import TrainConfig, TrialConfig
+from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.training.checkpoint import read_progress
 from hicray.training.plateau import best_so_far, finished, stop_of
 from hicray.training.sweep import train_alone
 from tests.alone import COARSE
 from tests.training.test_train import TRIAL, local_data
 
-TRAIN = TrainConfig(epochs=10, patience=3)
+RUN = TrialConfig(
+    coarse_bin_size=COARSE, model=ModelConfig(), train=TrainConfig(epochs=10, patience=3)
+)
 
 
 def history(*scores):
@@ -33,13 +35,20 @@ def history(*scores):
     ],
 )
 def test_a_run_ends_when_its_patience_does_or_at_its_ceiling(scores, ends):
-    assert finished(history(*scores), TRAIN) is ends
+    assert finished(history(*scores), RUN) is ends
 
 
 def test_without_patience_a_run_waits_for_its_ceiling():
-    train = replace(TRAIN, patience=0)
-    assert not finished(history(*[0.5] * 9), train)
-    assert finished(history(*[0.5] * 10), train)
+    run = replace(RUN, train=replace(RUN.train, patience=0))
+    assert not finished(history(*[0.5] * 9), run)
+    assert finished(history(*[0.5] * 10), run)
+
+
+def test_a_refit_which_nothing_validates_ends_after_its_own_epochs():
+    run = replace(RUN, refit_epochs=6)
+    unvalidated = [{"epoch": epoch, "train_loss": 1.0} for epoch in range(1, 7)]
+    assert not finished(unvalidated[:5], run)
+    assert finished(unvalidated, run)
 
 
 def test_the_best_so_far_never_falls_and_passes_over_what_is_undefined():

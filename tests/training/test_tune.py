@@ -23,7 +23,7 @@ from tests.training.searches import one_gap_search
 def test_a_search_trains_and_chooses_on_the_windows_meant_for_it(alone_shards, monkeypatch, split):
     monkeypatch.setattr(stream, "_fits", lambda *_: False)  # files are named, Ray reads nothing
     folder, manifest = alone_shards
-    inputs = searching._Inputs(cfg.ModelConfig(), folder, manifest, Resources())
+    inputs = searching.Inputs(cfg.ModelConfig(), folder, manifest, Resources())
     windows = getattr(inputs.data(Cell(512, "off")), split)
     chroms = {
         chrom
