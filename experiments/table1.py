@@ -37,7 +37,7 @@ from hicray.jobs import checked, connect, prepare_shards, say
 from hicray.storage import Location, locate
 
 RECIPE = TrainConfig(
-    epochs=32, batch_size=4, accumulate=4, workers=2, loss="report", ssim_weight=0.2
+    epochs=32, batch_size=4, accumulate=4, workers=2, loss="report", ssim_weight=0.2, hidden_dna=0.0
 )
 REPORTED = ModelConfig(dna="pooled", fusion="tokens", coarse_path="off", residual=False)
 

@@ -155,6 +155,9 @@ class TrainConfig:
     """w in (1 - w) loss + w (1 - SSIM)."""
     reverse_complement: bool = True
     """Flip half of the training windows together with their DNA."""
+    hidden_dna: float = 0.5
+    """Share of training windows whose bases are hidden (N), so that a network with DNA learns from
+    contacts what there is to learn, and less of the training genome by heart."""
     seed: int = 0
 
     @property

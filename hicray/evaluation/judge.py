@@ -231,6 +231,8 @@ def describe(trial: TrialConfig) -> str:
         if model.dna == "tower" and model.sequence != "composition":
             parts.append(f"depth {model.depth}")
         parts.append(f"fusion {model.fusion}")
+        if model.reads_dna:
+            parts.append(f"hidden_dna {train.hidden_dna:g}")
     return ", ".join(parts)
 
 

@@ -103,7 +103,7 @@ def _sha256(place: Location) -> str:
 
 # What checkpoints mean that were written before these could be chosen.
 _BEFORE_MODEL = {"coarse_path": "off"}
-_BEFORE_TRAIN = {"loss": "report"}
+_BEFORE_TRAIN = {"loss": "report", "hidden_dna": 0.0}
 
 
 def read_progress(folder: Location) -> Progress:

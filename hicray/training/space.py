@@ -26,6 +26,7 @@ COARSE_BLOCKS = (2, 4, 6)
 START_WIDTHS_BINS = (0.0, 0.75, 1.5, 3.0)
 """Of the smoothed start, where the first guess has one."""
 DENOISED_WIDTH_BINS = 1.5
+HIDDEN_DNA = (0.0, 0.5, 0.8)
 FUSIONS: tuple[cfg.Fusion, ...] = ("both", "pairwise", "tokens")
 
 
@@ -87,6 +88,8 @@ class Cell(NamedTuple):
             space["model.start_width_bins"] = START_WIDTHS_BINS
         if self.sequence != "off":
             space["model.fusion"] = FUSIONS
+            if self.sequence != "blank":
+                space["train.hidden_dna"] = HIDDEN_DNA
             if search.model.dna == "tower" and self.sequence != "composition":
                 space["model.depth"] = DEPTHS
         guess = cfg.flatten(self.first_guess(search))

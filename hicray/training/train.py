@@ -24,6 +24,7 @@ from hicray.config import TrialConfig
 from hicray.model.build import build, build_head
 from hicray.model.run import autocast, predict
 from hicray.training import checkpoint
+from hicray.training.augment import augmented
 from hicray.training.averaged import AveragedAdamW
 from hicray.training.calibration import WINDOWS, calibrate
 from hicray.training.checkpoint import Progress
@@ -188,15 +189,13 @@ class Loop:
 
     def _train(self, epoch: int) -> dict[str, float]:
         self.model.train()
-        strand = torch.Generator().manual_seed(self._seed(epoch))
+        random = torch.Generator().manual_seed(self._seed(epoch))
         scored, losses, waited = self._scored(), [], 0.0
         self.skipped = 0
         began = last = time.monotonic()
         for step, batch in enumerate(self.batches(self.train_reader, self.train_part, epoch)):
             waited += time.monotonic() - last
-            if self.trial.train.reverse_complement:
-                chosen = torch.rand(len(batch), generator=strand) < 0.5
-                batch = batch.reverse_complemented(chosen.to(self.place.device))
+            batch = augmented(batch, self.trial.train, random)
             losses.append(self._step(batch, step, epoch, scored))
             last = time.monotonic()
         finite = [value for value in losses if math.isfinite(value)]

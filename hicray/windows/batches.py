@@ -90,6 +90,15 @@ class Batch(Inputs):
             flipped["flipped_tokens"] = torch.where(pick, self.tokens, self.flipped_tokens)
         return replace(self, **flipped)
 
+    def without_dna(self, chosen: Bool[Tensor, " batch"]) -> "Batch":
+        """Hide the bases of the chosen windows: they read as N."""
+        hidden = {
+            name: bases.masked_fill(chosen[:, None], N)
+            for name in ("row_bases", "col_bases")
+            if (bases := getattr(self, name)) is not None
+        }
+        return replace(self, **hidden)
+
 
 def _other_strand(bases: UInt8[Tensor, "batch bases"]) -> UInt8[Tensor, "batch bases"]:
     return complement(bases.device)[bases.flip(-1).long()]

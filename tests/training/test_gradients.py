@@ -23,6 +23,7 @@ TRIAL = TrialConfig(
         ssim_weight=0.0,
         clip=1e9,
         reverse_complement=False,
+        hidden_dna=0.0,
     ),
 )
 

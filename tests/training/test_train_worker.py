@@ -17,7 +17,12 @@ TRIAL = TrialConfig(
     coarse_bin_size=COARSE,
     model=ModelConfig(depth=1, dna_channels=8, residual=False),
     train=TrainConfig(
-        epochs=2, batch_size=4, accumulate=2, base_learning_rate=0.032, reverse_complement=False
+        epochs=2,
+        batch_size=4,
+        accumulate=2,
+        base_learning_rate=0.032,
+        reverse_complement=False,
+        hidden_dna=0.0,
     ),
 )
 
