@@ -151,10 +151,10 @@ class Row(NamedTuple):
     colours: Mapping[str, Any]
     folds: bool = True
 
-    def ticks(self, top: float) -> dict[float, str]:
+    def ticks(self, low: float, top: float) -> dict[float, str]:
         """Return where a colour bar has ticks, and what they say."""
         if not self.folds:
-            return {at: f"{at:g}" for at in _decades(top)}
+            return {at: f"{at:g}" for at in _decades(low, top)}
         return {at: f"{2**at:.3g}" for at in _folds(top)}
 
 
@@ -178,9 +178,10 @@ def _draw(part: SubFigure, locus: Locus, rows: Sequence[Row]) -> None:
 
 
 def _rows(locus: Locus) -> Iterator[Row]:
-    top = _top(locus.maps, 99.5) or 1.0
+    low, top = _percentile(locus.maps, 1.0), _percentile(locus.maps, 99.5)
+    low, top = (low, top) if low < top else (0.0, top or 1.0)
     scale = mpl.colors.FuncNorm(
-        (lambda x: np.log1p(x / locus.eps), lambda x: locus.eps * np.expm1(x)), 0, top
+        (lambda x: np.log1p(x / locus.eps), lambda x: locus.eps * np.expm1(x)), low, top
     )
     yield Row(locus.maps, "contacts", {"cmap": "Reds", "norm": scale}, folds=False)
     if locus.expected is not None:
@@ -191,14 +192,14 @@ def _rows(locus: Locus) -> Iterator[Row]:
         yield Row(maps, f"map / {locus.against}", _signed(maps, "PuOr_r"))
 
 
-def _top(maps: Mapping[str, Map], percentile: float) -> float:
+def _percentile(maps: Mapping[str, Map], percentile: float) -> float:
     """Return a percentile of the absolute values of all maps; 0 where nothing is usable."""
     values = np.abs(np.concatenate([one[np.isfinite(one)] for one in maps.values()]))
     return float(np.percentile(values, percentile)) if len(values) else 0.0
 
 
 def _signed(maps: Mapping[str, Map], colours: str) -> dict[str, Any]:
-    reach = max(_top(maps, 99.0), 0.25)
+    reach = max(_percentile(maps, 99.0), 0.25)
     return {"cmap": colours, "vmin": -reach, "vmax": reach}
 
 
@@ -223,7 +224,7 @@ def _draw_row(
             _mark(panel, locus.marked)
     if shown is not None:
         bar = part.colorbar(shown, ax=list(line), shrink=0.85, aspect=14, pad=0.01, extend="both")
-        ticks = row.ticks(float(shown.norm.vmax))
+        ticks = row.ticks(float(shown.norm.vmin), float(shown.norm.vmax))
         bar.set_ticks([*ticks], labels=[*ticks.values()])
         bar.minorticks_off()
         bar.set_label(row.label, fontsize=9)
@@ -236,16 +237,16 @@ def _mark(panel: Axes, stretch: tuple[int, int]) -> None:
         panel.axhline(edge, color="black", linewidth=0.6, linestyle=":")
 
 
-def _decades(top: float) -> list[float]:
-    """Return 0 and round numbers, three a decade at most, that end below the top."""
+def _decades(low: float, top: float) -> list[float]:
+    """Return round numbers within two decades of the top, two a decade, and 0 where it is shown."""
     powers = range(int(np.floor(np.log10(top))) - 1, int(np.floor(np.log10(top))) + 1)
     rounds = [m * 10.0**power for power in powers for m in (1, 3)]
-    return [0.0, *(one for one in rounds if one <= top)]
+    return [one for one in (0.0, *rounds) if low <= one <= top]
 
 
 def _folds(top: float) -> list[float]:
     """Return logarithms of powers of two, at most seven, within the reach of the scale."""
-    step = max(0.5 if top < 1 else 1, int(np.ceil(top / 3)))
+    step = max(0.2 if top < 0.5 else 0.5 if top < 1 else 1, int(top / 3))
     half = np.arange(step, top + 1e-9, step)
     return [*(-half[::-1]).tolist(), 0.0, *half.tolist()]
 
@@ -259,8 +260,9 @@ def _label_axes(grid: Shaped[np.ndarray, "lines panels"], locus: Locus) -> None:
             for axis, pruned in ((panel.xaxis, "lower"), (panel.yaxis, None)):
                 axis.set_major_locator(mpl.ticker.MaxNLocator(3, prune=pruned))
                 axis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,g}"))
-        line[0].tick_params(labelleft=True)
-        line[0].set_ylabel(f"{locus.chrom} (kb)", fontsize=8)
+        first = next(panel for panel in line if panel.axison)
+        first.tick_params(labelleft=True)
+        first.set_ylabel(f"{locus.chrom} (kb)", fontsize=8)
     for panel in grid[-1]:
         panel.tick_params(labelbottom=True)
         panel.set_xlabel(f"{locus.chrom} (kb)", fontsize=8)

@@ -57,7 +57,8 @@ def test_a_row_has_one_scale_and_differences_are_signed(locus):
     for row in (oe, differences):
         norm = row[0].images[0].norm
         assert norm.vmin == -norm.vmax
-    assert contacts[0].images[0].norm.vmin == 0
+    values = np.stack([*locus.maps.values()])
+    assert contacts[0].images[0].norm.vmin == pytest.approx(np.nanpercentile(values, 1))
     # Both on the scale of the larger one: coarse is three times fine.
     assert differences[0].images[0].norm.vmax == pytest.approx(np.log2(3), abs=0.4)
     shown = differences[1].images[0].get_array().filled(np.nan)
@@ -130,6 +131,7 @@ def test_a_stretch_is_pointed_out_and_one_difference_is_drawn(locus):
     marked = {"marked": (50_000, 51_000), "compared": ("noseq",)}
     rows = drawn(locus_panels([Locus(**{**vars(locus), **marked})]))
     assert [len(row) for row in rows] == [3, 3, 1]
+    assert {row[0].get_ylabel() for row in rows} == {"chrIV (kb)"}
     for panel in (panel for row in rows for panel in row):
         lines = [line.get_xdata()[0] for line in panel.lines if len(set(line.get_xdata())) == 1]
         assert lines == [50.0, 51.0]

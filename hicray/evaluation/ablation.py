@@ -10,6 +10,7 @@ from hicray.evaluation.preflight import Opened
 from hicray.figures import Picture
 from hicray.maps.bins import Region
 from hicray.panels import Locus, locus_panels
+from hicray.training.examples import COARSE
 from hicray.windows.locus import Loci, measure_for
 from hicray.windows.scales import from_network
 from hicray.windows.trained import Trained
@@ -26,6 +27,7 @@ class LocusAblation(NamedTuple):
         start: Of the window, in bp.
         bin_size: Of the maps, in bp.
         coarse: The map that was given, in scaled contacts per fine pixel.
+        base: Its O/E by its own decay, times what is expected.
         expected: Contacts that distance alone expects.
         usable: Bins that count.
         ablation: Of one window.
@@ -36,6 +38,7 @@ class LocusAblation(NamedTuple):
     start: int
     bin_size: int
     coarse: torch.Tensor
+    base: torch.Tensor
     expected: torch.Tensor
     usable: torch.Tensor
     ablation: Ablation
@@ -43,17 +46,18 @@ class LocusAblation(NamedTuple):
     def picture(self) -> Picture:
         """Return the window's maps: coarse, with the stretch, without, and the change."""
         there = self.usable[:, None] & self.usable
-        coarse, expected, before, after = (
+        coarse, base, expected, before, after = (
             torch.where(there, maps[0], torch.nan).double().numpy()
-            for maps in (self.coarse, self.expected, *self.ablation)
+            for maps in (self.coarse, self.base, self.expected, *self.ablation)
         )
         locus = Locus(
             chrom=self.region.chrom,
             row_start=self.start,
             col_start=self.start,
             bin_size=self.bin_size,
-            maps={"coarse": coarse, WITH: before, WITHOUT: after},
+            maps={COARSE: coarse, WITH: before, WITHOUT: after},
             expected=expected,
+            by_own_decay={COARSE: base},
             against=WITH,
             compared=(WITHOUT,),
             marked=(self.region.start, self.region.end),
@@ -91,6 +95,7 @@ def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAbla
         start=start,
         bin_size=trained.fine_bin_size,
         coarse=from_network(windows.coarse),
+        base=from_network(windows.base),
         expected=from_network(windows.expected),
         usable=torch.from_numpy(usable),
         ablation=found,
