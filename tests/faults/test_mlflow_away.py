@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from hicray.maps.simulate import Simulation
-from hicray.training.track import Store, TrialRun, use
+from hicray.training.stores import use
+from hicray.training.track import Store, TrialRun
 from tests.faults.processes import (
     TRAIN,
     Command,
