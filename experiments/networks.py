@@ -42,9 +42,9 @@ from hicray.evaluation.rivals import CEILING, RIDGE
 from hicray.evaluation.table import cell
 from hicray.jobs import prepare_shards, say
 from hicray.maps.check import require_genome
+from hicray.model.decay import DecayFactors
 from hicray.model.encoder import PRESETS
 from hicray.model.enhancer import Head
-from hicray.model.level import Level
 from hicray.model.run import predict
 from hicray.storage import Location
 from hicray.training import checkpoint
@@ -85,7 +85,7 @@ class OnFineGrid(nn.Module):
     def __init__(self, body: nn.Module, model: ModelConfig) -> None:
         super().__init__()
         self.body, self.start_width_bins = body, model.start_width_bins
-        self.level = Level()
+        self.decay = DecayFactors()
 
     def forward(
         self, base: Maps, expected: Maps, evidence: Features, diagonal: Tensor, **_: Tensor
@@ -98,7 +98,7 @@ class OnFineGrid(nn.Module):
         enhanced = base + self.body(features)[:, 0] / NATS
         on_diagonal = (diagonal == 0)[:, None, None]
         enhanced = torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
-        return self.level(enhanced, diagonal)  # type: ignore[no-any-return]  # torch
+        return self.decay(enhanced, diagonal)  # type: ignore[no-any-return]  # torch
 
 
 def silent(last: nn.Conv2d) -> nn.Conv2d:

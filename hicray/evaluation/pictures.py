@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hicray.evaluation.by_separation import scores_by_separation
 from hicray.evaluation.held_out import Band
 from hicray.evaluation.learning import longest, mean_best
-from hicray.evaluation.levels import by_separation
 from hicray.evaluation.results import NOSEQ, SEQ, GapResult
 from hicray.figures import (
     Gain,
@@ -74,7 +74,7 @@ def _levels(result: GapResult, manifest: Manifest) -> dict[str, Level]:
             np.array([float(first * manifest.fine_bin_size) for first, _ in own]),
             np.array([*own.values()]),
         )
-        for name, own in by_separation(result, manifest).items()
+        for name, own in scores_by_separation(result, manifest).items()
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hicray.evaluation import levels
+from hicray.evaluation import by_separation
 from hicray.evaluation.held_out import HeldOut
 from hicray.evaluation.judge import gain_over_gaps
 from hicray.evaluation.learning import stops
@@ -30,7 +30,7 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
         lines += _against_filters(result)
         lines += _contrasts(result)
         lines += _separations(result, manifest)
-        lines += levels.lines(result, manifest)
+        lines += by_separation.lines(result, manifest)
     lines += _between_gaps(results)
     lines += [_how(manifest), ""]
     lines += [line for result in results if result.refit for line in (result.refit, "")]

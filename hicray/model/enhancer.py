@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from hicray.config import ModelConfig, UserError
 from hicray.model.coarse_path import CoarsePath
 from hicray.model.composition import Composition
+from hicray.model.decay import DecayFactors
 from hicray.model.decoder import Decoder
 from hicray.model.dna import UNKNOWN, DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder, Size
-from hicray.model.level import Level
 from hicray.model.patches import PATCH, sincos_bins
 from hicray.model.pixels import PairFeatures, PixelPath
 from hicray.windows.inputs import USABLE
@@ -77,7 +77,7 @@ class Head(nn.Module):
         self.pixels: PixelPath | None = None
         if config.fusion != "tokens":
             self.pixels = PixelPath(size.pixel_channels)
-        self.level = Level()
+        self.decay = DecayFactors()
         # What differs between the arms comes last: equal seeds then start the rest equally.
         if config.sequence != "off":
             self._add_dna(config, size)
@@ -153,8 +153,8 @@ class Head(nn.Module):
         enhanced = base + change if self.residual else change
         on_diagonal = (diagonal == 0)[:, None, None]
         enhanced = torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
-        levelled: Tensor = self.level(enhanced, diagonal)
-        return levelled
+        corrected: Tensor = self.decay(enhanced, diagonal)
+        return corrected
 
     def _embed(
         self, bases: UInt8[Tensor, "batch bases"] | None, base: Float[Tensor, "batch rows cols"]

@@ -1,15 +1,15 @@
-"""Bringing a network's level to the fine map's, on windows that it was trained on."""
+"""Bringing a network's decay with distance to the fine map's, on windows it was trained on."""
 
 from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
-from hicray.model.level import NOTHING, Level, contacts_by_knot
+from hicray.model.decay import NOTHING, DecayFactors, contacts_by_knot
 from hicray.model.run import predict
 from hicray.windows.batches import Batch
 
 WINDOWS = 256
-"""Training windows that tell the level, the first of the set, which lies in random order."""
+"""Training windows that tell the decay, the first of the set, which lies in random order."""
 
 
 def calibrate(
@@ -18,19 +18,19 @@ def calibrate(
     inputs: Callable[[Batch], Mapping[str, Tensor]],
     add: Callable[[Tensor], Tensor],
 ) -> None:
-    """Measure a network's level anew; every worker ends with the same.
+    """Measure a network's factors anew; every worker ends with the same.
 
     Args:
-        network: One that holds a level somewhere; in eval mode afterwards.
+        network: One that has them somewhere; in eval mode afterwards.
         batches: This worker's share of the windows.
         inputs: What the network takes of a batch.
         add: Sums a tensor over all workers.
     """
-    (level,) = (module for module in network.modules() if isinstance(module, Level))
+    (decay,) = (module for module in network.modules() if isinstance(module, DecayFactors))
     network.eval()
-    level.clear()
+    decay.clear()
     own = (
         contacts_by_knot(predict(network, inputs(b)), b.target, b.usable, b.diagonal)
         for b in batches
     )
-    level.fit(add(sum(own, NOTHING)))
+    decay.fit(add(sum(own, NOTHING)))

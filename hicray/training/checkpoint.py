@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
 from hicray.copies import local
-from hicray.model.level import KNOTS
+from hicray.model.decay import KNOTS
 from hicray.storage import Location, open_file
 from hicray.windows.trained import Trained, from_plain
 
@@ -188,7 +188,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise UserError(f"{path} is not a readable checkpoint of tensors: {error}") from error
     # One that was written before levels were measured leaves maps as they come.
-    weights.setdefault("head.level.log_factors", torch.zeros(KNOTS))
+    weights.setdefault("head.decay.log_factors", torch.zeros(KNOTS))
     return weights
 
 

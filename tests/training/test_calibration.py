@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hicray.model.level import contacts_by_knot
+from hicray.model.decay import contacts_by_knot
 from hicray.model.run import predict
 from hicray.training import checkpoint
 from hicray.training.checkpoint import Progress
@@ -43,7 +43,7 @@ def decays(loop) -> torch.Tensor:
 def test_an_epoch_ends_with_the_fine_maps_decay_on_training_windows(loop):
     predicted, fine = decays(loop).unbind(-1)
     torch.testing.assert_close(predicted / fine, torch.ones_like(fine), rtol=0, atol=0.01)
-    loop.bare.head.level.clear()
+    loop.bare.head.decay.clear()
     predicted, fine = decays(loop).unbind(-1)
     assert (predicted / fine - 1).abs().max() > 0.02
     loop._calibrate()
@@ -53,16 +53,16 @@ def test_training_itself_does_not_see_the_level(loop):
     batch = next(loop.batches(loop.train_reader, loop.level_part))
     loop.bare.train()
     with_level = loop.bare(**batch.arguments())
-    kept = loop.bare.head.level.log_factors.clone()
-    loop.bare.head.level.clear()
+    kept = loop.bare.head.decay.log_factors.clone()
+    loop.bare.head.decay.clear()
     assert torch.equal(with_level, loop.bare(**batch.arguments()))
-    loop.bare.head.level.log_factors.copy_(kept)
+    loop.bare.head.decay.log_factors.copy_(kept)
 
 
 def test_the_reports_loss_has_no_level(data):
     loop = make_loop(data, replace(FAST, train=replace(FAST.train, loss="report")))
     loop.epoch(0)
-    assert not loop.bare.head.level.log_factors.any()
+    assert not loop.bare.head.decay.log_factors.any()
 
 
 def test_workers_tell_the_level_of_one(loop, data):
@@ -81,6 +81,6 @@ def test_a_checkpoint_without_a_level_leaves_maps_as_they_come(loop, data, tmp_p
     checkpoint.save(tmp_path, loop.bare, loop.optimizer, Progress(FAST, "plan", []))
     place = tmp_path / checkpoint.WEIGHTS
     weights = checkpoint.read_weights(place)
-    del weights["head.level.log_factors"]
+    del weights["head.decay.log_factors"]
     checkpoint.save_file(weights, place)
-    assert not checkpoint.read_weights(place)["head.level.log_factors"].any()
+    assert not checkpoint.read_weights(place)["head.decay.log_factors"].any()

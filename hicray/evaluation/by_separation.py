@@ -21,7 +21,9 @@ _TRUTH = (RATES, SPLIT, HALVES, CEILING)
 """Rows that no method made of the coarse map alone."""
 
 
-def by_separation(result: GapResult, manifest: Manifest) -> Mapping[str, Mapping[Band, float]]:
+def scores_by_separation(
+    result: GapResult, manifest: Manifest
+) -> Mapping[str, Mapping[Band, float]]:
     """Return mean O/E Pearson by band of the base, the best filter, both arms and the ceiling.
 
     Noise-free rates stand beside the ceiling where a simulation's are known.
@@ -47,7 +49,7 @@ def _mean(result: GapResult, name: str, column: str) -> float:
 
 def lines(result: GapResult, manifest: Manifest) -> list[str]:
     """Return the table by separation, and what stands above the ceiling, as Markdown."""
-    levels, size = by_separation(result, manifest), manifest.fine_bin_size
+    levels, size = scores_by_separation(result, manifest), manifest.fine_bin_size
     if not levels:
         return []
     heads = f"{LABELS[OBJECTIVE]} by separation, {result.gap} bp, {result.split}"

@@ -1,7 +1,7 @@
-"""The level of enhanced maps at each separation, brought to that of the fine map.
+"""The decay of enhanced maps with distance, brought to that of the fine map.
 
 What is trained to correlate in logarithms, or on few windows, ends a few percent off, the more so
-the farther from the diagonal. No score that sets the level itself sees this; whoever opens the map
+the farther from the diagonal. No score that sets it itself sees this; whoever opens the map
 does: its decay with distance would be wrong.
 """
 
@@ -21,7 +21,7 @@ Sums = Float64[Tensor, "knots 2"]
 NOTHING: Sums = torch.zeros(KNOTS, 2, dtype=torch.float64)
 
 
-class Level(nn.Module):
+class DecayFactors(nn.Module):
     """Multiplies contacts by a factor of their separation, linear in its logarithm between knots.
 
     Not trained but measured (``fit``), and applied in eval mode alone: gradients never see it.
@@ -37,7 +37,7 @@ class Level(nn.Module):
         self.register_buffer("log_factors", torch.zeros(KNOTS))
 
     def forward(self, values: Maps, diagonal: Int[Tensor, " batch"]) -> Maps:
-        """Return maps at their level, in network units as they come; untouched in train mode."""
+        """Return maps of the fine map's decay, in network units; as they come in train mode."""
         if self.training:
             return values
         knot, share = _place(separations(diagonal, values.shape[-1]))
@@ -53,7 +53,7 @@ class Level(nn.Module):
         """Set the factors; a knot near which nothing is predicted takes the nearest one's.
 
         Args:
-            sums: ``contacts_by_knot`` of windows that were predicted while the level was clear.
+            sums: ``contacts_by_knot`` of windows that were predicted while factors were clear.
         """
         known = torch.nonzero((sums > 0).all(dim=-1))[:, 0]
         if len(known):
