@@ -146,15 +146,16 @@ def test_it_saw_every_window_of_all_chromosomes_and_ends_as_an_undisturbed_one(
 
     loop.train_reader.shuffled = noted
     for epoch, expected in enumerate(progress.history):
-        assert loop.epoch(epoch)["train_loss"] == expected["train_loss"]
+        found = loop.epoch(epoch)["train_loss"]
+        assert found == pytest.approx(expected["train_loss"], rel=1e-5)
     every = every_window(shards)
     assert shown == Counter(dict.fromkeys(every, progress.epoch))
     assert {chrom for chrom, _ in every} == set(CHROMS)
     assert every_window(storage / "shards") < every
     theirs = plain_loop(trial, data).bare
     load_weights(last, theirs)
-    ours = loop.bare.state_dict()
-    assert all(torch.equal(ours[name], value) for name, value in theirs.state_dict().items())
+    # A step moves a weight by up to 2e-3.
+    torch.testing.assert_close(loop.bare.state_dict(), theirs.state_dict(), rtol=1e-3, atol=1e-4)
 
 
 def test_the_statement_says_what_it_saw_and_that_it_has_no_score(refitted, run):
