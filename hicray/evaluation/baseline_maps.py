@@ -20,9 +20,10 @@ from hicray.maps.assembly import assembly_of
 from hicray.maps.bands import Band, at_columns, filtered, fine_pixels, pixel_table, usable_pixels
 from hicray.maps.expected import Curve
 from hicray.maps.features import DecaySums
+from hicray.maps.totals import Sums
 from hicray.maps.write import write_float_cool
 from hicray.progress import tqdm
-from hicray.windows.cut import Level, chromosome_total, read_chromosome
+from hicray.windows.cut import Level, read_chromosome
 from hicray.windows.manifest import coarse_name
 from hicray.windows.plan import Layout
 from hicray.windows.sources import Source
@@ -185,14 +186,10 @@ class Maker:
         self.expected = self._expected(train)
         self.usable = {chrom: self.coarse(chrom).usable for chrom in chroms}
 
-    def _sums(self, name: str) -> tuple[float, float]:
+    def _sums(self, name: str) -> Sums:
         """Return a map's reads and balanced contacts."""
-        contacts = self.source.maps[name]
-        chroms = tqdm(contacts.chromsizes, desc=f"sum {name}", unit="chrom")
-        reads, balanced = np.sum(
-            [chromosome_total(contacts, chrom, raw=self.raw) for chrom in chroms], axis=0
-        )
-        return float(reads), float(balanced)
+        sums = self.source.maps[name].sums(balanced=not self.raw, desc=f"sum {name}")
+        return sum(sums.values(), start=Sums(0, 0.0))
 
     def _expected(self, train: tuple[str, ...]) -> Expected:
         sums: dict[str, list[DecaySums]] = {"fine": [], self.name: []}

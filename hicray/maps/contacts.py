@@ -1,35 +1,47 @@
-"""Contact maps: .mcool, .cool and .hic to pixels, bands and weights.
+"""Contact maps: .mcool, .cool and .hic to bands, totals and weights.
 
 One chromosome at a time, and of that only what lies near the diagonal, so that memory is one
-chromosome's band whatever the file's size. hictkpy reads every format alike; cooler lists levels.
+chromosome's band whatever the file's size.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import cooler
 import hictkpy
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64, Num
 
 from hicray.config import UserError
 from hicray.copies import local_uri
 from hicray.maps.bins import num_bins
 from hicray.maps.levels import CONVERT, find_level
+from hicray.maps.pixels import DIVISIVE_WEIGHTS, CoolerFile, HicFile, Level, open_level
+from hicray.maps.totals import Sums, Totals
+from hicray.progress import tqdm
 
-DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})
-"""Juicer's weights: contacts are divided by them, while cooler's are multiplied."""
 UNKNOWN = "unknown"
 """What coolers name a genome assembly that nobody has named."""
-_CHUNK_BINS = 2_000
-"""Rows of a chromosome whose pixels are in memory at a time when a whole map is read."""
 
-Band = Int32[np.ndarray, "bins separations"]
-FloatBand = Float64[np.ndarray, "bins separations"]
+Band = Num[np.ndarray, "bins separations"]
+"""int32, or float64 of counts that may be fractional."""
 Weights = Float64[np.ndarray, " bins"]
+
+
+class Near(NamedTuple):
+    """One chromosome, from one pass over its pixels.
+
+    Attributes:
+        band: Raw counts near the diagonal; ``band[row, s]`` is the pixel (row, row + s).
+        sums: Of all its pixels.
+    """
+
+    band: Band
+    sums: Sums
 
 
 @dataclass(frozen=True)
@@ -37,65 +49,35 @@ class ContactMap:
     """One resolution of one contact map; pickles, and opens its file anew wherever it comes to.
 
     Attributes:
-        uri: What hictkpy opens, once it is on this machine: a cooler URI, or the path of a .hic.
+        uri: A cooler URI, or the path of a .hic; either may lie in a bucket.
         bin_size: In bp.
         chromsizes: Length of each chromosome in bp, in the file's order.
         weights_name: Column of balancing weights that ``weights`` reads.
+        fractional: Whether counts may be other than whole.
     """
 
     uri: str
     bin_size: int
     chromsizes: Mapping[str, int]
     weights_name: str = "weight"
+    fractional: bool = False
 
     @cached_property
-    def _file(self) -> hictkpy.File:
-        # Kept: with its last handle HDF5 forgets all that it has unpacked, and reads it anew.
-        return hictkpy.File(local_uri(self.uri), self.bin_size)
+    def _level(self) -> Level:
+        return Level(self.uri, self.bin_size, self.chromsizes, fractional=self.fractional)
+
+    @cached_property
+    def _reader(self) -> CoolerFile | HicFile:
+        return open_level(self._level)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to another process: all but the open file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def _lone(self, chrom: str) -> int | None:
-        """Return the only pixel of a chromosome of one bin; None for all others.
-
-        hictkpy finds nothing within such a chromosome of a cooler.
-        """
-        if self.num_bins(chrom) > 1 or "::" not in self.uri:
-            return None
-        return int(cooler.Cooler(local_uri(self.uri)).matrix(balance=False).fetch(chrom)[0, 0])
-
     @property
     def assembly(self) -> str:
         """Return the genome assembly that the file names, or 'unknown'."""
-        return str(self._file.attributes().get("assembly") or UNKNOWN)
-
-    def num_bins(self, chrom: str) -> int:
-        """Return the number of bins of a chromosome."""
-        return num_bins(self.chromsizes[chrom], self.bin_size)
-
-    def band(self, chrom: str, num_separations: int) -> Band:
-        """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
-        band: Band = self._near(chrom, num_separations, "int32")
-        return band
-
-    def float_band(self, chrom: str, num_separations: int) -> FloatBand:
-        """Return the same of counts that may be fractional."""
-        band: FloatBand = self._near(chrom, num_separations, "float64")
-        return band
-
-    def _near(self, chrom: str, num_separations: int, kind: str) -> Any:
-        band = np.zeros((self.num_bins(chrom), num_separations), dtype=kind)
-        if (lone := self._lone(chrom)) is not None:
-            band[0, 0] = lone
-            return band
-        near = self._file.fetch(chrom, count_type=kind, diagonal_band_width=num_separations)
-        coo = near.to_coo()
-        row, col = np.minimum(coo.row, coo.col), np.maximum(coo.row, coo.col)
-        inside = col - row < num_separations
-        band[row[inside], (col - row)[inside]] = coo.data[inside]
-        return band
+        return self._reader.assembly() or UNKNOWN
 
     def metadata(self) -> dict[str, Any]:
         """Return what whoever made a cooler wrote of it; nothing of a .hic."""
@@ -104,34 +86,79 @@ class ContactMap:
         written = cooler.Cooler(local_uri(self.uri)).info.get("metadata", {})
         return written if isinstance(written, dict) else {}
 
-    def total(self, chrom: str) -> int:
-        """Return the number of reads within a chromosome, each contact counted once."""
-        if (lone := self._lone(chrom)) is not None:
-            return lone
-        return int(self._file.fetch(chrom, count_type="int64").sum())
+    def num_bins(self, chrom: str) -> int:
+        """Return the number of bins of a chromosome."""
+        return num_bins(self.chromsizes[chrom], self.bin_size)
 
-    def float_total(self, chrom: str) -> float:
-        """Return the same of counts that may be fractional."""
-        return float(self._file.fetch(chrom, count_type="float64").sum())
+    def near(self, chrom: str, num_separations: int, *, balanced: bool = True) -> Near:
+        """Return a chromosome's band and sums.
+
+        Args:
+            chrom: Chromosome.
+            num_separations: Of the band, from 0 up.
+            balanced: Sum balanced contacts too, not reads alone.
+
+        Raises:
+            UserError: A pixel is not what it may be, or the map has no such weights.
+        """
+        kind = np.float64 if self.fractional else np.int32
+        band = np.zeros((self.num_bins(chrom), num_separations), dtype=kind)
+        place = self._level.index[chrom]
+        total = self._totals(place, place + 1, balanced=balanced)
+        before = self._level.first_bins[place]
+        for pixels in self._reader.pixels(place, place + 1):
+            total.add(pixels)
+            apart = pixels.cols - pixels.rows
+            inside = apart < num_separations
+            band[pixels.rows[inside] - before, apart[inside]] = pixels.counts[inside]
+        return Near(band, total.sums()[chrom])
+
+    def band(self, chrom: str, num_separations: int) -> Band:
+        """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
+        return self.near(chrom, num_separations, balanced=False).band
+
+    def sums(
+        self, chroms: Iterable[str] | None = None, *, balanced: bool = True, desc: str = ""
+    ) -> dict[str, Sums]:
+        """Return what lies within chromosomes; neighbours are read together, however many.
+
+        Args:
+            chroms: Chromosomes; all if not given.
+            balanced: Sum balanced contacts too, not reads alone.
+            desc: What a progress bar says; without it, there is none.
+
+        Raises:
+            UserError: A pixel is not what it may be, or the map has no such weights.
+        """
+        index = self._level.index
+        places = sorted({index[chrom] for chrom in (self.chromsizes if chroms is None else chroms)})
+        breaks = [
+            i for i, (one, following) in enumerate(pairwise(places), 1) if following > one + 1
+        ]
+        found: dict[str, Sums] = {}
+        bins = self._level.first_bins
+        with tqdm(total=int(bins[-1]), desc=desc, unit="bin", disable=not desc, delay=1) as bar:
+            for low, high in pairwise([0, *breaks, len(places)] if places else []):
+                first, end = places[low], places[high - 1] + 1
+                total = self._totals(first, end, balanced=balanced)
+                for pixels in self._reader.pixels(first, end):
+                    total.add(pixels)
+                    bar.update(int(pixels.rows[-1]) - bar.n if len(pixels.rows) else 0)
+                bar.update(int(bins[end]) - bar.n)
+                found |= total.sums()
+        return found
+
+    def total(self, chrom: str) -> int | float:
+        """Return the number of reads within a chromosome, each contact counted once."""
+        return self.sums([chrom], balanced=False)[chrom].reads
 
     def balanced_total(self, chrom: str) -> float:
         """Return the sum of the balanced contacts within a chromosome."""
-        if (lone := self._lone(chrom)) is not None:
-            return float(np.nan_to_num(lone * self.weights(chrom)[0] ** 2))
-        try:
-            name = self.weights_name
-            return float(self._file.fetch(chrom, normalization=name, count_type="float64").sum())
-        except RuntimeError:  # of a column that hictk cannot take
-            weights = np.nan_to_num(self.weights(chrom))
-            total = 0.0
-            for table in self.pixels(chrom):
-                row, col, count = (table[name].to_numpy() for name in table)
-                total += float((count * weights[row] * weights[col]).sum())
-            return total
+        return self.sums([chrom])[chrom].balanced
 
     def weight_names(self) -> list[str]:
         """Return the columns of balancing weights that the map has."""
-        return list(self._file.avail_normalizations())
+        return self._reader.weight_names()
 
     def weights(self, chrom: str) -> Weights:
         """Return multiplicative balancing weights by bin; NaN marks a bin that is not usable.
@@ -139,36 +166,26 @@ class ContactMap:
         Raises:
             UserError: The map has no such weights.
         """
-        file = self._file
-        if self.weights_name not in file.avail_normalizations():
-            raise UserError(_no_weights(self.uri, self.weights_name, file.avail_normalizations()))
-        try:
-            weights = np.asarray(file.weights(self.weights_name, divisive=False))
-        except RuntimeError:  # hictk knows neither the name nor an attribute; cooler multiplies
-            column = cooler.Cooler(local_uri(self.uri)).bins()[self.weights_name]
-            weights = column[:].to_numpy()
-        names = list(file.chromosomes())
-        before = sum(self.num_bins(name) for name in names[: names.index(chrom)])
-        usable = weights[before : before + self.num_bins(chrom)].astype(np.float64)
+        place = self._level.index[chrom]
+        return self._weights(place, place + 1)
+
+    def _weights(self, first: int, end: int) -> Weights:
+        if self.weights_name not in self.weight_names():
+            raise UserError(_no_weights(self.uri, self.weights_name, self.weight_names()))
+        usable = self._reader.weights(self.weights_name, first, end)
         usable[~np.isfinite(usable) | (usable <= 0)] = np.nan
         return usable
 
+    def _totals(self, first: int, end: int, *, balanced: bool) -> Totals:
+        weights = self._weights(first, end) if balanced else None
+        return Totals(self._level, first, end, weights)
+
     def pixels(self, chrom: str) -> Iterator[pd.DataFrame]:
         """Yield bin1_id, bin2_id (within the chromosome) and count, in order, in small tables."""
-        if lone := self._lone(chrom):
-            yield pd.DataFrame({"bin1_id": [0], "bin2_id": [0], "count": [lone]})
-            return
-        size = self.chromsizes[chrom]
-        for start in range(0, size, _CHUNK_BINS * self.bin_size):
-            end = min(start + _CHUNK_BINS * self.bin_size, size)
-            rows, cols = f"{chrom}:{start}-{end}", f"{chrom}:{start}-{size}"
-            coo = self._file.fetch(rows, cols, count_type="int64").to_coo()
-            offset = start // self.bin_size
-            table = pd.DataFrame(
-                {"bin1_id": coo.row + offset, "bin2_id": coo.col + offset, "count": coo.data}
-            )
-            upper = table[table["bin1_id"] <= table["bin2_id"]]
-            yield upper.sort_values(["bin1_id", "bin2_id"], ignore_index=True)
+        place = self._level.index[chrom]
+        before = self._level.first_bins[place]
+        for row, col, count in self._reader.pixels(place, place + 1):
+            yield pd.DataFrame({"bin1_id": row - before, "bin2_id": col - before, "count": count})
 
 
 def open_map(
@@ -193,10 +210,16 @@ def open_map(
             "was before normalisation"
         )
     try:
-        chromsizes = hictkpy.File(local_uri(level), bin_size).chromosomes()
+        chromsizes = _chromsizes(level, bin_size)
     except RuntimeError as error:
         raise UserError(f"{level} cannot be read; {CONVERT}") from error
-    return ContactMap(level, bin_size, dict(chromsizes), weights_name)
+    return ContactMap(level, bin_size, chromsizes, weights_name, fractional)
+
+
+def _chromsizes(uri: str, bin_size: int) -> dict[str, int]:
+    if "::" not in uri:
+        return dict(hictkpy.File(local_uri(uri), bin_size).chromosomes())
+    return {str(name): int(size) for name, size in cooler.Cooler(local_uri(uri)).chromsizes.items()}
 
 
 def _count_kind(uri: str) -> str:

@@ -45,8 +45,13 @@ def check_contents(
 
 
 def reads_within(contacts: ContactMap, chroms: Iterable[str]) -> dict[str, int]:
-    """Return the reads within each chromosome."""
-    return {chrom: contacts.total(chrom) for chrom in chroms}
+    """Return the reads within chromosomes, having read the whole map, as `prepare` does.
+
+    Raises:
+        UserError: A pixel is not what it may be, on whichever chromosome.
+    """
+    sums = contacts.sums(balanced=False, desc=f"read the pixels of {contacts.bin_size:,} bp")
+    return {chrom: int(sums[chrom].reads) for chrom in chroms}
 
 
 def require_lengths(fine: ContactMap, coarse: ContactMap) -> None:
@@ -122,7 +127,7 @@ def require_any(contacts: ContactMap, chroms: Sequence[str], *, raw: bool) -> No
     Raises:
         UserError: They have no reads, or no bin with a weight.
     """
-    if not any(contacts.total(chrom) for chrom in chroms):
+    if not any(reads_within(contacts, chroms).values()):
         lack = "contacts within"
     elif not raw and not any(np.isfinite(contacts.weights(chrom)).any() for chrom in chroms):
         lack = f"weights {contacts.weights_name!r} but NaN on"

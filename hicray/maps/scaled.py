@@ -16,7 +16,7 @@ from hicray.config import UserError
 from hicray.maps.bands import Band, at_columns
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.levels import levels
-from hicray.progress import tqdm
+from hicray.maps.totals import Sums
 
 logger = logging.getLogger(__name__)
 _USUAL = "weight"
@@ -50,17 +50,8 @@ class ScaledMap:
         return usable
 
     def band(self, chrom: str, num_separations: int) -> Band:
-        """Return scaled contacts near the diagonal; those of unusable bins are 0.
-
-        Raises:
-            UserError: A value is negative or not a number.
-        """
-        band = self.contacts.float_band(chrom, num_separations)
-        if not (band >= 0).all():
-            raise UserError(
-                f"{self.contacts.uri} has contacts on {chrom} that are negative or not a number; "
-                "set them to 0, or take their bins out by NaN weights"
-            )
+        """Return scaled contacts near the diagonal; those of unusable bins are 0."""
+        band = self.contacts.band(chrom, num_separations)
         if self.balanced:
             weights = np.nan_to_num(self.contacts.weights(chrom))
             band *= weights[:, None]
@@ -69,7 +60,7 @@ class ScaledMap:
 
     def reads(self, chrom: str, num_separations: int) -> Band | None:
         """Return raw counts near the diagonal; None where they are not whole, so are no reads."""
-        band = self.contacts.float_band(chrom, num_separations)
+        band = self.contacts.band(chrom, num_separations)
         return band if (band == np.rint(band)).all() else None
 
     def reads_per_contact(self, chrom: str, num_separations: int) -> Band:
@@ -108,22 +99,19 @@ def open_scaled(uri: str, bin_size: int, weights_name: str) -> ScaledMap:
             and one without either as it is.
 
     Raises:
-        UserError: As ``open_map``; or no usable bin has contacts.
+        UserError: As ``open_map`` and ``ContactMap.sums``; or no usable bin has contacts.
     """
     contacts = open_map(uri, bin_size, fractional=True)
     names = [name for name in (weights_name, _USUAL) if name in contacts.weight_names()]
+    desc = f"sum {Path(uri.partition('::')[0]).name}"
     if not names:
+        contacts.sums(balanced=False, desc=desc)  # which refuses what cannot be read
         logger.warning("%s has no weights %r: its counts are taken as they are", uri, weights_name)
         return ScaledMap(contacts, balanced=False, factor=1.0)
     contacts = open_map(uri, bin_size, weights_name=names[0], fractional=True)
-    raw = balanced = 0.0
-    for chrom in tqdm(
-        contacts.chromsizes, desc=f"sum {Path(uri.partition('::')[0]).name}", unit="chrom"
-    ):
-        raw += contacts.float_total(chrom)
-        balanced += contacts.balanced_total(chrom)
-    if not balanced > 0:
+    total = sum(contacts.sums(desc=desc).values(), start=Sums(0, 0.0))
+    if not total.balanced > 0:
         raise UserError(
             f"{uri} has no contacts between usable bins; balance it anew by `cooler balance {uri}`"
         )
-    return ScaledMap(contacts, balanced=True, factor=raw / balanced)
+    return ScaledMap(contacts, balanced=True, factor=total.reads / total.balanced)

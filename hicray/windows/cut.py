@@ -9,8 +9,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Float64, Int32
 
 from hicray.maps.bins import Region, num_bins
-from hicray.maps.contacts import Band, ContactMap
+from hicray.maps.contacts import Band
 from hicray.maps.features import DecaySums, decay_sums
+from hicray.maps.totals import Sums
 from hicray.windows.plan import Layout
 from hicray.windows.sources import Source
 
@@ -50,17 +51,25 @@ class Level(NamedTuple):
 
 
 class Chromosome(NamedTuple):
-    """All maps of one chromosome, and what they sum to in its regions that train, if any."""
+    """All maps of one chromosome.
+
+    Attributes:
+        levels: Each map's band and weights.
+        usable: Fine bins that are so at every level.
+        decays: Sums by separation over the regions that train, if any.
+        sums: Of all pixels of each map.
+    """
 
     levels: dict[str, Level]
     usable: Bool[np.ndarray, " bins"]
     decays: dict[str, DecaySums]
+    sums: dict[str, Sums]
 
 
 def read_chromosome(
     source: Source, chrom: str, how: Layout, train: Sequence[Region] | None = None, *, raw: bool
 ) -> Chromosome:
-    """Read the bands and weights of one chromosome at every level.
+    """Read the bands, weights and sums of one chromosome at every level, each pixel once.
 
     Args:
         source: The maps.
@@ -72,12 +81,13 @@ def read_chromosome(
     fine_size = source.fine.bin_size
     levels: dict[str, Level] = {}
     decays: dict[str, DecaySums] = {}
+    sums: dict[str, Sums] = {}
     usable = np.ones(source.fine.num_bins(chrom), dtype=bool)
     if train is None:
         train = [Region(chrom, 0, source.fine.chromsizes[chrom])]
     for name, contacts in source.maps.items():
         repeat = contacts.bin_size // fine_size
-        band = contacts.band(chrom, how.num_separations // repeat)
+        band, sums[name] = contacts.near(chrom, how.num_separations // repeat, balanced=not raw)
         weights = unit_weights(band) if raw else contacts.weights(chrom)
         usable &= np.isfinite(np.repeat(weights, repeat)[: len(usable)])
         if train:
@@ -86,7 +96,7 @@ def read_chromosome(
     fine = levels["fine"]
     levels["fine"] = fine._replace(weights=np.where(usable, fine.weights, np.nan))
     padded = {name: pad(level, how.window // level.repeat) for name, level in levels.items()}
-    return Chromosome(padded, usable, decays)
+    return Chromosome(padded, usable, decays, sums)
 
 
 def region_decays(
@@ -165,9 +175,3 @@ def _weights(
 ) -> Iterator[np.ndarray]:
     for start in starts:
         yield level.weights[start[axis] : start[axis] + side].astype(np.float32)
-
-
-def chromosome_total(contacts: ContactMap, chrom: str, *, raw: bool) -> tuple[int, float]:
-    """Return the raw reads and the balanced contacts within a chromosome."""
-    reads = contacts.total(chrom)
-    return reads, float(reads) if raw else contacts.balanced_total(chrom)

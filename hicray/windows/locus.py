@@ -13,8 +13,9 @@ from hicray.maps.bins import num_bins, teaching
 from hicray.maps.contacts import ContactMap
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.maps.genome import Genome, PackedSequence, unpack
+from hicray.maps.totals import Sums
 from hicray.progress import tqdm
-from hicray.windows.cut import Level, chromosome_total, pad, unit_weights, window_counts
+from hicray.windows.cut import Level, pad, unit_weights, window_counts
 from hicray.windows.inputs import CoarseWindows, Inputs, decode_coarse
 from hicray.windows.scales import caps_of
 from hicray.windows.trained import Trained
@@ -73,17 +74,16 @@ def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: in
         UserError: It has no such weights.
     """
     sums = DecaySums(np.zeros(num_separations), np.zeros(num_separations, dtype=np.int64))
-    reads, balanced = 0, 0.0
-    chroms = teaching(contacts.chromsizes, window) or tuple(contacts.chromsizes)
-    for chrom in tqdm(contacts.chromsizes, desc="read the map's decay", unit="chrom"):
-        if chrom in chroms:
-            level = read_level(contacts, chrom, num_separations, raw=raw)
-            sums += decay_sums(level.band, level.weights)
-        own_reads, own_balanced = chromosome_total(contacts, chrom, raw=raw)
-        reads, balanced = reads + own_reads, balanced + own_balanced
-    scale = reads / balanced if balanced else 1.0
+    chroms = dict.fromkeys(teaching(contacts.chromsizes, window) or contacts.chromsizes)
+    rest = [chrom for chrom in contacts.chromsizes if chrom not in chroms]
+    total = sum(contacts.sums(rest, balanced=not raw).values(), start=Sums(0, 0.0))
+    for chrom in tqdm(chroms, desc="read the map's decay", unit="chrom"):
+        level, own = _read(contacts, chrom, num_separations, raw=raw)
+        sums += decay_sums(level.band, level.weights)
+        total += own
+    scale = total.reads / total.balanced if total.balanced else 1.0
     expected = np.nan_to_num(sums.expected() * scale)
-    return MapFacts(reads, scale, tuple(expected.tolist()))
+    return MapFacts(int(total.reads), scale, tuple(expected.tolist()))
 
 
 def measure_for(trained: Trained, contacts: ContactMap) -> MapFacts:
@@ -95,8 +95,14 @@ def measure_for(trained: Trained, contacts: ContactMap) -> MapFacts:
 
 def read_level(contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool) -> Level:
     """Return a chromosome's counts near the diagonal and its weights; raw: 1 where it was read."""
-    band = contacts.band(chrom, num_separations)
-    return Level(1, band, unit_weights(band) if raw else contacts.weights(chrom))
+    return _read(contacts, chrom, num_separations, raw=raw)[0]
+
+
+def _read(
+    contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool
+) -> tuple[Level, Sums]:
+    band, sums = contacts.near(chrom, num_separations, balanced=not raw)
+    return Level(1, band, unit_weights(band) if raw else contacts.weights(chrom)), sums
 
 
 class Loci:

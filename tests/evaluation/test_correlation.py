@@ -15,8 +15,8 @@ REACH = 40
 @pytest.fixture(scope="module")
 def yeast():
     """Two yeast maps of one chromosome on shared pixels: 2 kb counts, and their neighbours'."""
-    contacts = open_map(str(shared_data("yeast_g1/scer_w303_g1.mcool")), 2_000)
-    a = contacts.float_band("chrVI", REACH)
+    contacts = open_map(str(shared_data("yeast_g1/scer_w303_g1.mcool")), 2_000, fractional=True)
+    a = contacts.band("chrVI", REACH)
     b = a + np.roll(a, 1, axis=0)
     return a, b, usable_pixels(np.isfinite(contacts.weights("chrVI")), REACH)
 

@@ -174,6 +174,20 @@ def test_maps_of_two_assemblies_are_refused(files, tmp_path):
     assert "prepare them apart" in message
 
 
+@pytest.mark.parametrize("size", [BIN, 2 * BIN])
+def test_pixels_that_prepare_would_refuse_are_refused_at_every_level(files, tmp_path, size):
+    path = tmp_path / "b.mcool"
+    path.write_bytes(Path(files.contacts[0]).read_bytes())
+    with h5py.File(path, "r+") as file:
+        pixels = file[f"resolutions/{size}/pixels"]
+        pixels["count"][len(pixels["count"]) - 1] = -2  # of a chromosome that is tested on
+    message = refused(files, contacts=(str(path),))
+    assert message.startswith(f"{path}::/resolutions/{size} has the count -2 at chrC:32,000, chrC:")
+    assert "counts are 0 or more" in message
+    if size != BIN:  # which a thinned map is not made of
+        assert check_data(replace(files, contacts=(str(path),), coarse_keep=0.5))
+
+
 # map against genome -------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hicray.config import UserError
-from hicray.maps import contacts as module
+from hicray.maps import pixels as module
 from hicray.maps.contacts import open_map
 from hicray.maps.levels import levels
 from hicray.maps.write import genome_wide, write_cool, write_levels
@@ -84,11 +84,12 @@ def test_counts_times_both_weights_are_the_balanced_contacts(yeast, chrom):
 
 
 @pytest.mark.parametrize("chrom", CHROMS)
-@pytest.mark.parametrize("chunk_bins", [13, 64, 2_000])
+@pytest.mark.parametrize("chunk", [1, 13, 64, 2_000])
 def test_pixels_are_the_upper_triangle_in_order_whatever_the_chunk(
-    yeast, chrom, chunk_bins, monkeypatch
+    yeast, chrom, chunk, monkeypatch
 ):
-    monkeypatch.setattr(module, "_CHUNK_BINS", chunk_bins)
+    monkeypatch.setattr(module, "_CHUNK_ROWS", chunk)
+    monkeypatch.setattr(module, "_CHUNK_PIXELS", 7 * chunk)
     table = pd.concat(yeast.pixels(chrom), ignore_index=True)
     row, col = np.nonzero(np.triu(dense(yeast, chrom)))
     np.testing.assert_array_equal(table["bin1_id"], row)

@@ -71,16 +71,6 @@ def test_other_weights_fall_back_to_the_usual_column(tmp_path):
     assert open_scaled(uri, 100, "KR").contacts.weights_name == "weight"
 
 
-@pytest.mark.parametrize("bad", [-1.0, np.nan])
-def test_contacts_that_cannot_be_are_refused(tmp_path, bad):
-    pixels = pd.DataFrame({"bin1_id": [0, 0], "bin2_id": [0, 1], "count": [5.0, bad]})
-    path = tmp_path / "a.cool"
-    write_float_cool(path, SIZES, 100, [pixels], np.ones(14), {})
-    found = open_scaled(str(path), 100, "weight")
-    with pytest.raises(UserError, match="negative or not a number"):
-        found.band("a", 3)
-
-
 def test_the_bin_size_is_the_one_that_the_uri_names():
     uri = str(shared_data("yeast_g1/scer_w303_g1.mcool"))
     assert named_bin_size(f"{uri}::resolutions/4000") == 4_000

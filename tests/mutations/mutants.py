@@ -27,6 +27,7 @@ _GRADIENTS = "training/test_gradients.py"
 _WORKER = "training/test_train_worker.py"
 _SEEN = "training/test_windows_seen.py"
 _SEARCH = "training/test_tune.py"
+_PIXELS = "maps/test_pixels.py"
 _ZOOMS = "maps/test_write.py::test_a_constant_map_is_constant_at_every_zoom"
 _SHOWN_DNA = (
     "evaluation/test_judged_dna.py"
@@ -160,5 +161,24 @@ MUTANTS = (
         "no window seen from the other strand",
         _TRAIN, "generator=strand) < 0.5", "generator=strand) < 0.0",
         (f"{_SEEN}::test_half_of_the_training_windows_are_seen_from_the_other_strand_maps_and_dna",),
+    ),
+    Mutant(
+        "of pixels that occur several times, the first taken for all",
+        "maps/pixels.py", "np.add.reduceat(count[order], firsts)", "count[own]",
+        (f"{_PIXELS}::test_pixels_that_occur_twice_are_summed_as_cooler_does[1]",),
+    ),
+    Mutant(
+        "rows of pixels taken as the index says",
+        "maps/pixels.py", "if not np.array_equal(row, np.repeat(rows, np.diff(offsets))):",
+        "if not len(rows):",
+        (f"{_PIXELS}::test_rows_out_of_order_are_refused[True]",),
+    ),
+    Mutant(
+        "what the split does not name is left out of the totals",
+        "windows/parts.py", "one.sums(rest, balanced=balanced)", "one.sums([], balanced=balanced)",
+        (
+            "windows/test_parts.py"
+            "::test_contigs_that_the_split_does_not_name_are_counted_and_no_more",
+        ),
     ),
 )  # fmt: skip
