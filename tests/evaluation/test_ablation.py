@@ -85,7 +85,7 @@ def test_the_command_draws_and_says_how_much_changes(hicray, seq, work):
     [
         ({"--locus": "chr2"}, "is no stretch of DNA; give chrom:start-end"),
         ({"--locus": "chr2:20-10"}, "is no stretch of DNA"),
-        ({"--locus": "chrZ:10-20"}, "chromosome chrZ is not in"),
+        ({"--locus": "chrZ:10-20"}, "has no chromosome chrZ; it has chr1"),
         ({"--locus": "chr2:10-26000"}, "does not fit chr2 of 25,5"),
         ({"--locus": "chr2:0-9000"}, "a window of 8,192 bp; give a stretch of at most 7,680 bp"),
         ({"--locus": "chr2:1000-9100"}, "at most 7,680 bp"),
