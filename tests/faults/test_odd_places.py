@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +47,14 @@ def test_a_search_in_a_folder_of_an_odd_name(tiny_simulation, tmp_path):
     (model,) = storage.glob("artifacts/models/*")
     network = ["--checkpoint", f"models:/{model.name}", "--tracking-uri"]
     line = said.splitlines()[-1]
-    uri = line.rpartition(" ")[2].strip("'").replace("'\"'\"'", "'")
-    enhanced = [*network, uri, "--contacts", own["--contacts"], "--chroms", "chr6"]
+    enhanced = [
+        *network,
+        shlex.split(line)[-1],
+        "--contacts",
+        own["--contacts"],
+        "--chroms",
+        "chr6",
+    ]
     run(hicray("enhance", *enhanced, "--out", folder / "out.mcool"), tmp_path / "log")
     assert (folder / "out.mcool").is_file()
     assert {path.name for path in tmp_path.iterdir()} == {ODD, "log"}
