@@ -59,7 +59,13 @@ def test_a_search_in_a_folder_of_an_odd_name(tiny_simulation, tmp_path):
     assert (folder / "out.mcool").is_file()
     assert {path.name for path in tmp_path.iterdir()} == {ODD, "log"}
     port = free_port()
-    shell = ["env", "-i", "sh", "-c", f"cd /; exec {line} --host 127.0.0.1 --port {port}"]
+    shell = [
+        "env",
+        "-i",
+        "sh",
+        "-c",
+        f"cd /; exec {line} --workers 1 --host 127.0.0.1 --port {port}",
+    ]
     with Command(shell, tmp_path / "ui.log", **SERVED) as command:
         command.wait_for(lambda: answers(f"http://127.0.0.1:{port}/health") == 200)
 
