@@ -196,4 +196,4 @@ def test_an_arm_is_named_by_all_that_was_searched():
     noseq = "ssim_weight 0.1, base_learning_rate 0.064"
     assert describe(trial) == noseq
     seq = replace(trial, model=ModelConfig(depth=2))
-    assert describe(seq) == f"{noseq}, depth 2, fusion both"
+    assert describe(seq) == f"{noseq}, depth 2, fusion both, hidden_dna 0.5"

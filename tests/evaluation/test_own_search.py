@@ -46,7 +46,7 @@ def test_a_search_that_is_run_again_after_another_reports_its_own_verdict(
     with pytest.raises(UserError, match=rf"run {other} is a search of .*/b/shards, not of .*/a"):
         jobs.compare(tmp_path / "a", uri, other)
     assert report("a") == first
-    with pytest.raises(UserError, match=r"holds no search of .*/c; run"):
+    with pytest.raises(UserError, match=r"/c does not exist; name the --storage"):
         jobs.compare(tmp_path / "c", uri)
 
 

@@ -159,7 +159,7 @@ MUTANTS = (
     ),
     Mutant(
         "no window seen from the other strand",
-        _TRAIN, "generator=strand) < 0.5", "generator=strand) < 0.0",
+        "training/augment.py", "flipped < 0.5", "flipped < 0.0",
         (f"{_SEEN}::test_half_of_the_training_windows_are_seen_from_the_other_strand_maps_and_dna",),
     ),
     Mutant(

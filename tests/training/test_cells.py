@@ -9,6 +9,7 @@ from hicray.training.space import (
     COARSE_WIDTHS,
     DEPTHS,
     FUSIONS,
+    HIDDEN_DNA,
     LOSSES,
     SSIM_WEIGHTS,
     START_WIDTHS_BINS,
@@ -36,8 +37,9 @@ def space(sequence="on", **choices):
 @pytest.mark.parametrize("sequence", ["on", "blank"])
 def test_cells_with_dna_modules_search_depth_and_fusion(sequence):
     found = space(sequence)
-    assert set(found) == {*SHARED, "model.depth", "model.fusion"}
-    assert (found["model.depth"], found["model.fusion"]) == (DEPTHS, FUSIONS)
+    # What nobody sees cannot be hidden.
+    hidden = {} if sequence == "blank" else {"train.hidden_dna": HIDDEN_DNA}
+    assert found == SHARED | hidden | {"model.depth": DEPTHS, "model.fusion": FUSIONS}
 
 
 def test_noseq_searches_what_it_has():
@@ -106,7 +108,7 @@ def test_more_trials_than_the_smallest_arm_has_configurations_are_refused():
     )
     with pytest.raises(UserError, match=said):
         refused(26, ("on", "off"))
-    with pytest.raises(UserError, match=r"arm composition has 75 .* give 1 to 75"):
-        refused(76, ("on", "composition"))
+    with pytest.raises(UserError, match=r"arm composition has 225 .* give 1 to 225"):
+        refused(226, ("on", "composition"))
     with pytest.raises(UserError, match="--trials 0 "):
         refused(0, ("off",))

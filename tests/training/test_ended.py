@@ -8,12 +8,15 @@ from hicray import config as cfg
 from hicray.config import UserError
 from hicray.training import state, trial
 from hicray.training import tune as searching
+from hicray.training.data import SEARCHED, Data
+from hicray.training.gaps import Gaps
 from hicray.training.searcher import DistinctSearch
 from hicray.training.space import SearchConfig
 from hicray.training.stores import default_uri
 from hicray.training.track import Store
 from hicray.training.trial import Resources
 from hicray.windows.claim import exclusive
+from hicray.windows.stream import open_windows
 from tests.training.drivers import FAILING, untrained
 from tests.training.searches import one_gap_search
 
@@ -49,7 +52,7 @@ def test_a_cell_with_a_failed_trial_is_done_once_its_records_are_there(
     def opened(*_):
         pytest.fail("windows were opened for a cell that is done")
 
-    monkeypatch.setattr(searching.Inputs, "data", opened)
+    monkeypatch.setattr(Gaps, "data", opened)
     assert search(store) == parent  # done: a trial that failed is not tried again
     assert len(store.trials(parent)) == 2
     # Neither where a record is missing, nor where Tune has not ended all trials.
@@ -80,8 +83,8 @@ def test_a_trial_is_locked_while_it_is_driven(tiny_shards, tmp_path, monkeypatch
     monkeypatch.setattr(trial, "LEAVING_S", 0.0)
     config = cfg.TrialConfig(coarse_bin_size=512, model=cfg.ModelConfig(), train=cfg.TrainConfig())
     folder, manifest = tiny_shards
-    sets = (searching.open_windows(folder, manifest, split, 512) for split in searching.SEARCHED)
-    data = searching.Data(manifest, *sets)
+    sets = (open_windows(folder, manifest, split, 512) for split in SEARCHED)
+    data = Data(manifest, *sets)
     with (
         exclusive(tmp_path / trial.trial_name(config, manifest.plan)),
         pytest.raises(UserError, match="is in use by process"),

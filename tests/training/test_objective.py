@@ -13,7 +13,7 @@ from hicray import config as cfg
 from hicray.evaluation.report import best_trials
 from hicray.training import checkpoint, train, trial
 from hicray.training import tune as searching
-from hicray.training.data import Data
+from hicray.training.data import SEARCHED, Data
 from hicray.training.halving import Halving
 from hicray.training.objective import UNDEFINED, best_of, rank, ranked
 from hicray.training.space import SearchConfig
@@ -123,7 +123,7 @@ def test_ray_train_keeps_the_best_checkpoint_though_later_ones_are_undefined(
     monkeypatch.setattr(trial, "TuneReportCallback", _Deaf)
     own = tmp_path / "trial"
     folder, manifest = tiny_shards
-    sets = (open_windows(folder, manifest, split, 512) for split in searching.SEARCHED)
+    sets = (open_windows(folder, manifest, split, 512) for split in SEARCHED)
     trial._drive(TRIAL, Data(manifest, *sets), own, Resources())
     kept = [checkpoint.read_progress(place).epoch for place in trial.checkpoints(own)]
     assert kept == [1, 4]

@@ -10,11 +10,12 @@ from ray import tune
 
 from hicray import config as cfg
 from hicray.training import tune as searching
+from hicray.training.gaps import Gaps
 from hicray.training.objective import ranked
 from hicray.training.space import Cell, SearchConfig
 from hicray.training.stores import default_uri
 from hicray.training.track import Store
-from hicray.training.trial import Resources, arm, trial_name
+from hicray.training.trial import arm, trial_name
 from hicray.windows import stream
 from tests.training.searches import one_gap_search
 
@@ -23,7 +24,7 @@ from tests.training.searches import one_gap_search
 def test_a_search_trains_and_chooses_on_the_windows_meant_for_it(alone_shards, monkeypatch, split):
     monkeypatch.setattr(stream, "_fits", lambda *_: False)  # files are named, Ray reads nothing
     folder, manifest = alone_shards
-    inputs = searching.Inputs(cfg.ModelConfig(), folder, manifest, Resources())
+    inputs = Gaps(cfg.ModelConfig(), folder, manifest, use_gpu=False)
     windows = getattr(inputs.data(Cell(512, "off")), split)
     chroms = {
         chrom

@@ -13,7 +13,7 @@ from tests.workers import loop_alone
 TRIAL = TrialConfig(
     coarse_bin_size=COARSE,
     model=ModelConfig(depth=1, dna_channels=8),
-    train=TrainConfig(epochs=2, batch_size=2, accumulate=1, base_learning_rate=0.0),
+    train=TrainConfig(epochs=2, batch_size=2, accumulate=1, base_learning_rate=0.0, hidden_dna=0.0),
 )
 OTHER = dict(zip("ACGTN", "TGCAN", strict=True))
 
