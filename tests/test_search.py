@@ -107,7 +107,7 @@ def test_the_search_ends_with_the_table_and_the_mlflow_line(searched):
         assert f"| {row}" in output
     assert "512->128 bp, test (n = " in output
     assert "too few windows to say whether DNA helped" in output
-    foreseen = output.index("4 test windows in 1 block: no verdict, which takes 8 blocks")
+    foreseen = output.index("3 test windows in 1 block: no verdict, which takes 8 blocks")
     assert foreseen < output.index("a run takes at most")
     assert output.rstrip().splitlines()[-1].startswith("mlflow ui --backend-store-uri sqlite:///")
 
