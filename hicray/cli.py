@@ -47,7 +47,7 @@ FROM_SCRATCH = 0.128
 """Base learning rate of the tiny network without weights."""
 SIMULATED = Tune(
     data=DataConfig(fine_bin_size=128, coarse_bin_sizes=(256, 512), window_bins=64),
-    # Three epochs learn nothing by heart; with half of its DNA hidden seq would not find it in them.
+    # Three epochs learn nothing by heart; with half of its DNA hidden seq would not find it.
     train=TrainConfig(
         epochs=3,
         batch_size=8,
