@@ -47,9 +47,9 @@ FROM_SCRATCH = 0.128
 """Base learning rate of the tiny network without weights."""
 SIMULATED = Tune(
     data=DataConfig(fine_bin_size=128, coarse_bin_sizes=(256, 512), window_bins=64),
-    # Three epochs learn nothing by heart; with half of its DNA hidden seq would not find it.
+    # Five epochs learn nothing by heart; with half of its DNA hidden seq would not find it.
     train=TrainConfig(
-        epochs=3,
+        epochs=5,
         batch_size=8,
         accumulate=1,
         base_learning_rate=FROM_SCRATCH,
