@@ -1,7 +1,7 @@
 """What things cost: DNA encoders, the coarse path, stored tokens, the encoder's pass.
 
     python experiments/speed.py dna        # time and memory of each DNA encoder at 4 kb bins
-    python experiments/speed.py noseq      # an epoch with and without the coarse path
+    python experiments/speed.py noseq      # an epoch with and without the coarse path (8 minutes)
     python experiments/speed.py epochs     # large preset: stored tokens against encoding anew
     python experiments/speed.py encoder    # windows/s and share of the matrix rate (GPU)
 
@@ -23,6 +23,7 @@ import torch
 import tyro
 from torch import nn
 
+from hicray.cli import REAL
 from hicray.config import (
     DataConfig,
     Fusion,
@@ -42,6 +43,7 @@ from hicray.windows.inputs import EVIDENCE
 
 WINDOW, BIN_SIZE, GAP = 224, 4_000, 2
 DEPTHS = range(1, 7)
+CHROMOSOME_WINDOWS = 64
 
 
 def dna(*, repeats: int = 3) -> None:
@@ -108,17 +110,18 @@ def epochs(*, windows: int = 8, fusion: Fusion = "both", preset: Preset = "large
             say(f"| {name} | {anew:.2f} s | {stored:.2f} s | {anew / stored:.2f} |")
 
 
-def noseq(*, windows: int = 64, sizes: tuple[int, ...] = (64, WINDOW), epochs: int = 3) -> None:
+def noseq(*, windows: int = 512, sizes: tuple[int, ...] = (64, WINDOW), epochs: int = 3) -> None:
     """Milliseconds an epoch takes for each training window of noseq, validation included.
 
-    The network and the loss of old, without a coarse path, take turns with today's.
+    The network and the loss of old, without a coarse path, take turns with today's, which
+    predicts 128 of its training windows once more to measure their decay with distance.
 
     Args:
         windows: Training windows, about.
         sizes: Fine bins of a window.
         epochs: Timed epochs of each, after one that does not count; the median is shown.
     """
-    today = ModelConfig(sequence="off"), TrainConfig(epochs=epochs + 1)
+    today = ModelConfig(sequence="off"), replace(REAL.train, epochs=epochs + 1)
     old = replace(today[0], coarse_path="off"), replace(today[1], loss="report")
     say("| bins of a window | without coarse path | with | ratio |", "| --- | --- | --- | --- |")
     for size in sizes:
@@ -137,8 +140,11 @@ def _few_windows(folder: Path, windows: int, window_bins: int) -> tuple[Path, An
     from hicray.maps.simulate import SimulationConfig, simulate
     from hicray.windows.shards import prepare
 
+    trained = -(-windows // CHROMOSOME_WINDOWS)
     config = SimulationConfig(
-        bin_size=BIN_SIZE, num_chromosomes=3, chromosome_bins=window_bins // 4 * (windows + 3)
+        bin_size=BIN_SIZE,
+        num_chromosomes=trained + 2,
+        chromosome_bins=window_bins // 4 * (windows // trained + 3),
     )
     made = simulate(folder / "simulation", config)
     cluster.connect()
@@ -147,7 +153,7 @@ def _few_windows(folder: Path, windows: int, window_bins: int) -> tuple[Path, An
         genome=str(made.genome),
         coarse_bin_sizes=(16_000,),
         window_bins=window_bins,
-        split="train=chr1;val=chr2;test=chr3",
+        split=f"val=chr{trained + 1};test=chr{trained + 2}",
     )
     return folder / "shards", prepare(data, folder / "shards")
 

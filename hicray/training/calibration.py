@@ -8,7 +8,7 @@ from hicray.model.decay import NOTHING, DecayFactors, contacts_by_knot
 from hicray.model.run import predict
 from hicray.windows.batches import Batch
 
-WINDOWS = 256
+WINDOWS = 128
 """Training windows that tell the decay, the first of the set, which lies in random order."""
 
 
