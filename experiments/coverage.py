@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from hicray.evaluation.paired import BLOCK_WINDOWS, MIN_SEEDS, half_width
+from hicray.metrics.paired import BLOCK_WINDOWS, MIN_SEEDS, half_width
 
 BLOCKS, SEEDS = (8, 12, 24, 48), (1, 2, 3, 5)
 SPREADS = ((0.02, 0.002), (0.02, 0.01), (0.005, 0.02))

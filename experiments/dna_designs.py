@@ -21,7 +21,7 @@ import tyro
 from hicray.cli import SIMULATED, guarded
 from hicray.config import ModelConfig, Run, TrialConfig
 from hicray.jobs import prepare_shards, say
-from hicray.training.metrics import OBJECTIVE
+from hicray.metrics.scores import OBJECTIVE
 from hicray.training.sweep import open_data, sweep
 
 NOSEQ = "noseq"
@@ -49,7 +49,7 @@ class Options:
 def results_of(place: Path) -> dict[str, Any]:
     """Return a finished run's scores, cost and size."""
     from hicray.model.build import build
-    from hicray.training.checkpoint import read_progress
+    from hicray.model.checkpoint import read_progress
 
     progress = read_progress(place)
     trained = progress.trained

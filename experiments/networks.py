@@ -30,27 +30,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hicray.cli import REAL, SIMULATED, Flat, guarded
+from hicray.compare.judge import judge
+from hicray.compare.learning import learnt, stops
+from hicray.compare.pictures import file_name
+from hicray.compare.results import JUDGED, MAPLESS, NOSEQ, GapResult, Row
+from hicray.compare.table import cell
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, TrialConfig
-from hicray.evaluation.baselines import BASE
-from hicray.evaluation.held_out import Predictor, WindowSet, device
-from hicray.evaluation.judge import judge
-from hicray.evaluation.learning import learnt, stops
-from hicray.evaluation.paired import paired_difference
-from hicray.evaluation.pictures import file_name
-from hicray.evaluation.results import JUDGED, MAPLESS, NOSEQ, GapResult, Row
-from hicray.evaluation.rivals import CEILING, RIDGE
-from hicray.evaluation.table import cell
+from hicray.evaluate.baselines import BASE
+from hicray.evaluate.rivals import CEILING, RIDGE
+from hicray.evaluate.window_set import Predictor, WindowSet, device
+from hicray.io.storage import Location
 from hicray.jobs import prepare_shards, say
 from hicray.maps.check import require_genome
+from hicray.metrics.paired import paired_difference
+from hicray.metrics.scores import LABELS
+from hicray.model import checkpoint
 from hicray.model.decay import DecayFactors
 from hicray.model.encoder import PRESETS
 from hicray.model.enhancer import Head
 from hicray.model.run import predict
-from hicray.storage import Location
-from hicray.training import checkpoint
 from hicray.training.effort import described, fitted
 from hicray.training.losses import loss
-from hicray.training.metrics import LABELS
 from hicray.training.optimizer import make_optimizer
 from hicray.training.space import started
 from hicray.training.sweep import Build, open_data, own_network, sweep

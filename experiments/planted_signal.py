@@ -27,14 +27,11 @@ from pathlib import Path
 import tyro
 
 from hicray.cli import SIMULATED, guarded
-from hicray.config import DataConfig, ModelConfig, Run, TrialConfig
-from hicray.evaluation.held_out import WindowSet
-from hicray.evaluation.judge import gain_over_gaps, judge, load, windows_of
-from hicray.evaluation.learning import learnt
-from hicray.evaluation.page import page
-from hicray.evaluation.paired import Difference
-from hicray.evaluation.pictures import figures, file_name
-from hicray.evaluation.results import (
+from hicray.compare.judge import gain_over_gaps, judge, load, windows_of
+from hicray.compare.learning import learnt
+from hicray.compare.page import page
+from hicray.compare.pictures import figures, file_name
+from hicray.compare.results import (
     BLANK,
     COMPOSITION,
     ELSEWHERE,
@@ -45,15 +42,18 @@ from hicray.evaluation.results import (
     SWAPPED,
     GapResult,
 )
-from hicray.evaluation.rivals import CEILING
-from hicray.evaluation.table import render
-from hicray.evaluation.truth import RATES, SPLIT, noise_free, read_motif
+from hicray.compare.table import render
+from hicray.compare.truth import RATES, SPLIT, noise_free, read_motif
+from hicray.config import DataConfig, ModelConfig, Run, TrialConfig
+from hicray.evaluate.rivals import CEILING
+from hicray.evaluate.window_set import WindowSet
 from hicray.figures import Picture, motif_reading, png
+from hicray.io.storage import Location
 from hicray.jobs import prepare_shards, say
-from hicray.maps.simulate import Simulation, SimulationConfig, simulate
-from hicray.storage import Location
-from hicray.training.checkpoint import read_progress
-from hicray.training.metrics import LABELS, OBJECTIVE
+from hicray.metrics.paired import Difference
+from hicray.metrics.scores import LABELS, OBJECTIVE
+from hicray.model.checkpoint import read_progress
+from hicray.simulation.simulate import Simulation, SimulationConfig, simulate
 from hicray.training.sweep import open_data, sweep
 from hicray.windows.manifest import Manifest
 

@@ -18,14 +18,14 @@ from pathlib import Path
 import tyro
 
 from hicray.cli import REAL, Flat, guarded
+from hicray.compare.judge import judge
+from hicray.compare.learning import learnt
+from hicray.compare.report import write
+from hicray.compare.results import GapResult
 from hicray.config import DataConfig, ModelConfig, Run, Sequence, TrainConfig, TrialConfig
-from hicray.evaluation.judge import judge
-from hicray.evaluation.learning import learnt
-from hicray.evaluation.report import write
-from hicray.evaluation.results import GapResult
+from hicray.io.storage import Location
 from hicray.jobs import prepare_shards, say
 from hicray.maps.check import require_genome
-from hicray.storage import Location
 from hicray.training.effort import described, fitted
 from hicray.training.space import started
 from hicray.training.sweep import open_data, sweep

@@ -27,17 +27,20 @@ import tyro
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hicray import cluster, jobs
+from hicray import jobs
+from hicray.cluster import connection
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, Tune
+from hicray.io.ahead import ahead
 from hicray.jobs import say
-from hicray.maps.simulate import SimulationConfig, default_split, simulate
 from hicray.model.enhancer import Enhancer
-from hicray.training import track, trial, tune
+from hicray.simulation.simulate import SimulationConfig, default_split, simulate
+from hicray.tracking import track
+from hicray.training import trial, tune
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import Manifest
 from hicray.windows.reading import columns, shard_at
 from hicray.windows.shards import prepare
-from hicray.windows.stream import Files, Reader, Slice, Windows, ahead, open_windows
+from hicray.windows.stream import Files, Reader, Slice, Windows, open_windows
 
 COARSE, BATCH = 512, 4
 
@@ -47,12 +50,12 @@ def nodes(count: int, cpus: int, gpus: int = 0) -> Iterator[list[str]]:
     """Start a head without CPUs and some nodes; join them, and give the nodes' ids."""
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
     with tempfile.TemporaryDirectory(prefix="hr-", dir="/tmp", ignore_cleanup_errors=True) as own:
-        head = {"num_cpus": 0, "resources": {cluster.DRIVER: 100}, "temp_dir": own}
+        head = {"num_cpus": 0, "resources": {connection.DRIVER: 100}, "temp_dir": own}
         here = Cluster(initialize_head=True, head_node_args=head | {"include_dashboard": False})
         try:
             added = [here.add_node(num_cpus=cpus, num_gpus=gpus) for _ in range(count)]
             os.environ["RAY_ADDRESS"] = str(here.address)
-            cluster.connect()
+            connection.connect()
             yield [node.node_id for node in added]
         finally:
             ray.shutdown()

@@ -136,8 +136,8 @@ def noseq(*, windows: int = 512, sizes: tuple[int, ...] = (64, WINDOW), epochs: 
 
 def _few_windows(folder: Path, windows: int, window_bins: int) -> tuple[Path, Any]:
     """Prepare a shard set of windows of bins of 4 kb, simulated."""
-    from hicray import cluster
-    from hicray.maps.simulate import SimulationConfig, simulate
+    from hicray.cluster import connection
+    from hicray.simulation.simulate import SimulationConfig, simulate
     from hicray.windows.shards import prepare
 
     trained = -(-windows // CHROMOSOME_WINDOWS)
@@ -147,7 +147,7 @@ def _few_windows(folder: Path, windows: int, window_bins: int) -> tuple[Path, An
         chromosome_bins=window_bins // 4 * (windows // trained + 3),
     )
     made = simulate(folder / "simulation", config)
-    cluster.connect()
+    connection.connect()
     data = DataConfig(
         contacts=tuple(map(str, made.contacts)),
         genome=str(made.genome),

@@ -33,8 +33,8 @@ import tyro
 
 from hicray.cli import Flat, guarded
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, UserError, digest, flatten
+from hicray.io.storage import Location, locate
 from hicray.jobs import checked, connect, prepare_shards, say
-from hicray.storage import Location, locate
 
 RECIPE = TrainConfig(
     epochs=32, batch_size=4, accumulate=4, workers=2, loss="report", ssim_weight=0.2, hidden_dna=0.0
@@ -68,8 +68,8 @@ def main(options: Table1) -> None:
     """Train all rows, score them on the test chromosomes, and log table and loss curves."""
     # Ray, torch and matplotlib take seconds to import: after what can be refused at once.
     from hicray.figures import loss_curves
-    from hicray.training import stores, track
-    from hicray.training.outbox import Outbox
+    from hicray.tracking import stores, track
+    from hicray.tracking.outbox import Outbox
 
     options = replace(options, model=checked(options.model, options.data))
     storage = Path(options.run.storage or "runs/table1").resolve()
@@ -93,7 +93,7 @@ def main(options: Table1) -> None:
 
 
 def _record(store: Any, options: Table1, statement: str, figure: Any) -> None:
-    from hicray.training import track
+    from hicray.tracking import track
 
     run = store.find_or_start(
         track.EXPERIMENT_RUN, f"table1-{digest(options)}", flatten(options), {}
@@ -105,7 +105,7 @@ def _record(store: Any, options: Table1, statement: str, figure: Any) -> None:
 
 def _two_maps(data: DataConfig, storage: Path) -> DataConfig:
     """Return the data of both maps, simulated where none is given."""
-    from hicray.maps.simulate import CELL_LINES, SimulationConfig, default_split, simulate
+    from hicray.simulation.simulate import CELL_LINES, SimulationConfig, default_split, simulate
 
     if data.contacts or data.genome:
         if len(data.contacts) != 2 or len(data.coarse_bin_sizes) != 2:
@@ -135,7 +135,6 @@ def _data_set(
     name: str, data: DataConfig, options: Table1, storage: Path, store: Any
 ) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
     """Train noseq and seq on one data set at its gaps; return table lines and loss curves."""
-    from hicray.training.record import gap_tag
     from hicray.training.space import SearchConfig
     from hicray.training.trial import Resources
     from hicray.training.tune import search
@@ -147,7 +146,7 @@ def _data_set(
     lines: list[str] = []
     curves = {}
     for size in sorted(manifest.coarse_bin_sizes):
-        gap = gap_tag(size, manifest)
+        gap = manifest.gap_tag(size)
         runs = {run.tags["sequence"]: run for run in store.trials(parent) if run.tags["gap"] == gap}
         lines += _scored(f"{name}, {gap} bp", runs, folder, manifest, size)
         for arm, run in sorted(runs.items()):
@@ -161,8 +160,8 @@ def _scored(
     title: str, runs: dict[str, Any], folder: Location, manifest: Any, size: int
 ) -> list[str]:
     """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
-    from hicray.evaluation.judge import judge
-    from hicray.evaluation.table import cell
+    from hicray.compare.judge import judge
+    from hicray.compare.table import cell
 
     arms = {arm: [locate(run.tags["checkpoint"])] for arm, run in sorted(runs.items())}
     result = judge(arms, folder, manifest, size)

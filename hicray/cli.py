@@ -20,8 +20,8 @@ import tyro
 
 from hicray import __version__
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, Tune, UserError
-from hicray.evaluation.options import Baselines, Evaluate
-from hicray.evaluation.request import Ablate, Enhance
+from hicray.evaluate.options import Baselines, Evaluate
+from hicray.io.storage import locate
 from hicray.jobs import (
     ablate,
     baselines,
@@ -35,7 +35,7 @@ from hicray.jobs import (
     search_cells,
     tune,
 )
-from hicray.storage import locate
+from hicray.predict.request import Ablate, Enhance
 from hicray.wording import scrubbed
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO})
@@ -200,7 +200,7 @@ def tune_from_command_line(arguments: list[str] | None = None) -> None:
 
 def check(data: DataConfig, model: ModelConfig) -> None:
     """Say what is wrong with maps, genome and split before hours are spent."""
-    from hicray.evaluation.foreseen import check_data
+    from hicray.compare.foreseen import check_data
     from hicray.maps.check import require_genome
 
     require_genome(data, (model.sequence,))
@@ -231,8 +231,8 @@ def simulate(
         seed: The same seed gives the same files.
         cell_lines: 1 or 2; the second shares the DNA and differs in depth and strength.
     """
-    from hicray.maps.simulate import CELL_LINES, SimulationConfig
-    from hicray.maps.simulate import simulate as run
+    from hicray.simulation.simulate import CELL_LINES, SimulationConfig
+    from hicray.simulation.simulate import simulate as run
 
     if not 1 <= cell_lines <= len(CELL_LINES):
         raise UserError(f"{cell_lines} cell lines are not on offer; give 1 or {len(CELL_LINES)}")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hicray.config import DataConfig, ModelConfig, Run, Sequence, Tune, UserError
-from hicray.evaluation.options import Baselines, Evaluate
-from hicray.evaluation.request import Ablate, Enhance
-from hicray.storage import Location, locate, require_writable
+from hicray.evaluate.options import Baselines, Evaluate
+from hicray.io.storage import Location, locate, require_writable
+from hicray.predict.request import Ablate, Enhance
 
 
 def say(*lines: str) -> None:
@@ -50,18 +50,18 @@ def connect(run: Run, workers: int = 1) -> None:
     Raises:
         UserError: No cluster answers at RAY_ADDRESS, or it lacks CPUs or GPUs.
     """
-    from hicray import cluster
+    from hicray.cluster import connection
 
-    cluster.connect(num_cpus=int(workers * run.cpus_per_worker) + 1)
-    cluster.require(workers, run.cpus_per_worker, run.use_gpu)
+    connection.connect(num_cpus=int(workers * run.cpus_per_worker) + 1)
+    connection.require(workers, run.cpus_per_worker, run.use_gpu)
 
 
 def prepare_shards(data: DataConfig, run: Run) -> tuple[Location, Any]:
     """Check the data set, cut it into shards, and return their folder and manifest."""
-    from hicray import cluster
+    from hicray.cluster import connection
 
     with _resolved(data, run) as (data, storage):
-        cluster.connect()
+        connection.connect()
         return _shards(data, storage)
 
 
@@ -105,8 +105,8 @@ def compare(
         search: Run id of the search; the one of this storage that was run last if not given.
         use_gpu: Score on a GPU of the cluster, which is joined or started if need be.
     """
-    from hicray.evaluation.report import compare as run
-    from hicray.training import stores, track
+    from hicray.compare.report import compare as run
+    from hicray.tracking import stores, track
 
     store = track.open_store(storage, tracking_uri, reading=True)
     if use_gpu:
@@ -117,8 +117,8 @@ def compare(
 
 def enhance(request: Enhance) -> None:
     """Sharpen a whole map with a trained network, and write it as an .mcool."""
-    from hicray.evaluation.enhance import enhance as run
-    from hicray.evaluation.preflight import check
+    from hicray.predict.enhance import enhance as run
+    from hicray.predict.preflight import check
 
     job = check(request)
     connect(Run(use_gpu=request.use_gpu))
@@ -130,11 +130,11 @@ def enhance(request: Enhance) -> None:
 
 def ablate(request: Ablate) -> None:
     """Predict the window around a stretch of DNA with and without it, and draw both."""
-    from hicray.evaluation.preflight import check_ablation
+    from hicray.predict.preflight import check_ablation
 
     opened, region = check_ablation(request)
-    from hicray.evaluation.ablation import ablate_locus
     from hicray.figures import png
+    from hicray.predict.ablation import ablate_locus
 
     found = ablate_locus(opened, region, draws=request.draws)
     request.out.write_bytes(png(found.picture()))
@@ -148,9 +148,9 @@ def ablate(request: Ablate) -> None:
 
 def evaluate(options: Evaluate) -> None:
     """Score maps against a fine map; print and write the tables."""
-    from hicray.evaluation.compared import open_compared, resolve
-    from hicray.evaluation.evaluate import evaluate as run
-    from hicray.evaluation.statement import identify, refuse_other, write
+    from hicray.evaluate.compared import open_compared, resolve
+    from hicray.evaluate.score_maps import evaluate as run
+    from hicray.evaluate.tables import identify, refuse_other, write
 
     maps = resolve(options)
     identity = identify(maps)
@@ -160,7 +160,7 @@ def evaluate(options: Evaluate) -> None:
 
 def baselines(options: Baselines) -> None:
     """Write the baselines of a map, and say how they are judged."""
-    from hicray.evaluation.baseline_plan import commands, make_baselines, resolve
+    from hicray.evaluate.baseline_plan import commands, make_baselines, resolve
 
     plan = resolve(options)
     made = make_baselines(plan, options.out)
@@ -202,8 +202,8 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location, *, refitte
     require_step(most_windows(data), what.train)
     connect(run, what.train.workers)
     # What takes seconds to import comes after what can be refused at once.
+    from hicray.tracking.track import open_store
     from hicray.training.effort import described, fitted
-    from hicray.training.track import open_store
     from hicray.training.trial import Resources
     from hicray.training.tune import search
 
@@ -230,8 +230,8 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location, *, refitte
 @contextlib.contextmanager
 def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]]:
     """Check the data set, simulating one where no map is given, and hold its storage."""
-    from hicray.evaluation.foreseen import check_data
-    from hicray.maps.simulated import simulated_data
+    from hicray.compare.foreseen import check_data
+    from hicray.simulation.simulated import simulated_data
     from hicray.windows.claim import exclusive, plan_digest, refuse_other_plan
     from hicray.windows.enough import with_stride
     from hicray.windows.plan import layout
@@ -264,11 +264,11 @@ def _storage(run: Run, name: str) -> Location:
 
 
 def _shards(data: DataConfig, storage: Location) -> tuple[Location, Any]:
-    from hicray import cluster
+    from hicray.cluster import connection
     from hicray.maps.bins import SPLIT_NAMES
     from hicray.windows.shards import prepare as run
 
-    cluster.require_shared(storage)
+    connection.require_shared(storage)
     folder = storage / "shards"
     manifest = run(data, folder)
     counts = ", ".join(f"{manifest.num_windows(name)} {name}" for name in SPLIT_NAMES)

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from hicray import storage
+from hicray.io import storage
 
 BUCKET = "lab"
 

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from hicray import cluster
 from hicray.cli import main
+from hicray.cluster import connection
 from tests.shared_data import write_fasta, write_map
 
 SIZES = {"chrA": 60_000, "chrB": 40_300, "chrC": 33_000}
@@ -22,7 +22,7 @@ def work(tmp_path, monkeypatch):
     def connect(*_args, **_options):
         raise AssertionError("Ray was about to start")
 
-    monkeypatch.setattr(cluster, "connect", connect)
+    monkeypatch.setattr(connection, "connect", connect)
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -8,9 +8,9 @@ import pytest
 import ray
 import torch
 
-from hicray import cluster
+from hicray.cluster import connection
 from hicray.config import DataConfig
-from hicray.maps.simulate import Simulation, SimulationConfig, simulate
+from hicray.simulation.simulate import Simulation, SimulationConfig, simulate
 from hicray.windows.manifest import Manifest
 from hicray.windows.shards import prepare
 
@@ -47,7 +47,7 @@ def tiny_simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One Ray for the whole session: starting one takes seconds."""
-    cluster.connect(num_cpus=3)
+    connection.connect(num_cpus=3)
     yield
     ray.shutdown()
 

@@ -9,13 +9,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hicray"
 FILES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {
-    "config", "figures", "panels", "cluster", "storage", "copies", "machine", "progress", "wording"
-}  # fmt: skip
-"""Modules beside the rooms, which any room may use and which use no room."""
-ROOMS = ("maps", "windows", "model", "training", "evaluation", "jobs", "cli")
+GROUND = {"config", "figures", "panels", "wording", "io", "cluster"}
+"""What stands under the rooms: any of them may use it, and it uses none."""
+ROOMS = (
+    "maps", "simulation", "windows", "metrics", "evaluate", "model", "tracking", "training",
+    "predict", "compare", "jobs", "cli",
+)  # fmt: skip
+MODELLESS = {"metrics", "evaluate"}
+"""Rooms that score maps whoever made them: they know neither networks, Ray nor MLflow."""
 HOMES = {
-    "alembic": {"training.stores"},
+    "alembic": {"tracking.stores"},
     "Bio": {"maps.fasta"},
     "bioframe": {"maps.assembly"},
     "cooler": {
@@ -23,26 +26,28 @@ HOMES = {
     },
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts", "maps.levels", "maps.pixels"},
-    "markdown_it": {"evaluation.page"},
-    "matplotlib": {"figures", "panels", "training.track"},
-    "mlflow": {"training.logged", "training.stores", "training.track"},
-    "sqlalchemy": {"training.stores"},
+    "markdown_it": {"compare.page"},
+    "matplotlib": {"figures", "panels", "tracking.track"},
+    "mlflow": {"tracking.logged", "tracking.stores", "tracking.track"},
+    "sqlalchemy": {"tracking.stores"},
     "optuna": {"training.searcher"},
     "pyfaidx": {"maps.fasta"},
-    "pytorch_msssim": {"training.losses"},
-    "scipy": {"evaluation.paired", "evaluation.window_scores"},
+    "pytorch_msssim": {"metrics.pixelwise"},
+    "scipy": {"metrics.paired", "metrics.window_scores"},
     "timm": {"model.encoder"},
-    "tqdm": {"progress"},
+    "tqdm": {"io.progress"},
     "tyro": {"cli"},
     "ray": {
-        "cluster", "windows.shards", "windows.stream",
+        "cluster.connection", "windows.shards", "windows.stream",
         "training.data", "training.embeddings", "training.gaps", "training.halving",
         "training.record", "training.searcher", "training.state", "training.sweep",
         "training.train", "training.trial", "training.tune",
-        "evaluation.enhance",
+        "predict.enhance",
     },
 }  # fmt: skip
-TORCH_ROOMS = {"windows", "model", "training", "evaluation"}
+TORCH_ROOMS = {
+    "windows", "metrics", "evaluate", "model", "tracking", "training", "predict", "compare"
+}  # fmt: skip
 TORCHLESS = {
     "windows.enough",
     "windows.plan",
@@ -52,7 +57,7 @@ TORCHLESS = {
     "windows.parts",
     "windows.shards",
     "windows.claim",
-    "windows.trained",
+    "model.trained",
 }
 """Every worker that cuts windows would pay for importing torch."""
 MAX_LINES = 300
@@ -99,6 +104,20 @@ def home_faults(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_a_room_imports_only_from_rooms_to_its_left(path: Path):
     assert arrow_faults(path) == []
+
+
+@pytest.mark.parametrize("room", sorted(MODELLESS))
+def test_scores_of_maps_know_nothing_of_models(room: str):
+    # Whatever these rooms import in turn counts too.
+    found, left = set(), list((PACKAGE / room).glob("*.py"))
+    while left:
+        for name in imports(left.pop()):
+            path = PACKAGE.parent / f"{name.replace('.', '/')}.py"
+            if name not in found and path.exists():
+                left.append(path)
+            found.add(name)
+    foreign = {"ray", "mlflow", "timm", "hicray.model", "hicray.tracking", "hicray.training"}
+    assert [name for name in found if ".".join(name.split(".")[:2]) in foreign] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hicray import cluster
+from hicray.cluster import connection
 from hicray.config import UserError
 
 
@@ -31,16 +31,16 @@ def listener(answer: bytes | None) -> Iterator[str]:
 
 def test_an_address_where_nobody_listens_is_one_sentence():
     with pytest.raises(UserError, match=r"RAY_ADDRESS=127\.0\.0\.1:9 \(.*refused\); give HOST"):
-        cluster._join("127.0.0.1:9")
+        connection._join("127.0.0.1:9")
 
 
 def test_a_host_without_a_name_is_one_sentence():
     with pytest.raises(UserError, match=r"no Ray cluster can be joined at RAY_ADDRESS=no\.such"):
-        cluster._join("no.such.host.invalid:6379")
+        connection._join("no.such.host.invalid:6379")
 
 
 @pytest.mark.parametrize("answer", [None, b"", b"SSH-2.0"])
 def test_a_service_that_is_not_ray_is_one_sentence(answer, monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
     with listener(answer) as address, pytest.raises(UserError, match=f"RAY_ADDRESS={address}"):
-        cluster._join(address)
+        connection._join(address)

@@ -17,13 +17,12 @@ import torch
 from mlflow.models import Model
 
 from hicray.config import DataConfig, ModelConfig, UserError
-from hicray.copies import local
-from hicray.evaluation.network import find
-from hicray.model import hicfoundation
-from hicray.training import checkpoint
-from hicray.training.logged import PROGRESS, log_model, read_model
-from hicray.training.stores import default_uri, use
-from hicray.training.track import TRIAL, Store
+from hicray.io.copies import local
+from hicray.model import checkpoint, hicfoundation
+from hicray.predict.network import find
+from hicray.tracking.logged import PROGRESS, log_model, read_model
+from hicray.tracking.stores import default_uri, use
+from hicray.tracking.track import TRIAL, Store
 from hicray.windows.manifest import MANIFEST, read_manifest
 from hicray.windows.shards import prepare
 from tests.buckets import BUCKET

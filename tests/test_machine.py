@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hicray import machine
+from hicray.cluster import machine
 from hicray.config import UserError
 from tests.faults.processes import run
 
@@ -19,9 +19,9 @@ GROUPS = Path("/sys/fs/cgroup")
 LONG = "job_folder_of_a_batch_system_" * 3
 STARTED = """
 import sys
-from hicray import cluster
+from hicray.cluster import connection
 from hicray.cli import guarded
-guarded(cluster.connect)
+guarded(connection.connect)
 import ray
 node = ray._private.worker.global_worker.node
 print("CPUs", ray.cluster_resources()["CPU"], "session", node.get_session_dir_path())
@@ -59,7 +59,8 @@ def layout(root: Path, groups: str, files: dict[str, str]) -> Path:
 
 
 def test_cpus_are_those_that_the_process_may_use():
-    code = "import os; os.sched_setaffinity(0, {0}); from hicray.machine import cpus; print(cpus())"
+    code = "import os; os.sched_setaffinity(0, {0});"
+    code += "from hicray.cluster.machine import cpus; print(cpus())"
     assert said(code) == "1"
     assert machine.cpus() <= len(os.sched_getaffinity(0))
 
@@ -73,7 +74,7 @@ def test_a_groups_quota_counts_in_the_groups_below_it(quota, cpus):
             pytest.skip("control groups of version 2 need root's leave for their CPUs")
         (group / "cpu.cfs_quota_us").write_text(str(quota))
         own = f"import os; open('{group}/job/cgroup.procs', 'w').write(str(os.getpid()))"
-        assert said(f"{own}; from hicray.machine import cpus; print(cpus())") == str(cpus)
+        assert said(f"{own}; from hicray.cluster.machine import cpus; print(cpus())") == str(cpus)
 
 
 LAYOUTS = {  # /proc/self/cgroup, files under /sys/fs/cgroup, CPUs of at most many

@@ -8,7 +8,7 @@ import termios
 
 EPOCHS = """
 import logging, sys, time
-from hicray.progress import tqdm
+from hicray.io.progress import tqdm
 with tqdm(total=3, desc="seq", unit="epoch") as bar:
     for epoch in range(3):
         bar.write(f"note {epoch}", file=sys.stderr)

@@ -19,19 +19,19 @@ import torch
 
 from hicray import jobs
 from hicray.cli import main, tune_from_command_line
+from hicray.compare.caveats import leaks
+from hicray.compare.judge import judge
 from hicray.config import UserError
-from hicray.evaluation.caveats import leaks
-from hicray.evaluation.compared import open_compared, resolve
-from hicray.evaluation.judge import judge
-from hicray.evaluation.network import find
-from hicray.evaluation.options import Evaluate
-from hicray.maps.simulate import Simulation
-from hicray.training.checkpoint import Progress, load_weights, read_progress
+from hicray.evaluate.compared import open_compared, resolve
+from hicray.evaluate.options import Evaluate
+from hicray.model.checkpoint import Progress, load_weights, read_progress
+from hicray.predict.network import find
+from hicray.simulation.simulate import Simulation
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import REFIT, Store, TrialRun
 from hicray.training.gaps import Gaps
 from hicray.training.objective import rank
 from hicray.training.space import Cell
-from hicray.training.stores import default_uri
-from hicray.training.track import REFIT, Store, TrialRun
 from hicray.training.trial import best_checkpoint
 from hicray.windows.manifest import read_manifest
 from tests.test_search import PROGRAM, plain_loop

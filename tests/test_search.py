@@ -17,19 +17,19 @@ import ray
 import torch
 
 from hicray.config import TrialConfig
-from hicray.evaluation.network import find as find_network
 from hicray.maps.genome import read_packed
-from hicray.maps.simulate import Simulation
-from hicray.training.checkpoint import read_progress
+from hicray.model.checkpoint import read_progress
+from hicray.model.trained import trained_on
+from hicray.predict.network import find as find_network
+from hicray.simulation.simulate import Simulation
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import Store
 from hicray.training.data import Data
 from hicray.training.embeddings import find
 from hicray.training.optimizer import make_optimizer
-from hicray.training.stores import default_uri
-from hicray.training.track import Store
 from hicray.training.train import Loop, Place, network
 from hicray.windows.manifest import GENOME, read_manifest
 from hicray.windows.stream import open_windows
-from hicray.windows.trained import trained_on
 from tests.published import published_file
 
 ROOT = Path(__file__).parent.parent

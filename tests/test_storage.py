@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from hicray import copies, storage
 from hicray.config import UserError
-from hicray.storage import S3Path, locate, replaced
+from hicray.io import copies, storage
+from hicray.io.storage import S3Path, locate, replaced
 from tests.buckets import BUCKET
 
 
@@ -146,5 +146,5 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_importing_storage_loads_neither_torch_nor_ray():
-    code = "import sys, hicray.storage; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    code = "import sys, hicray.io.storage; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
-from hicray.evaluation.network import Network, NetworkFile
 from hicray.maps.contacts import open_map
+from hicray.model import checkpoint
 from hicray.model.build import build
-from hicray.training import checkpoint
+from hicray.model.trained import Trained, TrainedSource
+from hicray.predict.locus import measure
+from hicray.predict.network import Network, NetworkFile
 from hicray.windows.inputs import Inputs
-from hicray.windows.locus import measure
-from hicray.windows.trained import Trained, TrainedSource
 
 
 def trained_for(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, Sequence, UserError
-from hicray.copies import local
+from hicray.io.copies import local
 from hicray.maps.bins import (
     SPLIT_NAMES,
     SplitName,

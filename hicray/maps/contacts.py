@@ -17,12 +17,12 @@ import pandas as pd
 from jaxtyping import Float64, Num
 
 from hicray.config import UserError
-from hicray.copies import local_uri
+from hicray.io.copies import local_uri
+from hicray.io.progress import tqdm
 from hicray.maps.bins import num_bins
 from hicray.maps.levels import CONVERT, find_level
 from hicray.maps.pixels import DIVISIVE_WEIGHTS, CoolerFile, HicFile, Level, open_level
 from hicray.maps.totals import Sums, Totals
-from hicray.progress import tqdm
 
 UNKNOWN = "unknown"
 """What coolers name a genome assembly that nobody has named."""

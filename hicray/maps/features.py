@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int64, Shaped
 
-from hicray.copies import local_uri
+from hicray.io.copies import local_uri
 from hicray.maps.expected import Curve, smoothed
 
 IMPLAUSIBLE_TIMES, IMPLAUSIBLE_READS = 30.0, 30.0

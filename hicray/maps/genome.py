@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from jaxtyping import UInt8
 
 from hicray.config import UserError
-from hicray.copies import local
+from hicray.io.copies import local
+from hicray.io.storage import Location, open_file
 from hicray.maps.fasta import open_fasta
-from hicray.storage import Location, open_file
 
 A, C, G, T, N = range(5)
 _CODES = np.full(256, N, dtype=np.uint8)

@@ -9,7 +9,7 @@ import hictkpy
 import numpy as np
 
 from hicray.config import UserError
-from hicray.copies import local
+from hicray.io.copies import local
 
 CONVERT = "convert the map anew by a current cooler or hic2cool"
 _REQUIRED = ("format-version", "bin-type", "bin-size", "nbins", "nnz")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Num
 
 from hicray.config import UserError
-from hicray.copies import local_uri
+from hicray.io.copies import local_uri
 from hicray.maps.bins import num_bins
 
 DIVISIVE_WEIGHTS = frozenset({"KR", "VC", "VC_SQRT", "SCALE"})

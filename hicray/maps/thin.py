@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from hicray.config import UserError
+from hicray.io.progress import tqdm
+from hicray.io.storage import Location, replaced, sweep
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.write import genome_wide, write_cool, write_levels
-from hicray.progress import tqdm
-from hicray.storage import Location, replaced, sweep
 
 Side = Literal["kept", "dropped", "all"]
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import UserError
-from hicray.copies import local
+from hicray.io.copies import local
 from hicray.model.decoder import Decoder
 from hicray.model.encoder import ContactEncoder, Size
 from hicray.model.enhancer import Enhancer

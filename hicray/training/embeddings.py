@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hicray import cluster
+from hicray.cluster import connection
 from hicray.config import ModelConfig, digest
+from hicray.io.progress import tqdm
+from hicray.io.storage import Location, replaced, sweep
+from hicray.model.checkpoint import weights_digest
 from hicray.model.run import in_bf16
-from hicray.progress import tqdm
-from hicray.storage import Location, replaced, sweep
-from hicray.training.checkpoint import weights_digest
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.manifest import Manifest, write_json
 from hicray.windows.reading import ROWS_AT_ONCE, Shard, columns, open_shard, shard_at
@@ -90,7 +90,7 @@ def embed(
     if not (kept.folder / NOTE).exists():
         kept.folder.mkdir(parents=True, exist_ok=True)
         out = kept.folder.resolve()
-        pool = cluster.pool(len(manifest.shards), use_gpu=use_gpu)
+        pool = connection.pool(len(manifest.shards), use_gpu=use_gpu)
         job = _Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, pool.cpus)
         _run(job, pool.size)
         sweep(kept.folder)

@@ -7,8 +7,8 @@ from typing import Any
 import ray
 
 from hicray.config import ModelConfig
+from hicray.io.storage import Location
 from hicray.maps.genome import read_packed
-from hicray.storage import Location
 from hicray.training.data import SEARCHED, Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
 from hicray.training.space import Cell

@@ -6,36 +6,16 @@ map's reads. Observed over expected is by the training chromosomes' fine decay, 
 of one contact.
 """
 
-from jaxtyping import Bool, Float
-from pytorch_msssim import ssim as _ssim
-from torch import Tensor, log, where
+from torch import log, where
 
 from hicray.config import TrainConfig
+from hicray.metrics.pixelwise import Maps, PerWindow, masked_mean, mse, ssim
 from hicray.windows.batches import Batch
 from hicray.windows.scales import MIN_SEPARATION, NATS, rates, separations
 
-Maps = Float[Tensor, "batch rows cols"]
-Mask = Bool[Tensor, "batch rows cols"]
-PerWindow = Float[Tensor, " batch"]
 PER_READ = 5.0
 """Weight of the likelihood, in nats a read: a tenth of one, which sharpening may gain, counts as
 much as half of the correlation."""
-
-
-def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
-    """Return each window's structural similarity: 11-pixel Gaussian, sigma 1.5, data range 1.
-
-    pytorch-msssim has no mask: unusable pixels are set to the target, so that they carry no
-    gradient. They still count as equal, which is why windows need a usable share.
-    """
-    filled = where(usable, prediction, target)
-    likeness: Tensor = _ssim(filled[:, None], target[:, None], data_range=1.0, size_average=False)
-    return likeness
-
-
-def mse(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
-    """Return each window's mean squared error over its usable pixels."""
-    return _mean((prediction - target) ** 2, usable)
 
 
 def decorrelation(prediction: Maps, batch: Batch) -> PerWindow:
@@ -43,12 +23,12 @@ def decorrelation(prediction: Maps, batch: Batch) -> PerWindow:
     far = separations(batch.diagonal, prediction.shape[-1]) >= MIN_SEPARATION
     mask = batch.usable & far
     ours, theirs = (
-        where(mask, one - _mean(one, mask)[:, None, None], 0.0)
+        where(mask, one - masked_mean(one, mask)[:, None, None], 0.0)
         for one in ((prediction - batch.expected) * NATS, (batch.target - batch.expected) * NATS)
     )
-    spread = _mean(ours**2, mask) * _mean(theirs**2, mask)
+    spread = masked_mean(ours**2, mask) * masked_mean(theirs**2, mask)
     # A flat window has no correlation: the pseudo-count leaves it a small one, with a gradient.
-    return 1 - _mean(ours * theirs, mask) / (spread + 1e-6).sqrt()
+    return 1 - masked_mean(ours * theirs, mask) / (spread + 1e-6).sqrt()
 
 
 def log_oe_error(prediction: Maps, batch: Batch) -> PerWindow:
@@ -86,7 +66,3 @@ def loss(prediction: Maps, batch: Batch, config: TrainConfig) -> PerWindow:
     if config.ssim_weight == 0:
         return error
     return (1 - config.ssim_weight) * error + config.ssim_weight * (1 - ssim(**maps))
-
-
-def _mean(values: Maps, mask: Mask) -> PerWindow:
-    return values.masked_fill(~mask, 0.0).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)).clamp(min=1)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hicray.training.metrics import OBJECTIVE
+from hicray.metrics.scores import OBJECTIVE
 
 VAL_OBJECTIVE = f"val_{OBJECTIVE}"
 BEST_OBJECTIVE = f"best_{VAL_OBJECTIVE}"

@@ -12,20 +12,21 @@ import torch
 from ray import tune
 from ray.tune.experiment import Trial
 
-from hicray import cluster
 from hicray import config as cfg
+from hicray.cluster import connection
 from hicray.figures import Picture, loss_curves
+from hicray.io.progress import tqdm
+from hicray.io.storage import Location
+from hicray.model import checkpoint
 from hicray.model.build import build
 from hicray.model.run import predict
 from hicray.panels import locus_panels
-from hicray.progress import tqdm
-from hicray.storage import Location
-from hicray.training import checkpoint, track
+from hicray.tracking import track
+from hicray.tracking.logged import log_model
+from hicray.tracking.outbox import Outbox
 from hicray.training.data import Data
 from hicray.training.examples import loci
-from hicray.training.logged import log_model
 from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE, best_of
-from hicray.training.outbox import Outbox
 from hicray.training.plateau import finished
 from hicray.training.trial import UNWRITABLE, arm, best_checkpoint, past, trial_name
 from hicray.windows.manifest import Manifest
@@ -36,11 +37,6 @@ REFITTED = "refit_epochs_done"
 """Metric that a refit, which has no score, ends with."""
 Epoch = dict[str, Any]
 """Metrics of an epoch, by name."""
-
-
-def gap_tag(coarse_bin_size: int, manifest: Manifest) -> str:
-    """Return e.g. '16000->4000'."""
-    return f"{coarse_bin_size}->{manifest.fine_bin_size}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class Trials:
             tags = {
                 "mlflow.parentRunId": self.parent(),
                 "sequence": arm(config),
-                "gap": gap_tag(config.coarse_bin_size, self.manifest),
+                "gap": self.manifest.gap_tag(config.coarse_bin_size),
                 "dataset": self.manifest.plan,
                 "mlflow.source.git.commit": track.git_commit(),
             }
@@ -241,7 +237,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
 def _stop_where_unwritable(trial: Trial) -> None:
     """Raise a storage's error; Tune's notes of it there, from which it would go on, are cut off."""
-    error = cluster.disk_failure(Path(trial.error_file).read_text())  # not in the storage
+    error = connection.disk_failure(Path(trial.error_file).read_text())  # not in the storage
     if error and error.errno in UNWRITABLE:
         raise error
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from hicray import config as cfg
 from hicray.config import UserError
-from hicray.storage import Location, locate
-from hicray.training import track
-from hicray.training.checkpoint import read_progress
+from hicray.io.storage import Location, locate
+from hicray.model.checkpoint import read_progress
+from hicray.tracking import track
+from hicray.tracking.outbox import Outbox
 from hicray.training.gaps import Gaps
-from hicray.training.outbox import Outbox
 from hicray.training.record import Trials
 from hicray.training.space import Cell, SearchConfig, cells, search_name
 from hicray.training.state import ended

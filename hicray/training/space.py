@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from hicray import config as cfg
-from hicray.training.checkpoint import by_content
+from hicray.model.checkpoint import by_content
 from hicray.windows.manifest import Manifest
 
 SSIM_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4)

@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from hicray.config import TrialConfig
+from hicray.io.progress import tqdm
+from hicray.io.storage import Location
 from hicray.maps.genome import read_packed
-from hicray.progress import tqdm
-from hicray.storage import Location
-from hicray.training import checkpoint
+from hicray.model import checkpoint
+from hicray.model.trained import trained_on
 from hicray.training.data import SEARCHED, Data
 from hicray.training.objective import rank
 from hicray.training.plateau import finished
 from hicray.training.trial import trial_name
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import open_windows
-from hicray.windows.trained import trained_on
 
 Key = TypeVar("Key")
 Build = Callable[[TrialConfig, Manifest], nn.Module]

@@ -21,24 +21,24 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hicray.config import TrialConfig
+from hicray.metrics.moments import Truth
+from hicray.metrics.scores import Scored, Sums, decay_error
+from hicray.model import checkpoint
 from hicray.model.build import build, build_head
+from hicray.model.checkpoint import Progress
 from hicray.model.run import autocast, predict
-from hicray.training import checkpoint
+from hicray.model.trained import trained_on
 from hicray.training.augment import augmented
 from hicray.training.averaged import AveragedAdamW
 from hicray.training.calibration import WINDOWS, calibrate
-from hicray.training.checkpoint import Progress
 from hicray.training.data import Data
 from hicray.training.losses import loss
-from hicray.training.metrics import Scored, Sums, decay_error
-from hicray.training.moments import Truth
 from hicray.training.objective import ranked
 from hicray.training.optimizer import make_optimizer, move_to
 from hicray.training.plateau import finished
 from hicray.windows.batches import Batch
 from hicray.windows.decoding import decoded
 from hicray.windows.stream import Reader, Slice, train_slice, whole_slice
-from hicray.windows.trained import trained_on
 
 MAX_SKIPPED = 8
 """A run stops after so many steps in a row whose gradient is not finite."""

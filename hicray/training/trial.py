@@ -19,8 +19,8 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from hicray.config import TrialConfig, UserError, digest, override
-from hicray.storage import Location, matching
-from hicray.training import checkpoint
+from hicray.io.storage import Location, matching
+from hicray.model import checkpoint
 from hicray.training.data import Data
 from hicray.training.objective import RANK, rank, ranked
 from hicray.training.plateau import finished

@@ -9,16 +9,16 @@ from typing import Any, NoReturn
 
 from ray import tune
 
-from hicray import cluster
 from hicray import config as cfg
+from hicray.cluster import connection
 from hicray.config import UserError
-from hicray.storage import Location, remove_tree
-from hicray.training import track
+from hicray.io.storage import Location, remove_tree
+from hicray.tracking import track
+from hicray.tracking.outbox import Outbox
 from hicray.training.gaps import Gaps
 from hicray.training.halving import Halving
 from hicray.training.objective import RANK
-from hicray.training.outbox import Outbox
-from hicray.training.record import Bar, Recorder, Trials, gap_tag, open_best
+from hicray.training.record import Bar, Recorder, Trials, open_best
 from hicray.training.searcher import DistinctSearch
 from hicray.training.space import Cell, SearchConfig, cells, require_distinct, search_name
 from hicray.training.state import damage, ended, note_end
@@ -54,7 +54,7 @@ def search(
     """
     require_distinct(what, manifest.coarse_bin_sizes)
     require_step(manifest.num_windows("train"), what.train)
-    cluster.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)
+    connection.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)
     name, tags = search_name(what, manifest), _search_tags(shards, manifest)
     # The same search in another storage is another one: its trials have their own checkpoints.
     identity = f"{name}-{cfg.digest(str(shards.parent.resolve()))}"
@@ -185,7 +185,7 @@ class CellJob:
             folder=self.gaps.trials,
             resources=self.resources,
         )
-        trainable = tune.with_resources(drive, cluster.driver())
+        trainable = tune.with_resources(drive, connection.driver())
         recorder = Recorder(self.outbox, self.trials, first)
         count = self.what.seeds - 1 if suffix else self.what.trials
         kind = "refit of " if first.refit_epochs else ""
@@ -215,7 +215,7 @@ class CellJob:
             try:
                 results = tuner.fit()
             except tune.TuneError as error:  # with a callback's error as text
-                raise cluster.disk_failure(str(error)) or error from None
+                raise connection.disk_failure(str(error)) or error from None
         statuses = recorder.catch_up(results)
         if results.num_errors == len(results):
             self._give_up(own.name, first, results)
@@ -235,7 +235,7 @@ class CellJob:
             if isinstance(reason, UserError):
                 raise reason
         failed = f"every trial of {name} failed: {results.errors[0]}"
-        raise cluster.disk_failure(failed) or RuntimeError(failed)
+        raise connection.disk_failure(failed) or RuntimeError(failed)
 
     def _tune_config(self, recorded: list[track.TrialRun]) -> tune.TuneConfig:
         epochs = self.what.train.epochs
@@ -270,10 +270,10 @@ class CellJob:
 
     def _concurrent(self) -> int:
         if self.resources.use_gpu:
-            return max(1, int(sum(cluster.offered("GPU"))) // self.what.train.workers)
+            return max(1, int(sum(connection.offered("GPU"))) // self.what.train.workers)
         # One CPU is left to Ray Data, or its reads would starve behind the workers.
         each = self.what.train.workers * self.resources.cpus_per_worker
-        return max(1, int((sum(cluster.offered("CPU")) - 1) // each))
+        return max(1, int((sum(connection.offered("CPU")) - 1) // each))
 
     def _gap(self) -> str:
-        return gap_tag(self.cell.coarse_bin_size, self.gaps.manifest)
+        return self.gaps.manifest.gap_tag(self.cell.coarse_bin_size)

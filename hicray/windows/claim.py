@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from hicray.config import DataConfig, UserError, digest
-from hicray.storage import Location
+from hicray.io.storage import Location
 from hicray.windows.manifest import PLAN, SCHEMA_VERSION, write_json
 from hicray.windows.sources import fingerprint, source_names
 

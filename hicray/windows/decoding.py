@@ -6,8 +6,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from hicray.io.ahead import ahead
 from hicray.windows.batches import Batch, Collate
-from hicray.windows.stream import ahead
 
 
 def decoded(

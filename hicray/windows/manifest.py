@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from hicray.config import UserError
+from hicray.io.storage import Location, replaced
 from hicray.maps.bins import Region, SplitName
 from hicray.maps.split import Sets, named_region
-from hicray.storage import Location, replaced
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -24,6 +24,13 @@ PLAN = "plan.json"
 GENOME = "genome.parquet"
 EPS = 1.0
 """Pseudo-count of observed over expected, in contacts: one read."""
+SPARSE_CAP = 100.0
+"""HiCFoundation caps its image at 100 where a map has at most one read per base pair."""
+
+
+def image_cap(total_reads: int, genome_length: int) -> float | None:
+    """Return the largest count that the image tells apart; None for deeply sequenced maps."""
+    return None if total_reads / genome_length > 1 else SPARSE_CAP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,7 @@ class SourceInfo:
         chromsizes: In bp.
         total_reads: Within chromosomes, by map.
         scale: Factor by map that brings its balanced sum to its raw sum.
-        caps: As ``trained.image_cap``, by map.
+        caps: As ``image_cap`` has it, by map.
         expected: Scaled mean contacts by separation (own bins), by map, training chromosomes.
     """
 
@@ -111,6 +118,10 @@ class Manifest:
             "bin_size": self.fine_bin_size,
             "gap": coarse_bin_size // self.fine_bin_size,
         }
+
+    def gap_tag(self, coarse_bin_size: int) -> str:
+        """Return e.g. '16000->4000', as runs and tables are marked with it."""
+        return f"{coarse_bin_size}->{self.fine_bin_size}"
 
     def num_windows(self, split: SplitName) -> int:
         """Return the number of windows of a set."""

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hicray.config import DataConfig
+from hicray.io.storage import Location, locate, open_file, replaced
 from hicray.maps.bins import SplitName, num_bins
 from hicray.maps.features import DecaySums
 from hicray.maps.split import Sets
 from hicray.maps.totals import Sums
-from hicray.storage import Location, locate, open_file, replaced
 from hicray.windows import manifest as mf
 from hicray.windows.cut import Chromosome, cut, read_chromosome, schema
 from hicray.windows.plan import Layout, placed_windows, usable_fraction

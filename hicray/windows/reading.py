@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hicray.config import UserError
-from hicray.storage import Location, locate, open_file
+from hicray.io.storage import Location, locate, open_file
 from hicray.windows.manifest import ShardFile, coarse_name
 
 ROWS_AT_ONCE = 16

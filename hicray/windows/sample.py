@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hicray.config import DataConfig, UserError
+from hicray.io.progress import tqdm
 from hicray.maps.bins import SplitName
 from hicray.maps.split import Sets
-from hicray.progress import tqdm
 from hicray.windows.cut import cut, read_chromosome
 from hicray.windows.plan import layout, placed_windows, usable_fraction
 from hicray.windows.sources import Source

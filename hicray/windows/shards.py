@@ -20,19 +20,18 @@ import pyarrow.parquet as pq
 import ray.data
 
 from hicray.config import DataConfig, UserError
+from hicray.io.progress import tqdm
+from hicray.io.storage import Location, locate, remove_tree, replaced, sweep
 from hicray.maps.bins import SPLIT_NAMES, read_split
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
 from hicray.maps.names import genome_names
 from hicray.maps.split import Sets, grid_of, region_name, split_sets
-from hicray.progress import tqdm
-from hicray.storage import Location, locate, remove_tree, replaced, sweep
 from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.parts import Job, cut_part, keyed_schema, shard_rows, units_of
 from hicray.windows.plan import Layout, count_windows, layout
 from hicray.windows.sources import Source, fingerprint, open_sources
-from hicray.windows.trained import image_cap
 
 ROWS_PER_GROUP = 16
 """Small row groups, so that Ray's reader can deal one shard to many tasks."""
@@ -179,6 +178,6 @@ def _source_info(
         chromsizes=dict(source.fine.chromsizes),
         total_reads=reads,
         scale=scale,
-        caps={name: image_cap(own_reads, genome_length) for name, own_reads in reads.items()},
+        caps={name: mf.image_cap(own_reads, genome_length) for name, own_reads in reads.items()},
         expected=expected,
     )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hicray.config import DataConfig, UserError
-from hicray.copies import local
+from hicray.io.copies import local
+from hicray.io.storage import Location
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.levels import levels
 from hicray.maps.thin import derive
-from hicray.storage import Location
 from hicray.windows.manifest import coarse_name
 
 logger = logging.getLogger(__name__)

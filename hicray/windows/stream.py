@@ -7,11 +7,9 @@ cut at window granularity, so that validation sees every window once and trainin
 than workers x batch.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +18,10 @@ import ray.data
 from jaxtyping import Int64
 
 from hicray.config import UserError
+from hicray.io.storage import Location, locate, size_of
 from hicray.maps.bins import SplitName
-from hicray.storage import Location, locate, size_of
 from hicray.windows.manifest import Manifest
 from hicray.windows.reading import Shard, columns, read_rows, shard_at
-
-Item = TypeVar("Item")
 
 _STORE_SHARE = 0.4
 """Share of the object store that resident windows may take."""
@@ -215,13 +211,3 @@ def _rebatched(tables: Iterable[pa.Table], batch: int) -> Iterator[pa.Table]:
             rest = rest.slice(batch)
     if rest is not None and rest.num_rows:
         yield rest.combine_chunks()
-
-
-def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """Yield items that a thread makes ahead of time; its exception is raised here."""
-    source, end = iter(items), object()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        pending = deque(pool.submit(next, source, end) for _ in range(depth))
-        while (item := pending.popleft().result()) is not end:
-            pending.append(pool.submit(next, source, end))
-            yield cast(Item, item)

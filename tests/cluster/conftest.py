@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hicray.spot import METADATA
+from hicray.cluster.spot import METADATA
 from tests.buckets import BUCKET, Bucket, s3_server
 from tests.cluster.hosts import Host, Hosts, made_hosts, require_hosts
 

@@ -155,7 +155,7 @@ def test_every_cent_is_bounded(config):
     assert config["idle_timeout_minutes"] <= 10
     spot = [kind["node_config"]["InstanceMarketOptions"]["MarketType"] for kind in workers.values()]
     assert spot == ["spot", "spot"]
-    assert "hicray.spot" in config["worker_start_ray_commands"][-1]
+    assert "hicray.cluster.spot" in config["worker_start_ray_commands"][-1]
 
 
 def test_ray_s_own_aws_code_makes_a_closed_cluster(config, account):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hicray.maps.simulate import Simulation
+from hicray.simulation.simulate import Simulation
 from tests.buckets import BUCKET
 from tests.cluster.conftest import Started
 from tests.cluster.hosts import Host

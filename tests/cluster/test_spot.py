@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hicray import spot
+from hicray.cluster import spot
 from tests.buckets import free_port
 from tests.cluster.metadata import metadata_server
 

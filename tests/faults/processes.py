@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from hicray.maps.simulate import Simulation
+from hicray.simulation.simulate import Simulation
 
 LIMIT = 300.0
 """Seconds that anything waited for may take on a busy machine."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ray.util import get_node_ip_address
 
-from hicray.maps.simulate import Simulation
+from hicray.simulation.simulate import Simulation
 from tests.faults.nodes import ray_nodes
 from tests.faults.processes import TRAIN, Command, data_options, free_port, hicray, run
 
@@ -21,7 +21,11 @@ AUTOSCALED = {
     "RAY_NODE_TYPE_NAME": HEAD,
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
 }
-OFFERED = "from hicray import cluster; cluster.connect(); print(sorted(cluster.offered('CPU')))"
+OFFERED = """
+from hicray.cluster.connection import connect, offered
+connect()
+print(sorted(offered("CPU")))
+"""
 
 
 def configuration(port: int) -> dict:

@@ -22,9 +22,9 @@ time.sleep(3600)
 """
 ON_GPU = """
 import ray
-from hicray import cluster
-cluster.connect()
-where = cluster.on_gpu(lambda: ray.get_runtime_context().get_node_id())
+from hicray.cluster import connection
+connection.connect()
+where = connection.on_gpu(lambda: ray.get_runtime_context().get_node_id())
 (node,) = [node for node in ray.nodes() if node["NodeID"] == where]
 print("GPUs there:", node["Resources"].get("GPU"), "CPUs:", node["Resources"].get("CPU"))
 """

@@ -14,9 +14,9 @@ import mlflow.pytorch
 import pytest
 import requests
 
-from hicray.maps.simulate import Simulation
-from hicray.training.stores import use
-from hicray.training.track import Store, TrialRun
+from hicray.simulation.simulate import Simulation
+from hicray.tracking.stores import use
+from hicray.tracking.track import Store, TrialRun
 from tests.faults.processes import (
     TRAIN,
     Command,
@@ -242,7 +242,7 @@ def test_a_server_that_never_comes_back_is_said_and_the_same_command_catches_up(
     server, storage, tiny_simulation, tmp_path
 ):
     watched = Watched(storage, seed=3)
-    hurry = "from hicray.training import outbox; outbox.PATIENCE = 5.0"
+    hurry = "from hicray.tracking import outbox; outbox.PATIENCE = 5.0"
     words = train(tiny_simulation, storage, server.uri, 3, before=hurry)
     with Command(words, tmp_path / "log") as command:
         command.wait_for(watched.begun)

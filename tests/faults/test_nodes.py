@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hicray.maps.simulate import Simulation
-from hicray.training.checkpoint import WEIGHTS
-from hicray.training.stores import default_uri
-from hicray.training.track import Store
+from hicray.model.checkpoint import WEIGHTS
+from hicray.simulation.simulate import Simulation
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import Store
 from tests.faults.nodes import Nodes, alive, ray_nodes
 from tests.faults.processes import TRAIN, Command, data_options, hicray, run
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from hicray.config import UserError
-from hicray.training.track import Store
+from hicray.tracking.track import Store
 from tests.faults.processes import TRAIN, Command, data_options, free_port, hicray, run
 
 pytestmark = pytest.mark.slow

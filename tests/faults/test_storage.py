@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from hicray.copies import local, publish
-from hicray.evaluation.network import find
-from hicray.maps.simulate import Simulation
-from hicray.storage import Location, locate, matching
+from hicray.io.copies import local, publish
+from hicray.io.storage import Location, locate, matching
+from hicray.predict.network import find
+from hicray.simulation.simulate import Simulation
 from tests.buckets import BUCKET, Bucket
 from tests.faults.processes import TRAIN, Command, data_options, hicray, run
 from tests.published import published_file

@@ -12,23 +12,23 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from hicray.config import ModelConfig, TrainConfig
-from hicray.evaluation.network import Network, PublishedNetwork
 from hicray.maps.contacts import open_map
 from hicray.maps.genome import Genome, read_packed
+from hicray.metrics.moments import Truth
+from hicray.metrics.scores import Scored
 from hicray.model import run
 from hicray.model.encoder import PRESETS, ContactEncoder
 from hicray.model.enhancer import Enhancer
 from hicray.model.hicfoundation import HiCFoundation
+from hicray.model.trained import trained_on
+from hicray.predict.locus import Dna, Loci, measure
+from hicray.predict.network import Network, PublishedNetwork
 from hicray.training import losses
-from hicray.training.metrics import Scored
-from hicray.training.moments import Truth
 from hicray.windows.batches import Collate, complement
-from hicray.windows.locus import Dna, Loci, measure
 from hicray.windows.manifest import GENOME
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.scales import triangle_index
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
-from hicray.windows.trained import trained_on
 
 COARSE, FINE, SIDE = 512, 128, 64
 ARMS = ("off", "on", "blank", "composition", "elsewhere")

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from hicray.config import ModelConfig
-from hicray.evaluation.baselines import model_predictor
-from hicray.evaluation.network import Network
 from hicray.model import run
 from hicray.model.build import build
+from hicray.predict.network import Network
+from hicray.predict.predictors import model_predictor
 from hicray.windows.batches import Batch
 from hicray.windows.inputs import EVIDENCE, Inputs
 from hicray.windows.scales import from_network, to_network

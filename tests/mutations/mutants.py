@@ -30,8 +30,7 @@ _SEARCH = "training/test_tune.py"
 _PIXELS = "maps/test_pixels.py"
 _ZOOMS = "maps/test_write.py::test_a_constant_map_is_constant_at_every_zoom"
 _SHOWN_DNA = (
-    "evaluation/test_judged_dna.py"
-    "::test_a_seq_network_is_shown_its_own_shuffled_and_another_locus_dna"
+    "compare/test_judged_dna.py::test_a_seq_network_is_shown_its_own_shuffled_and_another_locus_dna"
 )
 
 MUTANTS = (
@@ -77,7 +76,7 @@ MUTANTS = (
     ),
     Mutant(
         "the optimizer's state read and dropped",
-        "training/checkpoint.py", "optimizer.load_state_dict(state)", "pass",
+        "model/checkpoint.py", "optimizer.load_state_dict(state)", "pass",
         (f"{_WORKER}::test_a_run_that_was_killed_ends_where_an_undisturbed_one_does",),
     ),
     Mutant(
@@ -105,16 +104,16 @@ MUTANTS = (
     ),
     Mutant(
         "an enhanced map's weights left 1",
-        "evaluation/enhance.py", "unit=unit,", "unit=1.0,",
+        "predict/enhance.py", "unit=unit,", "unit=1.0,",
         (
-            "evaluation/test_unit.py"
+            "predict/test_unit.py"
             "::test_an_identity_network_writes_its_inputs_balanced_values[2]",
         ),
     ),
     Mutant(
         "enhancing ignores the checkpoint's cap",
-        "windows/locus.py", "caps_of([source.cap])", "caps_of([None])",
-        ("windows/test_locus.py::test_enhancing_caps_the_image_where_training_did",),
+        "predict/locus.py", "caps_of([source.cap])", "caps_of([None])",
+        ("predict/test_locus.py::test_enhancing_caps_the_image_where_training_did",),
     ),
     Mutant(
         "shuffled DNA is a window's own",
@@ -123,13 +122,13 @@ MUTANTS = (
     ),
     Mutant(
         "the shuffled row of the table shows a window's own DNA",
-        "evaluation/judge.py", 'collate, "shuffled")', 'collate, "own")',
+        "compare/judge.py", 'collate, "shuffled")', 'collate, "own")',
         (_SHOWN_DNA,),
     ),
     Mutant(
         "halves not doubled",
-        "evaluation/held_out.py", "2 * from_network(", "1 * from_network(",
-        ("evaluation/test_held_out.py::test_halves_of_the_reads_are_scored_at_full_depth",),
+        "evaluate/window_set.py", "2 * from_network(", "1 * from_network(",
+        ("evaluate/test_window_set.py::test_halves_of_the_reads_are_scored_at_full_depth",),
     ),
     Mutant(
         "ASHA shown test windows",

@@ -11,11 +11,11 @@ import torch
 from ray import tune
 
 from hicray import config as cfg
+from hicray.model import checkpoint
 from hicray.model.build import build
-from hicray.training import checkpoint
+from hicray.model.trained import trained_on
 from hicray.training.objective import ranked
 from hicray.training.trial import trial_name
-from hicray.windows.trained import trained_on
 
 FAILING = 0.4
 """SSIM weight of configurations whose trial fails."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from hicray.tracking.track import Store
 from hicray.training import tune as searching
 from hicray.training.space import SearchConfig
-from hicray.training.track import Store
 from hicray.training.trial import Resources
 from hicray.windows.manifest import Manifest
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hicray.model import checkpoint
+from hicray.model.checkpoint import Progress
 from hicray.model.decay import contacts_by_knot
 from hicray.model.run import predict
-from hicray.training import checkpoint
-from hicray.training.checkpoint import Progress
 from hicray.windows.scales import from_network, separations
 from tests.training.test_train import TRIAL, local_data, make_loop
 

@@ -13,9 +13,10 @@ import torch
 from hicray.config import ModelConfig, Run, TrainConfig, TrialConfig, UserError
 from hicray.jobs import embed_windows
 from hicray.maps.genome import read_packed
+from hicray.model import checkpoint
 from hicray.model.build import build
-from hicray.training import checkpoint, embeddings
-from hicray.training.checkpoint import Progress
+from hicray.model.checkpoint import Progress
+from hicray.training import embeddings
 from hicray.training.data import Data
 from hicray.training.embeddings import NOTE, embed
 from hicray.training.optimizer import make_optimizer

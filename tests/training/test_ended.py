@@ -6,14 +6,14 @@ import pytest
 
 from hicray import config as cfg
 from hicray.config import UserError
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import Store
 from hicray.training import state, trial
 from hicray.training import tune as searching
 from hicray.training.data import SEARCHED, Data
 from hicray.training.gaps import Gaps
 from hicray.training.searcher import DistinctSearch
 from hicray.training.space import SearchConfig
-from hicray.training.stores import default_uri
-from hicray.training.track import Store
 from hicray.training.trial import Resources
 from hicray.windows.claim import exclusive
 from hicray.windows.stream import open_windows

@@ -10,15 +10,16 @@ import torch
 from ray.tune.experiment import Trial
 
 from hicray import config as cfg
-from hicray.evaluation.report import best_trials
-from hicray.training import checkpoint, train, trial
+from hicray.compare.report import best_trials
+from hicray.model import checkpoint
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import Store
+from hicray.training import train, trial
 from hicray.training import tune as searching
 from hicray.training.data import SEARCHED, Data
 from hicray.training.halving import Halving
 from hicray.training.objective import UNDEFINED, best_of, rank, ranked
 from hicray.training.space import SearchConfig
-from hicray.training.stores import default_uri
-from hicray.training.track import Store
 from hicray.training.trial import Resources, best_checkpoint
 from hicray.windows.stream import open_windows
 from tests.training.drivers import undefined_at_times

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
-from hicray.training.checkpoint import read_progress
+from hicray.model.checkpoint import read_progress
 from hicray.training.plateau import best_so_far, finished, stop_of
 from hicray.training.sweep import train_alone
 from tests.alone import COARSE

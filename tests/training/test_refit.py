@@ -11,7 +11,7 @@ from hicray.cli import tune_from_command_line
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, TrialConfig, UserError
 from hicray.maps.bins import Split, nothing_held_out, parse_split, read_split
 from hicray.maps.contacts import ContactMap
-from hicray.training import checkpoint
+from hicray.model import checkpoint
 from hicray.training.refit import ShardSet, _line, best
 from hicray.training.space import Cell, SearchConfig, require_taken_home, search_name
 from hicray.training.state import note_end
@@ -19,7 +19,7 @@ from hicray.training.trial import Resources, trial_name
 from hicray.windows.sources import Source
 from hicray.wording import command
 from tests.command_line import words
-from tests.evaluation.results import MANIFEST
+from tests.compare.results import MANIFEST
 
 WHAT = SearchConfig(
     model=ModelConfig(),

@@ -7,11 +7,11 @@ import pytest
 from ray import tune
 
 from hicray import config as cfg
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import Store
 from hicray.training import tune as searching
 from hicray.training.objective import ranked
 from hicray.training.space import SearchConfig
-from hicray.training.stores import default_uri
-from hicray.training.track import Store
 from tests.training.searches import one_gap_search
 
 SCORES = {1: 0.4, 2: 0.7, 3: 0.5, 4: 0.45, 5: 0.3, 6: 0.2}

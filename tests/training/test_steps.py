@@ -7,9 +7,9 @@ import torch
 
 from hicray import jobs
 from hicray.config import DataConfig, TrainConfig, UserError
+from hicray.tracking.track import Store
 from hicray.training.losses import loss
 from hicray.training.space import SearchConfig
-from hicray.training.track import Store
 from hicray.training.trial import Resources
 from hicray.training.tune import search
 from hicray.windows.enough import most_windows, require_step

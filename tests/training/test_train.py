@@ -12,13 +12,13 @@ import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.maps.genome import read_packed
-from hicray.model import run
+from hicray.metrics.moments import Truth
+from hicray.metrics.scores import SCORES, Scored, Sums
+from hicray.model import checkpoint, run
 from hicray.model.build import build
-from hicray.training import checkpoint, train
-from hicray.training.checkpoint import Progress
+from hicray.model.checkpoint import Progress
+from hicray.training import train
 from hicray.training.data import Data
-from hicray.training.metrics import SCORES, Scored, Sums
-from hicray.training.moments import Truth
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Place
 from hicray.training.trial import worker_loop

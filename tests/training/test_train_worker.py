@@ -7,8 +7,8 @@ import pyarrow as pa
 import torch
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
+from hicray.model import checkpoint
 from hicray.model.build import build
-from hicray.training import checkpoint
 from hicray.windows.stream import Reader, train_slice
 from tests.alone import COARSE, as_references, data_alone
 from tests.workers import loop_alone, train_alone, train_together

@@ -9,12 +9,12 @@ import pytest
 from ray import tune
 
 from hicray import config as cfg
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import Store
 from hicray.training import tune as searching
 from hicray.training.gaps import Gaps
 from hicray.training.objective import ranked
 from hicray.training.space import Cell, SearchConfig
-from hicray.training.stores import default_uri
-from hicray.training.track import Store
 from hicray.training.trial import arm, trial_name
 from hicray.windows import stream
 from tests.training.searches import one_gap_search

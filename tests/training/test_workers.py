@@ -2,12 +2,12 @@
 
 import pytest
 
-from hicray import cluster
+from hicray.cluster import connection
 from hicray.config import ModelConfig, TrainConfig, UserError
-from hicray.training.metrics import SCORES
+from hicray.metrics.scores import SCORES
+from hicray.tracking.stores import default_uri
+from hicray.tracking.track import Store, TrialRun
 from hicray.training.space import SearchConfig
-from hicray.training.stores import default_uri
-from hicray.training.track import Store, TrialRun
 from hicray.training.trial import Resources
 from hicray.training.tune import search
 from hicray.windows.manifest import Manifest
@@ -46,6 +46,6 @@ def test_one_and_two_workers_score_the_same_weights_the_same(tiny_shards, tmp_pa
 
 def test_what_the_cluster_cannot_give_is_refused_at_once(local_ray):
     with pytest.raises(UserError, match=r"99 workers need 100 CPU.*ask for fewer"):
-        cluster.require(99, 1.0, use_gpu=False)
+        connection.require(99, 1.0, use_gpu=False)
     with pytest.raises(UserError, match="leave out --use-gpu"):
-        cluster.require(1, 1.0, use_gpu=True)
+        connection.require(1, 1.0, use_gpu=True)

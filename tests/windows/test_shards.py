@@ -36,12 +36,12 @@ GAPS = {"fine": 1, "coarse_256": 2, "coarse_512": 4}
 PREPARE = """
 import json, sys
 from pathlib import Path
-from hicray import cluster
+from hicray.cluster import connection
 from hicray.config import DataConfig
 from hicray.windows.shards import prepare
 
 fields = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[1]).items()}
-cluster.connect()
+connection.connect()
 prepare(DataConfig(**fields), Path(sys.argv[2]))
 """
 

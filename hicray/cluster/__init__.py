@@ -1,0 +1,1 @@
+"""Starting or joining Ray, what a node has, and the watch over spot machines."""

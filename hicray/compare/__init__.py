@@ -1,0 +1,1 @@
+"""Arms on test windows: rows, verdict, table, page."""

@@ -1,0 +1,1 @@
+"""Maps against a map; what a network has to beat."""

@@ -1,0 +1,181 @@
+"""Scores of predictors on the windows of one set, window by window."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hicray.io.progress import tqdm
+from hicray.io.storage import Location
+from hicray.maps.bins import SplitName
+from hicray.metrics.correlation import distance_bands
+from hicray.metrics.moments import Truth
+from hicray.metrics.scores import SCORES, Scored, decay_error
+from hicray.windows.batches import Batch, Collate
+from hicray.windows.decoding import decoded
+from hicray.windows.reading import columns, read_rows, shard_at
+from hicray.windows.scales import from_network, to_network
+
+Predictor = Callable[[Batch], Float[Tensor, "batch rows cols"]]
+Key = TypeVar("Key")
+Band = tuple[int, int]
+"""First separation and the first beyond, in bins."""
+
+
+class HeldOut(NamedTuple):
+    """One predictor's scores on one set.
+
+    Attributes:
+        windows: A row per window: group (map and chromosome), chrom (its index), row_start (bp),
+            every score (NaN: undefined), and O/E Pearson and bits per read in bands of
+            separations (see ``band_score``).
+        decay_error: RMS error of the log decay.
+    """
+
+    windows: pd.DataFrame
+    decay_error: float
+
+    def mean(self, score: str) -> float:
+        """Return the mean over the windows where the score is defined."""
+        return float(self.windows[score].mean())
+
+    def deviation(self, score: str) -> float:
+        """Return the standard deviation over windows."""
+        return float(self.windows[score].std())
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """Windows to score on.
+
+    Attributes:
+        shards: Folder of the shard set.
+        split: The set; 'test' is for the last table, never for a choice.
+        collate: Of the gap.
+        coarse_bin_size: The gap's coarse bins, in bp.
+        tokens: Folder of stored tokens, for networks whose encoder is frozen.
+        most: Windows at most, from the first on; they lie in random order. 0 takes all.
+        rows: The set's windows, where they are held in memory and no shards are.
+    """
+
+    shards: Location
+    split: SplitName
+    collate: Collate
+    coarse_bin_size: int
+    tokens: Location | None = None
+    most: int = 0
+    rows: pa.Table | None = None
+
+    def first(self, most: int) -> "WindowSet":
+        """Return a set of its first windows alone."""
+        return replace(self, most=most)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        manifest = self.collate.manifest
+        there = manifest.num_windows(self.split) if self.rows is None else len(self.rows)
+        return min(there, self.most) if self.most else there
+
+    @property
+    def bands(self) -> list[Band]:
+        """Octaves of separations, from the first that O/E counts to the corner of a window."""
+        return distance_bands(self.collate.manifest.window_bins)
+
+    def tables(self, at_once: int = 16) -> Iterator[pa.Table]:
+        """Yield rows in the order of the shards."""
+        left = len(self)
+        for table in self._all(at_once):
+            if not left:
+                return
+            part = table.slice(0, left)
+            left -= len(part)
+            yield part
+
+    def _all(self, at_once: int) -> Iterator[pa.Table]:
+        if self.rows is not None:
+            yield from (self.rows.slice(i, at_once) for i in range(0, len(self.rows), at_once))
+            return
+        for shard in self.collate.manifest.files(self.split):
+            place = shard_at(self.shards, shard, self.tokens)
+            yield from read_rows(place, columns(self.coarse_bin_size), at_once)
+
+    def _places(self, batch: Batch) -> pd.DataFrame:
+        # One locus has one DNA, whichever map its window is of.
+        chroms = batch.group % len(self.collate.manifest.chroms)
+        places = {"group": batch.group, "chrom": chroms, "row_start": batch.row_start}
+        return pd.DataFrame({name: values.cpu().numpy() for name, values in places.items()})
+
+    def batches(self, at_once: int = 16) -> Iterator[Batch]:
+        """Yield windows in the order of the shards, on the GPU where there is one."""
+        return decoded(self.tables(at_once), self.collate, device())
+
+    def score(self, predictors: Mapping[Key, Predictor], of: str = "") -> dict[Key, HeldOut]:
+        """Score every predictor on every window, each window once; they see the same batches.
+
+        Args:
+            predictors: By any name.
+            of: What they are, for the progress bar.
+        """
+        kept = {name: self._empty() for name in predictors}
+        places: list[pd.DataFrame] = []
+        for batch in self._progress(self.batches(), of):
+            for name, predict in predictors.items():
+                kept[name].add(predict(batch), Truth.of(batch))
+            places.append(self._places(batch))
+        where = pd.concat(places, ignore_index=True)
+        return {name: self._finish(one, where) for name, one in kept.items()}
+
+    def score_halves(self, seed: int = 0) -> HeldOut:
+        """Score one half of the fine map's reads against the other: what noise alone allows.
+
+        Reads are dealt one by one; both halves are doubled, so that they stand at full depth.
+        Bits per read are those of the other half's raw reads.
+        """
+        kept, places = self._empty(), []
+        rng = np.random.default_rng(seed)
+        for compact in map(self.collate.compact, self.tables()):
+            whole = compact["fine_counts"]
+            one = torch.from_numpy(rng.binomial(whole.numpy(), 0.5)).to(whole.dtype)
+            halves = [
+                self.collate.decode(compact | {"fine_counts": half}, device())
+                for half in (one, whole - one)
+            ]
+            a, b = (to_network(2 * from_network(half.target)) for half in halves)
+            kept.add(a, Truth.of(replace(halves[1], target=b)))
+            places.append(self._places(halves[0]))
+        return self._finish(kept, pd.concat(places, ignore_index=True))
+
+    def _progress(self, batches: Iterator[Batch], of: str) -> Iterator[Batch]:
+        what = f"score {self.split} {self.coarse_bin_size:,} bp {of}".rstrip()
+        with tqdm(total=len(self), desc=what, unit="window") as bar:
+            for batch in batches:
+                yield batch
+                bar.update(len(batch))
+
+    def _empty(self) -> Scored:
+        expected = self.collate.fine_expected
+        return Scored(len(expected), expected.shape[1], self.collate.manifest.eps)
+
+    def _finish(self, scored: Scored, where: pd.DataFrame) -> HeldOut:
+        decays = scored.decays()
+        scores = scored.scores(decays, self.collate.fine_expected)
+        values = {name: np.asarray(scores[name]) for name in SCORES}
+        for name, bands in scored.by_separation(decays, self.bands).items():
+            values |= {band_score(name, band): np.asarray(one) for band, one in bands.items()}
+        return HeldOut(where.assign(**values), decay_error(decays, scored.eps))
+
+
+def band_score(score: str, band: Band) -> str:
+    """Return the column of O/E Pearson, or of bits per read, within a band of separations."""
+    return f"{score}_{band[0]}_{band[1]}"
+
+
+def device() -> str:
+    """Return where windows are decoded and networks scored."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

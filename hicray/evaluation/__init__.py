@@ -1,1 +1,0 @@
-"""Scores on held-out chromosomes, baselines, and the seq-vs-noseq statement."""

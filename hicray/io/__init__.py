@@ -1,0 +1,1 @@
+"""Folders and buckets, copies, progress bars."""

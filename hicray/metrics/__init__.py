@@ -1,0 +1,1 @@
+"""Every score, and intervals of differences."""

@@ -1,0 +1,1 @@
+"""Trained networks, opened and put to use."""

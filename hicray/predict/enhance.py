@@ -1,0 +1,277 @@
+"""A whole map through a network: tiles, predicted and blended by chromosome, to an .mcool.
+
+    driver   units (a run of tile rows) in order ->  ...  -> adds what overlaps -> parts, .mcool
+    actors   a chromosome's coarse band -> windows -> network -> blend of the unit's own tiles
+
+A chromosome whose part is there is not enhanced again.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import ray.data
+import torch
+from jaxtyping import Float32
+
+from hicray.cluster import connection
+from hicray.config import UserError
+from hicray.io.progress import tqdm
+from hicray.maps.assembly import assembly_of
+from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
+from hicray.predict.locus import MapFacts, measure_for
+from hicray.predict.tiler import Blended, Clock, Job, Tiler, Unit, peak_bytes, tiles_of, units_of
+from hicray.predict.unit import balanced_per_contact
+from hicray.windows.claim import LOCK, exclusive
+from hicray.windows.manifest import write_json
+from hicray.windows.sources import fingerprint
+from hicray.windows.tiles import Blend
+
+VERSION = 3
+"""To be raised when the same inputs would give another map."""
+NOTE, FACTS = "enhance.json", "map.json"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was written, and what it cost.
+
+    Attributes:
+        scale: Whose scale the network took, and why.
+        tiles: How many were predicted now.
+        seconds: By stage.
+        peak_bytes: Largest resident memory, of the driver and of an actor.
+    """
+
+    out: Path
+    scale: str
+    tiles: int
+    seconds: Mapping[str, float]
+    peak_bytes: tuple[int, int]
+
+
+Predict = Callable[[Job, MapFacts, list[Unit]], Iterator[Blended]]
+
+
+def refuse_other_parts(job: Job) -> None:
+    """Refuse the remains of another run.
+
+    Raises:
+        UserError: The folder of parts belongs to another network, map, genome or tiling.
+    """
+    note = job.parts / NOTE
+    other = json.loads(note.read_text()) != _identity(job) if note.is_file() else _holds_parts(job)
+    if other:
+        raise UserError(
+            f"{job.parts} holds chromosomes of another run (another network, map, genome or "
+            "reach); remove it, or give another --out"
+        )
+
+
+def _holds_parts(job: Job) -> bool:
+    return any(path.name != LOCK for path in job.parts.glob("*"))
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    """Return all that a chromosome's part depends on."""
+    contacts = job.contacts
+    identity = {
+        "network": job.network.digest,
+        "trained": asdict(job.network.trained),
+        "contacts": fingerprint(contacts.uri),
+        "level": [contacts.uri.partition("::")[2], contacts.bin_size, contacts.weights_name],
+        "genome": fingerprint(job.dna.fasta) if job.dna else "",
+        "tiling": job.tiling._asdict(),
+        "version": VERSION,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(identity))
+    return plain
+
+
+def enhance(job: Job, predict: Predict | None = None) -> Done:
+    """Write the enhanced map, going on where an interrupted run of the same job stopped.
+
+    Args:
+        job: Checked by ``refuse_other_parts`` and its maker.
+        predict: How units are predicted; by Ray Data's actors if not given.
+
+    Raises:
+        UserError: Another run writes this map, or its parts are another's.
+    """
+    with exclusive(job.parts, "--out"):
+        refuse_other_parts(job)  # again: another run may just have begun there
+        write_json(job.parts / NOTE, _identity(job))
+        return _enhance(job, predict or on_ray)
+
+
+def _enhance(job: Job, predict: Predict) -> Done:
+    clock = Clock()
+    facts = _facts(job)
+    scale = job.network.trained.chosen(facts.total_reads)
+    genome_length = sum(job.contacts.chromsizes.values())
+    job = replace(job, network=job.network.for_map(facts.total_reads, genome_length))
+    clock.lap("decay")
+    left = [chrom for chrom in job.chroms if not _part(job, chrom).exists()]
+    units = [unit for chrom in left for unit in units_of(job, chrom)]
+    tiles = peak = 0
+    if units:
+        tiles, peak = _run(job, left, predict(job, facts, units), clock)
+    _write(job, facts)
+    clock.lap("write")
+    return Done(job.out, scale, tiles, dict(clock.seconds), (peak_bytes(), peak))
+
+
+def _facts(job: Job) -> MapFacts:
+    """Return what is known of the whole map, from the parts if an earlier run left it there."""
+    note = job.parts / FACTS
+    if not note.exists():
+        write_json(note, asdict(measure_for(job.network.trained, job.contacts)))
+    fields = json.loads(note.read_text())
+    return MapFacts(fields["total_reads"], fields["scale"], tuple(fields["expected"]))
+
+
+def _part(job: Job, chrom: str) -> Path:
+    # Names of chromosomes may hold what a file's cannot.
+    return job.parts / f"{list(job.contacts.chromsizes).index(chrom)}.npy"
+
+
+def _run(job: Job, chroms: list[str], results: Iterator[Blended], clock: Clock) -> tuple[int, int]:
+    """Blend the units of each chromosome in turn, and write its part; count tiles and memory."""
+    units = {chrom: units_of(job, chrom) for chrom in chroms}
+    total = sum(len(t) for own in units.values() for unit in own for t in tiles_of(job, unit))
+    done = peak = 0
+    with tqdm(total=total, desc="enhance", unit="tile") as bar:
+        for chrom, own in units.items():
+            bar.set_postfix_str(chrom)
+            blend = Blend(job.fine.num_bins(chrom), reach=job.tiling.reach)
+            for unit, result in zip(own, results, strict=False):  # other chromosomes' follow
+                assert result.unit == unit, "units come back in order"
+                clock.skip()  # the actors' clocks tell what was waited for
+                blend.merge(unit.rows[0], result.sums)
+                clock.add(result.seconds)
+                clock.lap("merge")
+                done, peak = done + result.tiles, max(peak, result.peak_bytes)
+                bar.update(result.tiles)
+            _write_part(job, chrom, blend)
+            clock.lap("write")
+    return done, peak
+
+
+def _write_part(job: Job, chrom: str, blend: Blend) -> None:
+    unfinished = _part(job, chrom).with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        np.save(file, blend.mean().astype(np.float32))
+    unfinished.rename(_part(job, chrom))
+
+
+def _write(job: Job, facts: MapFacts) -> None:
+    """Write the parts as one map, beside the result, and rename it."""
+    fine = job.fine
+    # A usable bin has a pixel on the diagonal; elsewhere the band is NaN.
+    usable = {chrom: np.isfinite(_band(job, chrom)[:, 0]) for chrom in job.chroms}
+    tables = {chrom: _pixels(job, chrom) for chrom in job.chroms}
+    unit = balanced_per_contact(job, partial(_band, job)) * job.network.trained.gap
+    unfinished = job.out.with_suffix(".unfinished.mcool")
+    bar = tqdm(genome_wide(fine, tables), desc=f"write {job.out.name}", unit="block")
+    write_enhanced(
+        unfinished,
+        fine,
+        iter(bar),
+        usable,
+        _metadata(job, facts),
+        unit=unit,
+        assembly=assembly_of(job.contacts),
+    )
+    if job.out.exists():
+        raise UserError(
+            f"{job.out} was not there when this run began; move it away, and give the same "
+            f"command again, which finds all chromosomes in {job.parts}"
+        )
+    unfinished.rename(job.out)
+    shutil.rmtree(job.parts)
+
+
+def _band(job: Job, chrom: str) -> Float32[np.ndarray, "bins separations"]:
+    """Return a finished chromosome, mapped rather than read."""
+    band: Float32[np.ndarray, "bins separations"] = np.load(_part(job, chrom), mmap_mode="r")
+    return band
+
+
+def _pixels(job: Job, chrom: str) -> Iterator[pd.DataFrame]:
+    """Open a chromosome when its turn comes."""
+    yield from band_pixels(_band(job, chrom))
+
+
+def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
+    trained = asdict(job.network.trained)
+    (source,) = trained.pop("sources")
+    del source["fine_expected"]
+    return {
+        "hicray": own_version(),
+        "model": job.network.place,
+        "model_sha256": job.network.digest,
+        "trained": trained,
+        "source": source,
+        "contacts": job.contacts.uri,
+        "contacts_sha256": fingerprint(job.contacts.uri),
+        "genome": job.dna.fasta if job.dna else None,
+        "total_reads": facts.total_reads,
+        "scale": "contacts as of the target maps of training, scaled so that a whole map's "
+        + ("reads are counted" if trained["raw"] else "balanced sum equals its reads"),
+        "scale_of_input": facts.scale,
+        "reach_bp": job.tiling.reach * trained["fine_bin_size"],
+        "chroms": list(job.chroms),
+    }
+
+
+def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
+    """Predict units by a pool of actors; results come in the order of the units."""
+    pool = connection.pool(len(units), use_gpu=job.use_gpu)
+    items = [{"place": place} for place in range(len(units))]
+    table = ray.data.from_items(items, override_num_blocks=len(items)).map(
+        _Actor,
+        fn_constructor_args=(job, facts, units, pool.cpus),
+        compute=ray.data.ActorPoolStrategy(size=pool.size),
+        num_cpus=pool.cpus,
+        num_gpus=1 if job.use_gpu else 0,
+    )
+    # Else chromosomes would overlap, and more than one be held.
+    table.context.execution_options.preserve_order = True
+    began = time.time()
+    for row in table.iter_rows():
+        sums = np.frombuffer(row["sums"]).reshape(2, row["held"], -1)
+        unit = units[row["place"]]
+        seconds = json.loads(row["seconds"])
+        if opened := row["opened_at"]:
+            seconds["start-up"] = opened - began
+        yield Blended(unit, sums, row["tiles"], seconds, row["peak_bytes"])
+
+
+class _Actor:
+    """A Tiler that takes its units by their place, and answers in plain columns."""
+
+    def __init__(self, job: Job, facts: MapFacts, units: list[Unit], threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.tiler, self.units = Tiler(job, facts), units
+        self.opened_at = time.time()
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Predict one unit."""
+        blended = self.tiler(self.units[item["place"]])
+        opened_at, self.opened_at = self.opened_at, 0.0
+        return {
+            "place": item["place"],
+            "sums": blended.sums.tobytes(),
+            "held": blended.sums.shape[1],
+            "tiles": blended.tiles,
+            "seconds": json.dumps(blended.seconds),
+            "peak_bytes": blended.peak_bytes,
+            "opened_at": opened_at,  # 0 but for its first unit
+        }

@@ -1,0 +1,241 @@
+"""Windows anywhere on a map, and their DNA, as the inputs of a network: no shard set, no target."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from hicray.io.progress import tqdm
+from hicray.maps.bins import num_bins, teaching
+from hicray.maps.contacts import ContactMap
+from hicray.maps.features import DecaySums, decay_sums
+from hicray.maps.genome import Genome, PackedSequence, unpack
+from hicray.maps.totals import Sums
+from hicray.model.trained import Trained
+from hicray.windows.cut import Level, pad, unit_weights, window_counts
+from hicray.windows.inputs import CoarseWindows, Inputs, decode_coarse
+from hicray.windows.scales import caps_of
+
+
+@dataclass(frozen=True)
+class MapFacts:
+    """What decoding a coarse map needs of the whole of it.
+
+    Attributes:
+        total_reads: Within chromosomes.
+        scale: Factor that brings its balanced sum to its raw sum.
+        expected: Scaled mean contacts by separation of its own bins.
+    """
+
+    total_reads: int
+    scale: float
+    expected: tuple[float, ...]
+
+
+class Dna(NamedTuple):
+    """Where a map's DNA is.
+
+    Attributes:
+        fasta: Path.
+        names: The FASTA's name of each of the map's chromosomes.
+        flank_bins: Fine bins of DNA that are read beyond either end of a window.
+    """
+
+    fasta: str
+    names: Mapping[str, str]
+    flank_bins: int
+
+
+class _Chromosome(NamedTuple):
+    """What is held of the chromosome that was asked for last."""
+
+    name: str
+    level: Level
+    usable: Bool[np.ndarray, " bins"]
+    dna: PackedSequence | None
+
+
+def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: int = 0) -> MapFacts:
+    """Read a map once, a chromosome's band at a time.
+
+    Its decay is that of chromosomes that one could train on, or of all where there is none.
+
+    Args:
+        contacts: The coarse map.
+        num_separations: Of its own bins, from 0 up.
+        raw: Take raw counts instead of balanced contacts.
+        window: Length of a window, in bp.
+
+    Raises:
+        UserError: It has no such weights.
+    """
+    sums = DecaySums(np.zeros(num_separations), np.zeros(num_separations, dtype=np.int64))
+    chroms = dict.fromkeys(teaching(contacts.chromsizes, window) or contacts.chromsizes)
+    rest = [chrom for chrom in contacts.chromsizes if chrom not in chroms]
+    total = sum(contacts.sums(rest, balanced=not raw).values(), start=Sums(0, 0.0))
+    for chrom in tqdm(chroms, desc="read the map's decay", unit="chrom"):
+        level, own = _read(contacts, chrom, num_separations, raw=raw)
+        sums += decay_sums(level.band, level.weights)
+        total += own
+    scale = total.reads / total.balanced if total.balanced else 1.0
+    expected = np.nan_to_num(sums.expected() * scale)
+    return MapFacts(int(total.reads), scale, tuple(expected.tolist()))
+
+
+def measure_for(trained: Trained, contacts: ContactMap) -> MapFacts:
+    """Measure a map as far as a network's windows reach."""
+    window = trained.window_bins * trained.fine_bin_size
+    separations = trained.num_separations // trained.gap
+    return measure(contacts, separations, raw=trained.raw, window=window)
+
+
+def read_level(contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool) -> Level:
+    """Return a chromosome's counts near the diagonal and its weights; raw: 1 where it was read."""
+    return _read(contacts, chrom, num_separations, raw=raw)[0]
+
+
+def _read(
+    contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool
+) -> tuple[Level, Sums]:
+    band, sums = contacts.near(chrom, num_separations, balanced=not raw)
+    return Level(1, band, unit_weights(band) if raw else contacts.weights(chrom)), sums
+
+
+class Loci:
+    """One map, and its DNA, through the eyes of one network.
+
+    Args:
+        contacts: The coarse map.
+        facts: As ``measure`` found them.
+        trained: What the network was trained on, with the one source whose scale is taken.
+        dna: None for a network that reads none.
+    """
+
+    def __init__(
+        self, contacts: ContactMap, facts: MapFacts, trained: Trained, dna: Dna | None = None
+    ) -> None:
+        self.contacts, self.facts, self.trained, self.dna = contacts, facts, trained, dna
+        self._genome = None if dna is None else Genome(dna.fasta)
+        self._coarse_expected = torch.tensor([facts.expected])
+        source = trained.source
+        self._fine_expected = torch.tensor([source.fine_expected])
+        self._cap = caps_of([source.cap])
+        self._last: _Chromosome | None = None
+
+    def num_bins(self, chrom: str) -> int:
+        """Return the number of fine bins of a chromosome."""
+        return num_bins(self.contacts.chromsizes[chrom], self.trained.fine_bin_size)
+
+    def usable(self, chrom: str) -> Bool[np.ndarray, " bins"]:
+        """Return which fine bins lie in usable coarse ones."""
+        return self._chromosome(chrom).usable
+
+    def inputs(
+        self, chrom: str, starts: Sequence[tuple[int, int]], device: torch.device | str = "cpu"
+    ) -> Inputs:
+        """Return the inputs of windows of one chromosome.
+
+        Args:
+            chrom: Chromosome.
+            starts: First row and column of each window, in bp: multiples of the coarse bin size,
+                all on the diagonal or all on one that training windows lay on.
+            device: Where the dense maps are made.
+
+        Raises:
+            ValueError: A window lies where no training window could.
+        """
+        self._refuse_strange(starts)
+        trained, chromosome = self.trained, self._chromosome(chrom)
+        rows, cols = (torch.tensor(axis) for axis in zip(*starts, strict=True))
+        windows = self._windows(chromosome, rows, cols, device)
+        many = len(starts)
+        maps = decode_coarse(
+            windows,
+            trained.gap,
+            self._cap.to(device).expand(many),
+            coarse_expected=self._coarse_expected.to(device).expand(many, -1),
+            fine_expected=self._fine_expected.to(device).expand(many, -1),
+        )
+        off_diagonal = len(trained.offsets) > 1
+        return Inputs(
+            **maps._asdict(),
+            total_reads=torch.full((many,), float(self.facts.total_reads), device=device),
+            diagonal=windows.diagonal,
+            row_bases=self._bases(chromosome, rows, device),
+            col_bases=self._bases(chromosome, cols, device) if off_diagonal else None,
+        )
+
+    def _refuse_strange(self, starts: Sequence[tuple[int, int]]) -> None:
+        trained = self.trained
+        for row, col in starts:
+            apart = (col - row) // trained.fine_bin_size
+            if row % trained.coarse_bin_size or col % trained.coarse_bin_size:
+                raise ValueError(
+                    f"a window at {row:,}, {col:,} cuts coarse bins; give multiples of "
+                    f"{trained.coarse_bin_size:,} bp"
+                )
+            if apart not in trained.offsets or (apart > 0) != (starts[0][1] > starts[0][0]):
+                raise ValueError(
+                    f"a window {apart:,} bins off the diagonal has no place here; the network "
+                    f"knows {', '.join(map(str, trained.offsets))}, 0 apart from the others"
+                )
+
+    def _chromosome(self, chrom: str) -> _Chromosome:
+        if self._last is None or self._last.name != chrom:
+            self._last = None  # before the next is read, so that memory is one chromosome's
+            self._last = self._open(chrom)
+        return self._last
+
+    def _open(self, chrom: str) -> _Chromosome:
+        trained = self.trained
+        level = read_level(self.contacts, chrom, len(self.facts.expected), raw=trained.raw)
+        usable = np.repeat(np.isfinite(level.weights), trained.gap)[: self.num_bins(chrom)]
+        dna = None
+        if self._genome is not None and self.dna is not None:
+            dna = self._genome.packed(self.dna.names[chrom])
+        padded = pad(level, trained.window_bins // trained.gap)
+        return _Chromosome(chrom, padded, usable, dna)
+
+    def _windows(
+        self, chromosome: _Chromosome, rows: Tensor, cols: Tensor, device: torch.device | str
+    ) -> CoarseWindows:
+        trained, level = self.trained, chromosome.level
+        side = trained.window_bins // trained.gap
+        own = [(start // trained.coarse_bin_size).tolist() for start in (rows, cols)]
+        pairs = list(zip(*own, strict=True))
+        counts = np.stack([window_counts(level.band, row, col, side) for row, col in pairs])
+        weights = [
+            np.stack([level.weights[start : start + side] for start in axis]).astype(np.float32)
+            for axis in own
+        ]
+        total = len(chromosome.usable)
+        left = [
+            (total - start // trained.fine_bin_size).clamp(0, trained.window_bins)
+            for start in (rows, cols)
+        ]
+        return CoarseWindows(
+            counts=torch.from_numpy(counts).to(device),
+            row_weights=torch.from_numpy(weights[0]).to(device),
+            col_weights=torch.from_numpy(weights[1]).to(device),
+            scale=torch.full((len(rows),), self.facts.scale, device=device),
+            num_rows=left[0].to(device),
+            num_cols=left[1].to(device),
+            diagonal=((cols - rows) // trained.fine_bin_size).to(device),
+        )
+
+    def _bases(
+        self, chromosome: _Chromosome, starts: Tensor, device: torch.device | str
+    ) -> UInt8[Tensor, "batch bases"] | None:
+        if chromosome.dna is None or self.dna is None:
+            return None
+        size, flank = self.trained.fine_bin_size, self.dna.flank_bins * self.trained.fine_bin_size
+        length = self.trained.window_bins * size
+        codes = [
+            unpack(chromosome.dna, start - flank, start + length + flank)
+            for start in starts.tolist()
+        ]
+        return torch.from_numpy(np.stack(codes)).to(device)

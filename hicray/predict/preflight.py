@@ -1,0 +1,140 @@
+"""Whether what a user asks of a network can be had: said before work starts."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from hicray.config import UserError
+from hicray.io.storage import locate
+from hicray.maps.bins import Region, parse_region
+from hicray.maps.contacts import ContactMap, open_map
+from hicray.maps.contents import require_any
+from hicray.maps.genome import Genome
+from hicray.maps.names import check_chromosomes, genome_names, named_chroms
+from hicray.predict.enhance import refuse_other_parts
+from hicray.predict.locus import Dna
+from hicray.predict.network import BinSizes, NetworkFile, find
+from hicray.predict.request import Ablate, Enhance, Request
+from hicray.predict.tiler import Job
+from hicray.windows.tiles import Tiling, furthest, tiling
+
+
+class Opened(NamedTuple):
+    """A network that was found, the level of the map that it reads, and its DNA."""
+
+    network: NetworkFile
+    contacts: ContactMap
+    dna: Dna | None
+
+
+def check(request: Enhance) -> Job:
+    """Open everything, and return what there is to do.
+
+    Raises:
+        UserError: The first thing that would stop the work, in one sentence.
+    """
+    _check_out(request.out, ".mcool")
+    opened = open_request(request, request.chroms)
+    job = Job(
+        network=opened.network,
+        contacts=opened.contacts,
+        dna=opened.dna,
+        tiling=_tiling(request, opened.network),
+        chroms=_chroms(request.chroms, opened.contacts),
+        out=request.out.resolve(),
+        use_gpu=request.use_gpu,
+    )
+    refuse_other_parts(job)
+    return job
+
+
+def check_ablation(request: Ablate) -> tuple[Opened, Region]:
+    """Open everything for one stretch of DNA.
+
+    Raises:
+        UserError: The first thing that would stop the work, in one sentence.
+    """
+    _check_out(request.out, ".png")
+    region = parse_region(request.locus)
+    opened = open_request(request, (region.chrom,))
+    region = region._replace(chrom=named_chroms((region.chrom,), opened.contacts)[0])
+    trained, length = opened.network.trained, opened.contacts.chromsizes[region.chrom]
+    if not opened.network.reads_dna:
+        raise UserError(
+            f"{request.checkpoint} reads no DNA, so that there is nothing to ablate; give a "
+            "network that was trained with --sequence on"
+        )
+    # A window begins at a coarse bin, up to one bin before its stretch.
+    window = trained.window_bins * trained.fine_bin_size
+    longest = window - trained.coarse_bin_size
+    if region.end > length or region.end - region.start > longest:
+        raise UserError(
+            f"--locus {request.locus} does not fit {region.chrom} of {length:,} bp or a window of "
+            f"{window:,} bp; give a stretch of at most {longest:,} bp within the chromosome"
+        )
+    return opened, region
+
+
+def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
+    """Find the network, and open the map and the genome that it reads.
+
+    Raises:
+        UserError: One of them is not what it has to be.
+    """
+    sizes = BinSizes(request.bin_size, request.fine_bin_size)
+    network = find(request.checkpoint, sizes, request.tracking_uri)
+    if request.like:
+        network = replace(network, trained=network.trained.like(request.like))
+    trained = network.trained
+    contacts = open_map(request.contacts, trained.coarse_bin_size, weights_name=request.weights)
+    if not trained.raw:
+        contacts.weights(next(iter(contacts.chromsizes)))
+    chosen = _chroms(chroms, contacts)
+    require_any(contacts, chosen, raw=trained.raw)
+    return Opened(network, contacts, _dna(request, network, contacts, chosen))
+
+
+def _check_out(out: Path, ending: str) -> None:
+    if out.suffix != ending:
+        raise UserError(f"--out {out} must end with {ending}, which is what will be written")
+    if out.exists():
+        raise UserError(f"--out {out} is there already; remove it, or give another name")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out} lies in a folder that does not exist; make it first")
+
+
+def _chroms(chosen: tuple[str, ...], contacts: ContactMap) -> tuple[str, ...]:
+    wanted = set(named_chroms(chosen, contacts)) or contacts.chromsizes
+    return tuple(chrom for chrom in contacts.chromsizes if chrom in wanted)
+
+
+def _dna(
+    request: Request, network: NetworkFile, contacts: ContactMap, chroms: tuple[str, ...]
+) -> Dna | None:
+    if not network.reads_dna:
+        return None
+    if not request.genome:
+        raise UserError(
+            f"{request.checkpoint} reads DNA; give --genome, the FASTA that the map was aligned to"
+        )
+    sizes = Genome(request.genome).chromsizes
+    check_chromosomes(
+        contacts, sizes, chroms, fasta=request.genome, match_chr=request.match_chr,
+        others="--chroms with those to enhance",
+    )  # fmt: skip
+    names = genome_names(chroms, sizes, match_chr=request.match_chr)
+    return Dna(str(locate(request.genome)), names, network.flank_bins)
+
+
+def _tiling(request: Enhance, network: NetworkFile) -> Tiling:
+    trained = network.trained
+    size, sizes = trained.fine_bin_size, {"window": trained.window_bins, "gap": trained.gap}
+    most = furthest(trained.offsets, **sizes) * size
+    if not 0 <= request.max_distance <= most:
+        raise UserError(
+            f"--max-distance {request.max_distance} is not within 0 to {most}, as far as the "
+            "windows that this network was trained on can reach; give less, or train with a "
+            "larger --max-distance"
+        )
+    reach = request.max_distance // size if request.max_distance else None
+    return tiling(trained.offsets, reach=reach, **sizes)

@@ -1,0 +1,74 @@
+"""The constant that brings predicted contacts into the balanced units of the map they were made of.
+
+A network's contacts are at the depth of its training maps. Viewers show two maps on one scale only
+where both are in one unit: a cooler's pixel times the weights of its two bins.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from hicray.maps.bands import at_columns, fine_pixels
+from hicray.predict.locus import read_level
+from hicray.predict.tiler import Job
+
+IGNORED = 2
+"""Separations of the input that count only where there are no others: self-ligation fills them,
+and balancing leaves them out."""
+_CHUNK_ROWS = 2_000
+Predicted = Float32[np.ndarray, "bins separations"]
+"""Contacts near the diagonal: ``band[row, s]`` is the pixel (row, row + s); NaN at masked bins."""
+
+
+def balanced_per_contact(job: Job, predicted: Callable[[str], Predicted]) -> float:
+    """Return what a predicted contact is in balanced contacts of the input map, at its bin size.
+
+    By it the result's balanced sum is the input's, over all pixels that both have beyond the first
+    separations. A network of raw counts read no weights: its unit is the input's raw counts.
+
+    Args:
+        job: What was enhanced.
+        predicted: Opens a chromosome's predicted contacts.
+
+    Returns:
+        1 where either map has no contacts.
+    """
+    sums = np.zeros((2, 2))
+    for chrom in job.chroms:
+        sums += _sums(job, chrom, predicted(chrom))
+    for theirs, own in sums[::-1]:
+        if theirs and own:
+            return float(theirs / own)
+    return 1.0
+
+
+def _sums(job: Job, chrom: str, predicted: Predicted) -> Float64[np.ndarray, "2 2"]:
+    """Sum the input's balanced contacts and the predicted ones, in and beyond first separations."""
+    gap, apart = job.network.trained.gap, np.arange(predicted.shape[1])
+    sums = np.zeros((2, 2))
+    shares = _shares(job, chrom, len(predicted))
+    for start in range(0, len(predicted), _CHUNK_ROWS):
+        some = predicted[start : start + _CHUNK_ROWS]
+        rows = np.arange(start, start + len(some))[:, None]
+        # Columns past the end are masked in the result.
+        cols = np.minimum(rows + apart, len(predicted) - 1)
+        far = cols // gap - rows // gap
+        own = shares[rows // gap, far]
+        both = np.isfinite(own) & np.isfinite(some)
+        for beyond in (0, 1):
+            at = both & ((far >= IGNORED) == beyond)
+            sums[beyond] += own[at].sum(), some[at].sum(dtype=np.float64)
+    return sums
+
+
+def _shares(job: Job, chrom: str, bins: int) -> Float64[np.ndarray, "coarse_bins separations"]:
+    """Return the input's balanced contacts of each fine pixel inside a coarse one."""
+    trained = job.network.trained
+    separations = trained.num_separations // trained.gap
+    level = read_level(job.contacts, chrom, separations, raw=trained.raw)
+    weights = level.weights[:, None] * at_columns(level.weights, separations)
+    pixels = fine_pixels(bins, trained.gap, separations)
+    shares: Float64[np.ndarray, "coarse_bins separations"]
+    shares = level.band * weights / np.maximum(pixels, 1)
+    return shares

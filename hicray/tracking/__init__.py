@@ -1,0 +1,1 @@
+"""MLflow: the store, what waits to be sent, logged networks."""
