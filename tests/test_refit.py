@@ -19,7 +19,7 @@ import torch
 
 from hicray import jobs
 from hicray.cli import main, tune_from_command_line
-from hicray.compare.caveats import leaks
+from hicray.evaluate.compared import leaks
 from hicray.compare.judge import judge
 from hicray.config import UserError
 from hicray.evaluate.compared import open_compared, resolve

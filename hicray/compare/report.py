@@ -17,13 +17,14 @@ from hicray.compare.results import GapResult
 from hicray.compare.table import plain, render
 from hicray.config import UserError
 from hicray.figures import Picture, png
+from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location, locate
 from hicray.tracking.outbox import Outbox
 from hicray.tracking.track import REFIT, Store, TrialRun
 from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE
 from hicray.training.refit import ENHANCE
-from hicray.windows.manifest import Manifest, read_manifest, write_json
+from hicray.windows.manifest import Manifest, read_manifest
 
 TITLE = "Does DNA help to sharpen this contact map?"
 

@@ -11,7 +11,8 @@ from hicray.evaluate.baseline_maps import BASELINES, Maker
 from hicray.evaluate.filter_maps import FilterMaps
 from hicray.evaluate.options import Baselines
 from hicray.evaluate.rivals import FILTERS, UNCHOSEN
-from hicray.io.storage import locate
+from hicray.io.notes import refuse_others, write_json
+from hicray.io.storage import locate, sweep
 from hicray.maps.bands import Band
 from hicray.maps.bins import SPLIT_NAMES, Region, SplitName, parse_split
 from hicray.maps.contacts import open_map
@@ -21,7 +22,6 @@ from hicray.maps.names import named_chroms
 from hicray.maps.split import Grid, Sets, region_name, split_sets
 from hicray.maps.thin import derive
 from hicray.windows.enough import with_stride
-from hicray.windows.manifest import write_json
 from hicray.windows.plan import layout
 from hicray.windows.sources import fingerprint, open_sources
 from hicray.wording import command
@@ -220,6 +220,7 @@ def make_baselines(plan: BaselinePlan, out: Path) -> dict[str, Path]:
     identity = _claim(plan, out)
     (source,) = open_sources(plan.data(), out / "derived")
     paths = {name: out / file_name(name) for name in plan.names}
+    sweep(out)
     missing = [name for name, path in paths.items() if not path.exists()]
     if missing:
         maker = Maker(source, plan.window_bins, plan.train, plan.chroms, raw=plan.raw)
@@ -250,11 +251,13 @@ def _claim(plan: BaselinePlan, out: Path) -> dict[str, object]:
     settings = {**asdict(plan), "contacts": plan.contacts.partition("::")[2]}
     own = digest([settings, identity["fingerprint"]])
     note = out / _CLAIM
-    if note.exists() and (there := json.loads(note.read_text())["digest"]) != own:
-        raise UserError(
-            f"{out} holds other baselines ({there}, this is {own}: another map, chromosomes or "
-            "settings); give another --out folder"
-        )
+    refuse_others(
+        note,
+        own,
+        what="holds other baselines",
+        differs="another map, chromosomes or settings",
+        option="--out folder",
+    )
     out.mkdir(parents=True, exist_ok=True)
     write_json(note, {"digest": own, **identity})
     return {"digest": own, **identity}

@@ -1,6 +1,5 @@
 """What an evaluation found, written down: tables for people, values for programs, pictures."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hicray.config import UserError, digest
+from hicray.config import digest
 from hicray.evaluate.compared import FINE, MIN_USABLE, Maps, leaks
 from hicray.evaluate.score_maps import Evaluation, Score, together
 from hicray.figures import by_distance, png
+from hicray.io.notes import refuse_others, write_json
 from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
 from hicray.metrics.boundaries import STRENGTH, TOLERANCE_BINS
@@ -20,7 +20,7 @@ from hicray.metrics.correlation import band_means, distance_bands
 from hicray.metrics.scores import LABELS, VERSION
 from hicray.metrics.window_scores import WINDOW_SCORES
 from hicray.panels import locus_panels
-from hicray.windows.manifest import EPS, write_json
+from hicray.windows.manifest import EPS
 from hicray.windows.scales import MIN_SEPARATION
 from hicray.windows.sources import fingerprint
 from hicray.wording import in_markdown
@@ -50,13 +50,13 @@ def refuse_other(out: Path, identity: Mapping[str, Any]) -> None:
     Raises:
         UserError: It does.
     """
-    if (out / _RESULT).exists():
-        there = json.loads((out / _RESULT).read_text()).get("digest")
-        if there != identity["digest"]:
-            raise UserError(
-                f"{out} holds another evaluation ({there}, this is {identity['digest']}: other "
-                "maps, chromosomes or settings); give another --out folder"
-            )
+    refuse_others(
+        out / _RESULT,
+        identity["digest"],
+        what="holds another evaluation",
+        differs="other maps, chromosomes or settings",
+        option="--out folder",
+    )
 
 
 def render(found: Evaluation) -> str:

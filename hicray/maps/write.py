@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64
 
+from hicray.io.storage import replaced
 from hicray.maps.bins import num_bins
 from hicray.maps.contacts import UNKNOWN, ContactMap
 
@@ -198,16 +199,15 @@ def write_float_cool(
         assembly: Of the genome.
     """
     bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size).assign(weight=weights)
-    unfinished = path.with_suffix(".unfinished.cool")
-    cooler.create_cooler(
-        str(unfinished),
-        bins,
-        pixels,
-        dtypes={"count": np.float32},
-        ordered=True,
-        symmetric_upper=True,
-        metadata=json.loads(json.dumps(metadata)),
-    )
-    with cooler.Cooler(str(unfinished)).open("r+") as group:
-        _describe(group, assembly)
-    unfinished.rename(path)
+    with replaced(path) as unfinished:
+        cooler.create_cooler(
+            str(unfinished),
+            bins,
+            pixels,
+            dtypes={"count": np.float32},
+            ordered=True,
+            symmetric_upper=True,
+            metadata=json.loads(json.dumps(metadata)),
+        )
+        with cooler.Cooler(str(unfinished)).open("r+") as group:
+            _describe(group, assembly)

@@ -23,14 +23,15 @@ from jaxtyping import Float32
 
 from hicray.cluster import connection
 from hicray.config import UserError
+from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
+from hicray.io.storage import replaced, sweep
 from hicray.maps.assembly import assembly_of
 from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
 from hicray.predict.locus import MapFacts, measure_for
 from hicray.predict.tiler import Blended, Clock, Job, Tiler, Unit, peak_bytes, tiles_of, units_of
 from hicray.predict.unit import balanced_per_contact
 from hicray.windows.claim import LOCK, exclusive
-from hicray.windows.manifest import write_json
 from hicray.windows.sources import fingerprint
 from hicray.windows.tiles import Blend
 
@@ -108,6 +109,7 @@ def enhance(job: Job, predict: Predict | None = None) -> Done:
     with exclusive(job.parts, "--out"):
         refuse_other_parts(job)  # again: another run may just have begun there
         write_json(job.parts / NOTE, _identity(job))
+        sweep(job.parts)
         return _enhance(job, predict or on_ray)
 
 
@@ -165,10 +167,8 @@ def _run(job: Job, chroms: list[str], results: Iterator[Blended], clock: Clock) 
 
 
 def _write_part(job: Job, chrom: str, blend: Blend) -> None:
-    unfinished = _part(job, chrom).with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
+    with replaced(_part(job, chrom)) as path, path.open("wb") as file:
         np.save(file, blend.mean().astype(np.float32))
-    unfinished.rename(_part(job, chrom))
 
 
 def _write(job: Job, facts: MapFacts) -> None:

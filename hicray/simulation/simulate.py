@@ -3,7 +3,6 @@
 ``planted`` says what a simulation holds; here it is written, once, and read back.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ import pandas as pd
 from jaxtyping import Float32, Int64
 
 from hicray.config import UserError, digest
+from hicray.io.notes import refuse_others, write_json
 from hicray.io.progress import tqdm
+from hicray.io.storage import replaced, sweep
 from hicray.maps.contacts import ContactMap
 from hicray.maps.write import genome_wide, write_cool, write_levels
 from hicray.simulation.planted import (
@@ -118,6 +119,7 @@ def simulate(
     simulation = Simulation(folder, config, tuple(cell_lines))
     if _is_finished(simulation):
         return simulation
+    sweep(folder)
     plans = {c: plan_chromosome(config, c, size) for c, size in chromsizes(config).items()}
     simulation.truth.mkdir(parents=True, exist_ok=True)
     _write_structure(simulation, plans)
@@ -172,14 +174,13 @@ def _identity(simulation: Simulation) -> dict[str, Any]:
 
 def _is_finished(simulation: Simulation) -> bool:
     folder, record = simulation.folder, simulation.folder / "simulation.json"
-    wanted = digest(_identity(simulation))
-    if record.exists():
-        found = json.loads(record.read_text()).get("digest")
-        if found != wanted:
-            raise UserError(
-                f"{folder} holds simulation {found}, and these settings make {wanted}; "
-                "a folder holds one: give another, or delete that one"
-            )
+    if refuse_others(
+        record,
+        digest(_identity(simulation)),
+        what="holds another simulation",
+        differs="other settings",
+        option="folder, or delete that one",
+    ):
         return True
     # The truth is written first: files of these names without it are someone else's.
     ours = (simulation.truth / "pwm.tsv").exists()
@@ -241,28 +242,25 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 
 def _write_genome(simulation: Simulation, plans: Plans) -> None:
     config, pwm = simulation.config, random_pwm(simulation.config)
-    unfinished = simulation.folder / "genome.unfinished.fa"
-    with unfinished.open("w", newline="\n") as file:
+    with replaced(simulation.genome) as path, path.open("w", newline="\n") as file:
         for chrom, plan in plans.items():
             letters = _LETTERS[chromosome_dna(config, chrom, plan, pwm)].tobytes().decode("ascii")
             starts = range(0, len(letters), _BASES_PER_LINE)
             lines = (letters[start : start + _BASES_PER_LINE] for start in starts)
             file.write(f">{chrom}\n" + "\n".join(lines) + "\n")
-    unfinished.rename(simulation.genome)
 
 
 def _write_map(simulation: Simulation, plans: Plans, cell: CellLine) -> None:
     config, sizes = simulation.config, chromsizes(simulation.config)
     base = simulation.folder / f"{cell.name}.base.cool"
-    unfinished = simulation.folder / f"{cell.name}.unfinished.mcool"
     (simulation.truth / "rates" / cell.name).mkdir(parents=True, exist_ok=True)
     tables = {chrom: _pixels(simulation, cell, chrom, plan) for chrom, plan in plans.items()}
     pixels = genome_wide(ContactMap(str(base), config.bin_size, sizes), tables)
     progress = tqdm(pixels, total=len(plans), desc=f"simulate {cell.name}", unit="chromosome")
     # As an iterator: a bar has a length, so that type checks in tests would take its first table.
     write_cool(base, sizes, config.bin_size, iter(progress))
-    write_levels(base, unfinished, [gap * config.bin_size for gap in GAPS])
-    unfinished.rename(simulation.folder / f"{cell.name}.mcool")
+    with replaced(simulation.folder / f"{cell.name}.mcool") as path:
+        write_levels(base, path, [gap * config.bin_size for gap in GAPS])
     base.unlink()
 
 
@@ -290,6 +288,4 @@ def _write_record(simulation: Simulation) -> None:
         "truth": simulation.truth.name,
     }
     record = {"digest": digest(identity), **identity, "files": files}
-    unfinished = simulation.folder / "simulation.unfinished.json"
-    unfinished.write_text(json.dumps(record, indent=2) + "\n")
-    unfinished.rename(simulation.folder / "simulation.json")
+    write_json(simulation.folder / "simulation.json", record)

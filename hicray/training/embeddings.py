@@ -18,12 +18,13 @@ from torch import Tensor
 
 from hicray.cluster import connection
 from hicray.config import ModelConfig, digest
+from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location, replaced, sweep
 from hicray.model.checkpoint import weights_digest
 from hicray.model.run import in_bf16
 from hicray.windows.batches import Batch, Collate
-from hicray.windows.manifest import Manifest, write_json
+from hicray.windows.manifest import Manifest
 from hicray.windows.reading import ROWS_AT_ONCE, Shard, columns, open_shard, shard_at
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 

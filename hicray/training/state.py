@@ -18,8 +18,8 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.search_generator import SearchGenerator
 from ray.tune.search.searcher import Searcher
 
+from hicray.io.notes import write_json
 from hicray.io.storage import Location, matching
-from hicray.windows.manifest import write_json
 
 ENDED = "ended.json"
 _TUNER = "tuner.pkl"

@@ -14,8 +14,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from hicray.config import DataConfig, UserError, digest
+from hicray.io.notes import refuse_others, write_json
 from hicray.io.storage import Location
-from hicray.windows.manifest import PLAN, SCHEMA_VERSION, write_json
+from hicray.windows.manifest import PLAN, SCHEMA_VERSION
 from hicray.windows.sources import fingerprint, source_names
 
 logger = logging.getLogger(__name__)
@@ -44,12 +45,14 @@ def refuse_other_plan(folder: Location, plan: str) -> None:
     Raises:
         UserError: It does.
     """
-    note = folder / PLAN
-    if note.exists() and (there := json.loads(note.read_text())["plan"]) != plan:
-        raise UserError(
-            f"{folder} belongs to another plan ({there}, this is {plan}: other maps, genome or "
-            "window settings); give another --storage folder"
-        )
+    refuse_others(
+        folder / PLAN,
+        plan,
+        key="plan",
+        what="belongs to another plan",
+        differs="other maps, genome or window settings",
+        option="--storage folder",
+    )
 
 
 def claim(folder: Location, config: DataConfig) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from hicray.config import UserError
-from hicray.io.storage import Location, replaced
+from hicray.io.notes import write_json
+from hicray.io.storage import Location
 from hicray.maps.bins import Region, SplitName
 from hicray.maps.split import Sets, named_region
 
@@ -135,18 +135,6 @@ class Manifest:
 def coarse_name(bin_size: int) -> str:
     """Return how columns and curves of a coarse map are named."""
     return f"coarse_{bin_size}"
-
-
-def write_json(place: Location, value: Any) -> None:
-    """Write JSON so that a reader never sees half a file."""
-    with replaced(place) as path:
-        path.write_text(json.dumps(value, indent=1, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
 def write_manifest(folder: Location, manifest: Manifest) -> None:

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hicray.config import DataConfig
+from hicray.io.notes import write_json
 from hicray.io.storage import Location, locate, open_file, replaced
 from hicray.maps.bins import SplitName, num_bins
 from hicray.maps.features import DecaySums
 from hicray.maps.split import Sets
 from hicray.maps.totals import Sums
-from hicray.windows import manifest as mf
 from hicray.windows.cut import Chromosome, cut, read_chromosome, schema
 from hicray.windows.plan import Layout, placed_windows, usable_fraction
 from hicray.windows.sources import Source
@@ -101,7 +101,7 @@ def cut_part(job: Job, place: int) -> dict[str, Any]:
     record = {"source": source.name, "totals": totals, "groups": [], "rows": {}, "dropped": {}}
     if named:
         record |= _write_part(job, source, sets, part, totals)
-    mf.write_json(done, record)
+    write_json(done, record)
     return record
 
 

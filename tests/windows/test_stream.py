@@ -17,12 +17,12 @@ from hicray.windows import shards as shards_module
 from hicray.windows.manifest import read_manifest
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.shards import prepare
+from hicray.io.ahead import ahead
 from hicray.windows.stream import (
     Blocks,
     Files,
     Reader,
     Slice,
-    ahead,
     epoch_order,
     open_windows,
     train_slice,
