@@ -231,8 +231,9 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location, *, refitte
 def _resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]]:
     """Check the data set, simulating one where no map is given, and hold its storage."""
     from hicray.compare.foreseen import check_data
+    from hicray.io.lock import exclusive
     from hicray.simulation.simulated import simulated_data
-    from hicray.windows.claim import exclusive, plan_digest, refuse_other_plan
+    from hicray.windows.claim import plan_digest, refuse_other_plan
     from hicray.windows.enough import with_stride
     from hicray.windows.plan import layout
 

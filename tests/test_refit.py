@@ -19,10 +19,9 @@ import torch
 
 from hicray import jobs
 from hicray.cli import main, tune_from_command_line
-from hicray.evaluate.compared import leaks
 from hicray.compare.judge import judge
 from hicray.config import UserError
-from hicray.evaluate.compared import open_compared, resolve
+from hicray.evaluate.compared import leaks, open_compared, resolve
 from hicray.evaluate.options import Evaluate
 from hicray.model.checkpoint import Progress, load_weights, read_progress
 from hicray.predict.network import find

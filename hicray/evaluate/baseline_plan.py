@@ -11,6 +11,7 @@ from hicray.evaluate.baseline_maps import BASELINES, Maker
 from hicray.evaluate.filter_maps import FilterMaps
 from hicray.evaluate.options import Baselines
 from hicray.evaluate.rivals import FILTERS, UNCHOSEN
+from hicray.io.copies import fingerprint
 from hicray.io.notes import refuse_others, write_json
 from hicray.io.storage import locate, sweep
 from hicray.maps.bands import Band
@@ -23,7 +24,7 @@ from hicray.maps.split import Grid, Sets, region_name, split_sets
 from hicray.maps.thin import derive
 from hicray.windows.enough import with_stride
 from hicray.windows.plan import layout
-from hicray.windows.sources import fingerprint, open_sources
+from hicray.windows.sources import open_sources
 from hicray.wording import command
 
 HALF, OTHER_HALF = "half_reads.mcool", "other_half.mcool"

@@ -12,6 +12,7 @@ from hicray.config import digest
 from hicray.evaluate.compared import FINE, MIN_USABLE, Maps, leaks
 from hicray.evaluate.score_maps import Evaluation, Score, together
 from hicray.figures import by_distance, png
+from hicray.io.copies import fingerprint
 from hicray.io.notes import refuse_others, write_json
 from hicray.maps.expected import Curve
 from hicray.maps.scaled import ScaledMap
@@ -22,7 +23,6 @@ from hicray.metrics.window_scores import WINDOW_SCORES
 from hicray.panels import locus_panels
 from hicray.windows.manifest import EPS
 from hicray.windows.scales import MIN_SEPARATION
-from hicray.windows.sources import fingerprint
 from hicray.wording import in_markdown
 
 _HEADS = LABELS | {

@@ -15,6 +15,8 @@ import pyarrow.fs as pafs
 from hicray.config import UserError
 from hicray.io.storage import UNFINISHED, Location, S3Path, locate, objects, replaced
 
+_SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
+
 
 def publish(folder: Path, location: Location) -> None:
     """Copy what a bucket lacks of a folder's files, so that all nodes see them."""
@@ -84,3 +86,18 @@ def _cache() -> Path:
     folder = Path(base) / "hicray"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def fingerprint(uri: str) -> str:
+    """Return a SHA-256 of a file's size and of 64 MiB spread over it (the whole, if smaller)."""
+    path = local(uri.partition("::")[0])
+    size = path.stat().st_size
+    state = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= _SAMPLES * _SAMPLE_BYTES:
+            state.update(file.read())
+        else:
+            for i in range(_SAMPLES):
+                file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+                state.update(file.read(_SAMPLE_BYTES))
+    return state.hexdigest()

@@ -23,6 +23,8 @@ from jaxtyping import Float32
 
 from hicray.cluster import connection
 from hicray.config import UserError
+from hicray.io.copies import fingerprint
+from hicray.io.lock import LOCK, exclusive
 from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
 from hicray.io.storage import replaced, sweep
@@ -31,8 +33,6 @@ from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhan
 from hicray.predict.locus import MapFacts, measure_for
 from hicray.predict.tiler import Blended, Clock, Job, Tiler, Unit, peak_bytes, tiles_of, units_of
 from hicray.predict.unit import balanced_per_contact
-from hicray.windows.claim import LOCK, exclusive
-from hicray.windows.sources import fingerprint
 from hicray.windows.tiles import Blend
 
 VERSION = 3

@@ -19,12 +19,12 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from hicray.config import TrialConfig, UserError, digest, override
+from hicray.io.lock import exclusive
 from hicray.io.storage import Location, matching
 from hicray.model import checkpoint
 from hicray.training.data import Data
 from hicray.training.objective import RANK, rank, ranked
 from hicray.training.plateau import finished
-from hicray.windows.claim import exclusive
 
 DIVERGED = "diverged.txt"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import ray.data
 
 from hicray.config import DataConfig, UserError
+from hicray.io.copies import fingerprint
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location, locate, remove_tree, replaced, sweep
 from hicray.maps.bins import SPLIT_NAMES, read_split
@@ -31,7 +32,7 @@ from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.parts import Job, cut_part, keyed_schema, shard_rows, units_of
 from hicray.windows.plan import Layout, count_windows, layout
-from hicray.windows.sources import Source, fingerprint, open_sources
+from hicray.windows.sources import Source, open_sources
 
 ROWS_PER_GROUP = 16
 """Small row groups, so that Ray's reader can deal one shard to many tasks."""

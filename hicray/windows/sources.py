@@ -1,13 +1,11 @@
 """The maps of a data set: one fine map and its coarse maps per source, opened or derived."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hicray.config import DataConfig, UserError
-from hicray.io.copies import local
 from hicray.io.storage import Location
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.levels import levels
@@ -15,7 +13,6 @@ from hicray.maps.thin import derive
 from hicray.windows.manifest import coarse_name
 
 logger = logging.getLogger(__name__)
-_SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -92,18 +89,3 @@ def _thinned(config: DataConfig, name: str, fine: ContactMap, derived: Location)
         size = (fine.bin_size,)
         fine = derive(fine, size, rest, keep=keep, seed=seed, side="dropped")[fine.bin_size]
     return Source(name, fine, kept)
-
-
-def fingerprint(uri: str) -> str:
-    """Return a SHA-256 of a file's size and of 64 MiB spread over it (the whole, if smaller)."""
-    path = local(uri.partition("::")[0])
-    size = path.stat().st_size
-    state = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        if size <= _SAMPLES * _SAMPLE_BYTES:
-            state.update(file.read())
-        else:
-            for i in range(_SAMPLES):
-                file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
-                state.update(file.read(_SAMPLE_BYTES))
-    return state.hexdigest()

@@ -6,6 +6,7 @@ import pytest
 
 from hicray import config as cfg
 from hicray.config import UserError
+from hicray.io.lock import exclusive
 from hicray.tracking.stores import default_uri
 from hicray.tracking.track import Store
 from hicray.training import state, trial
@@ -15,7 +16,6 @@ from hicray.training.gaps import Gaps
 from hicray.training.searcher import DistinctSearch
 from hicray.training.space import SearchConfig
 from hicray.training.trial import Resources
-from hicray.windows.claim import exclusive
 from hicray.windows.stream import open_windows
 from tests.training.drivers import FAILING, untrained
 from tests.training.searches import one_gap_search

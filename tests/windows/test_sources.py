@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hicray.config import DataConfig, UserError
-from hicray.windows.sources import coarse_name, fingerprint, open_sources, source_names
+from hicray.io.copies import fingerprint
+from hicray.windows.sources import coarse_name, open_sources, source_names
 
 MEBIBYTE = 1 << 20
 

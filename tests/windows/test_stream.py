@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hicray.config import DataConfig, UserError
+from hicray.io.ahead import ahead
 from hicray.windows import shards as shards_module
 from hicray.windows.manifest import read_manifest
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.shards import prepare
-from hicray.io.ahead import ahead
 from hicray.windows.stream import (
     Blocks,
     Files,

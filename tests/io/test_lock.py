@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from hicray.config import UserError
-from hicray.windows import claim
-from hicray.windows.claim import LOCK, exclusive
+from hicray.io import lock
+from hicray.io.lock import LOCK, exclusive
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from hicray.windows import claim
-claim.BEAT_SECONDS = 0.05
-with getattr(claim, sys.argv[1])(Path(sys.argv[2])):
+from hicray.io import lock
+lock.BEAT_SECONDS = 0.05
+with getattr(lock, sys.argv[1])(Path(sys.argv[2])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -27,9 +27,9 @@ with getattr(claim, sys.argv[1])(Path(sys.argv[2])):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(claim, "SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr(claim, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lock, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
 
 
 @contextlib.contextmanager
@@ -47,10 +47,10 @@ def other_run(way: str, storage: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("way", ["exclusive", "_noted"])
 def test_a_storage_in_use_is_refused_and_a_killed_run_locks_nobody_out(way, tmp_path):
-    enter = getattr(claim, way)
+    enter = getattr(lock, way)
     with other_run(way, tmp_path) as other:
         for _ in range(2):  # the one that was refused took nothing away
-            with pytest.raises((UserError, claim._InUse), match=f"process {other.pid} on"):
+            with pytest.raises((UserError, lock._InUse), match=f"process {other.pid} on"):
                 enter(tmp_path).__enter__()
     with enter(tmp_path):
         pass
@@ -77,7 +77,7 @@ def test_of_two_runs_that_enter_a_bucket_at_once_one_stays(tmp_path):
     entered: list[int] = []
 
     def enter(number: int) -> None:
-        with contextlib.suppress(claim._InUse), claim._noted(tmp_path):
+        with contextlib.suppress(lock._InUse), lock._noted(tmp_path):
             entered.append(number)
             time.sleep(0.5)
 
@@ -91,9 +91,9 @@ def test_of_two_runs_that_enter_a_bucket_at_once_one_stays(tmp_path):
 
 
 def test_a_run_that_was_taken_over_leaves_the_other_ones_note(tmp_path, caplog):
-    with claim._noted(tmp_path):
-        claim._beat(tmp_path / LOCK, "another", 0)
+    with lock._noted(tmp_path):
+        lock._beat(tmp_path / LOCK, "another", 0)
         time.sleep(0.3)
-        assert claim._read(tmp_path / LOCK)["run"] == "another"
-    assert claim._read(tmp_path / LOCK)["run"] == "another"
+        assert lock._read(tmp_path / LOCK)["run"] == "another"
+    assert lock._read(tmp_path / LOCK)["run"] == "another"
     assert "has taken this storage over" in caplog.text
