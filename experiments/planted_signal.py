@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
+from planted.truth import noise_free, read_motif
 
 from hicray.cli import SIMULATED, guarded
 from hicray.compare.judge import gain_over_gaps, judge, load, windows_of
@@ -37,13 +38,14 @@ from hicray.compare.results import (
     ELSEWHERE,
     JUDGED,
     NOSEQ,
+    RATES,
     SEQ,
     SHUFFLED,
+    SPLIT,
     SWAPPED,
     GapResult,
 )
 from hicray.compare.table import render
-from hicray.compare.truth import RATES, SPLIT, noise_free, read_motif
 from hicray.config import DataConfig, ModelConfig, Run, TrialConfig
 from hicray.evaluate.rivals import CEILING
 from hicray.evaluate.window_set import WindowSet

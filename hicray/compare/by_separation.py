@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hicray.compare.results import HALVES, NOSEQ, SEQ, GapResult
-from hicray.compare.truth import RATES, SPLIT
+from hicray.compare.results import HALVES, NOSEQ, RATES, SEQ, SPLIT, GapResult
 from hicray.evaluate.baselines import BASE
 from hicray.evaluate.rivals import CEILING
 from hicray.evaluate.window_set import Band, band_score

@@ -22,6 +22,8 @@ ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, SEQ)
 SHUFFLED, SWAPPED = "seq, shuffled DNA", "seq, another locus' DNA"
 MAPLESS = "noseq, its map zeroed"
 """Noseq as it was trained, but that the transformer's map is 0: what the encoder adds is lost."""
+RATES, SPLIT = "noise-free rates", "coarse counts split by the noise-free rates"
+"""Rows that know a simulation's truth."""
 UNTRAINED, HALVES = "no fine-tune", "half of the reads against the other"
 CONTRASTS = (
     (SEQ, NOSEQ),

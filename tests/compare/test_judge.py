@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import ray
 import torch
+from planted.truth import noise_free, read_motif
 
 from hicray.compare.judge import describe, judge, load, windows_of
-from hicray.compare.results import HALVES, MAPLESS, SEQ, SHUFFLED, SWAPPED, UNTRAINED
-from hicray.compare.truth import RATES, SPLIT, noise_free, read_motif
+from hicray.compare.results import HALVES, MAPLESS, RATES, SEQ, SHUFFLED, SPLIT, SWAPPED, UNTRAINED
 from hicray.config import ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluate.baselines import baselines
 from hicray.evaluate.rivals import BILINEAR, CEILING, GAUSSIAN, NOISE_AWARE, RIDGE

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from hicray.compare.results import Row
+from hicray.compare.results import RATES, Row
 from hicray.compare.table import plain, render
-from hicray.compare.truth import RATES
 from hicray.evaluate.rivals import CEILING, RIDGE
 from tests.compare.results import MANIFEST, gap_result, held_out, result_of
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from hicray.compare.results import RATES, SPLIT
 from hicray.evaluate.window_set import Predictor, WindowSet
 from hicray.maps.contacts import open_map
 from hicray.model.dna import DnaTower
@@ -29,7 +30,6 @@ from hicray.simulation.simulate import Simulation
 from hicray.windows.batches import Batch
 from hicray.windows.scales import from_network, repeated, to_network
 
-RATES, SPLIT = "noise-free rates", "coarse counts split by the noise-free rates"
 STRONGEST = 3
 """Filters that count as an encoder's strongest."""
 _SHUFFLES = 200

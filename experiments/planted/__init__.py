@@ -1,0 +1,1 @@
+"""Judging by the truth of a simulation."""
