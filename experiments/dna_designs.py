@@ -18,9 +18,10 @@ from typing import Any
 
 import tyro
 
-from hicray.cli import SIMULATED, guarded
+from hicray.cli.data_set import prepare_shards
+from hicray.cli.defaults import SIMULATED
+from hicray.cli.guard import guarded, say
 from hicray.config import ModelConfig, Run, TrialConfig
-from hicray.jobs import prepare_shards, say
 from hicray.metrics.scores import OBJECTIVE
 from hicray.training.sweep import open_data, sweep
 

@@ -29,7 +29,10 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hicray.cli import REAL, SIMULATED, Flat, guarded
+from hicray.cli.data_set import prepare_shards
+from hicray.cli.defaults import REAL, SIMULATED
+from hicray.cli.guard import guarded, say
+from hicray.cli.main import Flat
 from hicray.compare.judge import judge
 from hicray.compare.learning import learnt, stops
 from hicray.compare.pictures import file_name
@@ -40,7 +43,6 @@ from hicray.evaluate.baselines import BASE
 from hicray.evaluate.rivals import CEILING, RIDGE
 from hicray.evaluate.window_set import Predictor, WindowSet, device
 from hicray.io.storage import Location
-from hicray.jobs import prepare_shards, say
 from hicray.maps.check import require_genome
 from hicray.metrics.paired import paired_difference
 from hicray.metrics.scores import LABELS

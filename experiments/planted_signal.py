@@ -27,7 +27,9 @@ from pathlib import Path
 import tyro
 from planted.truth import noise_free, read_motif
 
-from hicray.cli import SIMULATED, guarded
+from hicray.cli.data_set import prepare_shards
+from hicray.cli.defaults import SIMULATED
+from hicray.cli.guard import guarded, say
 from hicray.compare.judge import gain_over_gaps, judge, load, windows_of
 from hicray.compare.learning import learnt
 from hicray.compare.page import page
@@ -51,7 +53,6 @@ from hicray.evaluate.rivals import CEILING
 from hicray.evaluate.window_set import WindowSet
 from hicray.figures import Picture, motif_reading, png
 from hicray.io.storage import Location
-from hicray.jobs import prepare_shards, say
 from hicray.metrics.paired import Difference
 from hicray.metrics.scores import LABELS, OBJECTIVE
 from hicray.model.checkpoint import read_progress

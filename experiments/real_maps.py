@@ -17,14 +17,16 @@ from pathlib import Path
 
 import tyro
 
-from hicray.cli import REAL, Flat, guarded
+from hicray.cli.data_set import prepare_shards
+from hicray.cli.defaults import REAL
+from hicray.cli.guard import guarded, say
+from hicray.cli.main import Flat
 from hicray.compare.judge import judge
 from hicray.compare.learning import learnt
 from hicray.compare.report import write
 from hicray.compare.results import GapResult
 from hicray.config import DataConfig, ModelConfig, Run, Sequence, TrainConfig, TrialConfig
 from hicray.io.storage import Location
-from hicray.jobs import prepare_shards, say
 from hicray.maps.check import require_genome
 from hicray.training.effort import described, fitted
 from hicray.training.space import started

@@ -27,11 +27,11 @@ import tyro
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hicray import jobs
+from hicray.cli.guard import say
+from hicray.cli.search import search_cells
 from hicray.cluster import connection
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, Tune
 from hicray.io.ahead import ahead
-from hicray.jobs import say
 from hicray.model.enhancer import Enhancer
 from hicray.simulation.simulate import SimulationConfig, default_split, simulate
 from hicray.tracking import track
@@ -193,7 +193,7 @@ def trials(*, slots: int = 1, count: int = 3, epochs: int = 4, pause: float = 2.
             )
             tune.drive_trial = drive_paused  # type: ignore[attr-defined]
             began = time.monotonic()
-            jobs.search_cells(options, ("off",))
+            search_cells(options, ("off",))
             wall = time.monotonic() - began
     each = wall * slots / count
     say(

@@ -23,7 +23,8 @@ import torch
 import tyro
 from torch import nn
 
-from hicray.cli import REAL
+from hicray.cli.defaults import REAL
+from hicray.cli.guard import say
 from hicray.config import (
     DataConfig,
     Fusion,
@@ -34,7 +35,6 @@ from hicray.config import (
     TrainConfig,
     TrialConfig,
 )
-from hicray.jobs import say
 from hicray.model.dna import DnaTower, PooledDna
 from hicray.model.encoder import PRESETS, ContactEncoder
 from hicray.model.enhancer import Enhancer

@@ -31,10 +31,11 @@ from typing import Any
 
 import tyro
 
-from hicray.cli import Flat, guarded
+from hicray.cli.data_set import checked, connect, prepare_shards
+from hicray.cli.guard import guarded, say
+from hicray.cli.main import Flat
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, UserError, digest, flatten
 from hicray.io.storage import Location, locate
-from hicray.jobs import checked, connect, prepare_shards, say
 
 RECIPE = TrainConfig(
     epochs=32, batch_size=4, accumulate=4, workers=2, loss="report", ssim_weight=0.2, hidden_dna=0.0

@@ -18,7 +18,7 @@ Command, on the cluster, with the report's maps (H1-ESC and HFF micro-C, GRCh38)
         --split hicfoundation --trials 16 --epochs 32 --use-gpu
 """
 
-from hicray.cli import tune_from_command_line
+from hicray.cli.main import tune_from_command_line
 
 if __name__ == "__main__":
     tune_from_command_line()

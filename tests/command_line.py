@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from hicray.cli import main
+from hicray.cli.main import main
 from hicray.cluster import connection
 from tests.shared_data import write_fasta, write_map
 

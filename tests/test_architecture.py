@@ -13,7 +13,7 @@ GROUND = {"config", "figures", "panels", "wording", "io", "cluster"}
 """What stands under the rooms: any of them may use it, and it uses none."""
 ROOMS = (
     "maps", "simulation", "windows", "metrics", "evaluate", "model", "tracking", "training",
-    "predict", "compare", "jobs", "cli",
+    "predict", "compare", "cli",
 )  # fmt: skip
 MODELLESS = {"metrics", "evaluate"}
 """Rooms that score maps whoever made them: they know neither networks, Ray nor MLflow."""
@@ -36,7 +36,7 @@ HOMES = {
     "scipy": {"metrics.paired", "metrics.window_scores"},
     "timm": {"model.encoder"},
     "tqdm": {"io.progress"},
-    "tyro": {"cli"},
+    "tyro": {"cli.main"},
     "ray": {
         "cluster.connection", "windows.shards", "windows.stream",
         "training.data", "training.embeddings", "training.gaps", "training.halving",

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 import hicray as package
-from hicray import cli
+from hicray.cli.guard import guarded
 from tests.command_line import words
 
-HICRAY = [sys.executable, "-c", "from hicray.cli import main; main()"]
+HICRAY = [sys.executable, "-c", "from hicray.cli.main import main; main()"]
 ADDRESSES = [
     "S3://KEY:S3CRET@bucket/x.mcool",
     "s3://KEY:S3CRET@bucket/x.mcool",
@@ -40,7 +40,7 @@ def test_another_pipe_that_breaks_is_no_quiet_end(monkeypatch, capsys):
         raise BrokenPipeError(32, "a server's")
 
     with pytest.raises(BrokenPipeError):
-        cli.guarded(work)
+        guarded(work)
 
 
 @pytest.mark.parametrize("uri", ["", "http://me:S3CRET@127.0.0.1:9", "sqlite:///other.db"])
@@ -81,7 +81,7 @@ def test_no_verb_repeats_a_secret(refused, files, address):
 
 def test_a_traceback_of_what_nobody_foresaw_has_no_secret():
     code = (
-        "from hicray.cli import guarded\n"
+        "from hicray.cli.guard import guarded\n"
         "def work(): raise RuntimeError('from postgresql://me:S3CRET@host/x?y=S3CRET')\n"
         "guarded(work)"
     )

@@ -252,7 +252,7 @@ def test_a_map_in_which_nothing_is_wrong_passes(hicray, files):
 def test_a_process_of_its_own_says_no_more_than_the_sentence(files, tmp_path):
     arguments = ["check", *words(files | {"--contacts": "a.mcool"})]
     done = subprocess.run(
-        [sys.executable, "-c", "from hicray.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from hicray.cli.main import main; main()", *map(str, arguments)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hicray.cli import FROM_SCRATCH, PUBLISHED, _defaults
+from hicray.cli.defaults import FROM_SCRATCH, PUBLISHED, defaults
 from tests.command_line import words
 from tests.parity import GOLDEN
 from tests.published import published_file
@@ -59,9 +59,9 @@ def test_a_tower_that_cannot_be_is_one_sentence(refused, files, verb, options, s
 
 def test_published_weights_are_tuned_at_their_own_rate():
     given = ["hicray", "train", "--contacts", "a.mcool"]
-    assert _defaults(given).train.base_learning_rate == FROM_SCRATCH
+    assert defaults(given).train.base_learning_rate == FROM_SCRATCH
     for more in (["--encoder-weights", "w.pth"], ["--encoder-weights=w.pth"]):
-        assert _defaults([*given, *more]).train.base_learning_rate == PUBLISHED
+        assert defaults([*given, *more]).train.base_learning_rate == PUBLISHED
 
 
 @pytest.mark.parametrize(

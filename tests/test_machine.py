@@ -20,7 +20,7 @@ LONG = "job_folder_of_a_batch_system_" * 3
 STARTED = """
 import sys
 from hicray.cluster import connection
-from hicray.cli import guarded
+from hicray.cli.guard import guarded
 guarded(connection.connect)
 import ray
 node = ray._private.worker.global_worker.node

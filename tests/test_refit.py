@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from hicray import jobs
-from hicray.cli import main, tune_from_command_line
+from hicray.cli.main import main, tune_from_command_line
 from hicray.compare.judge import judge
 from hicray.config import UserError
 from hicray.evaluate.compared import leaks, open_compared, resolve
@@ -189,7 +188,7 @@ def test_asked_for_again_it_is_not_trained_again(
 ):
     storage, _ = refitted
     before = checkpoints(storage / "refit")
-    monkeypatch.setattr(jobs, "connect", lambda *_: None)
+    monkeypatch.setattr("hicray.cli.search.connect", lambda *_: None)
     monkeypatch.setattr(Gaps, "data", lambda *_: pytest.fail("windows were opened"))
     tune_from_command_line(command(tiny_simulation, storage)[2:])
     assert checkpoints(storage / "refit") == before
@@ -202,7 +201,7 @@ def test_the_line_enhances_and_evaluate_says_what_the_network_saw(
 ):
     (line,) = [one.strip() for one in refitted[1].splitlines() if "hicray enhance" in one]
     assert str(last.parent) in shlex.split(line)
-    monkeypatch.setattr(jobs, "connect", lambda *_: None)
+    monkeypatch.setattr("hicray.cli.search.connect", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", shlex.split(line))
     main()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hicray import jobs
+from hicray.cli.compare import compare
 from hicray.config import DataConfig, Run, TrainConfig, Tune, UserError
 from hicray.tracking.track import LAST_RUN, SEARCH, Store
 from hicray.training import tune as searching
@@ -15,7 +15,7 @@ def test_a_search_that_is_run_again_after_another_reports_its_own_verdict(
     tiny_data: DataConfig, local_ray, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(searching, "drive_trial", untrained)
-    monkeypatch.setattr(jobs, "connect", lambda *_: None)
+    monkeypatch.setattr("hicray.cli.search.connect", lambda *_: None)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     gaps = {"a": 256, "b": 512}
 
@@ -27,7 +27,7 @@ def test_a_search_that_is_run_again_after_another_reports_its_own_verdict(
             arms=("off",),
             trials=1,
         )
-        jobs.tune(options)
+        tune(options)
         return report(name)
 
     def report(name: str) -> str:
@@ -39,15 +39,15 @@ def test_a_search_that_is_run_again_after_another_reports_its_own_verdict(
     assert "**At 512->128 bp nothing can be said" in tune("b")
     assert tune("a") == first
     # Nor does `hicray compare STORAGE` take the other's, be it newer or named.
-    jobs.compare(tmp_path / "b", uri)
+    compare(tmp_path / "b", uri)
     assert "**At 512->128 bp nothing can be said" in report("b")
     store = Store(uri, tmp_path)
     other = store.last_search(tmp_path / "b" / "shards").run_id
     with pytest.raises(UserError, match=rf"run {other} is a search of .*/b/shards, not of .*/a"):
-        jobs.compare(tmp_path / "a", uri, other)
+        compare(tmp_path / "a", uri, other)
     assert report("a") == first
     with pytest.raises(UserError, match=r"/c does not exist; name the --storage"):
-        jobs.compare(tmp_path / "c", uri)
+        compare(tmp_path / "c", uri)
 
 
 def test_the_last_search_of_a_storage_is_the_one_that_was_run_last(tmp_path):

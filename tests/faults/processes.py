@@ -21,7 +21,7 @@ def hicray(*words: object, before: str = "") -> list[str]:
     """Return the command line of a verb; ``before`` is Python that runs first."""
     # A shell's background jobs, and all that they start, are deaf to Ctrl-C.
     hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program = f"{hear}\n{before}\nfrom hicray.cli import main; main()"
+    program = f"{hear}\n{before}\nfrom hicray.cli.main import main; main()"
     return [sys.executable, "-c", program, *map(str, words)]
 
 

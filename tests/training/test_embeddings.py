@@ -10,8 +10,8 @@ import pytest
 import ray
 import torch
 
+from hicray.cli.embed import embed_windows
 from hicray.config import ModelConfig, Run, TrainConfig, TrialConfig, UserError
-from hicray.jobs import embed_windows
 from hicray.maps.genome import read_packed
 from hicray.model import checkpoint
 from hicray.model.build import build

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hicray.cli import tune_from_command_line
+from hicray.cli.main import tune_from_command_line
 from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, TrialConfig, UserError
 from hicray.maps.bins import Split, nothing_held_out, parse_split, read_split
 from hicray.maps.contacts import ContactMap

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hicray import jobs
-from hicray.config import DataConfig, TrainConfig, UserError
+from hicray.cli.search import search_cells
+from hicray.config import DataConfig, Run, TrainConfig, Tune, UserError
 from hicray.tracking.track import Store
 from hicray.training.losses import loss
 from hicray.training.space import SearchConfig
@@ -57,11 +57,11 @@ def test_fewer_training_windows_than_a_step_takes_are_refused_with_the_numbers()
         require_step(15, train)
 
 
-def options(data: DataConfig, tmp_path, windows: int) -> jobs.Tune:
-    return jobs.Tune(
+def options(data: DataConfig, tmp_path, windows: int) -> Tune:
+    return Tune(
         data=data,
         train=TrainConfig(epochs=1, batch_size=windows),
-        run=jobs.Run(storage=str(tmp_path / "runs")),
+        run=Run(storage=str(tmp_path / "runs")),
         trials=1,
     )
 
@@ -75,16 +75,16 @@ def test_what_the_chromosomes_are_too_short_for_is_refused_before_ray_starts(
     def start(*_):
         raise Started
 
-    monkeypatch.setattr(jobs, "connect", start)
+    monkeypatch.setattr("hicray.cli.search.connect", start)
     # Four chromosomes of 200 bins, windows of 64 bins every 16: starts 0, 16, ... 144.
     assert layout(tiny_data).train_stride == 16
     assert most_windows(tiny_data) == 4 * 10
     with pytest.raises(UserError, match=r"have 40 windows, one step takes 41 .*--batch-size 41"):
-        jobs.search_cells(options(tiny_data, tmp_path, 41), ("off",))
+        search_cells(options(tiny_data, tmp_path, 41), ("off",))
     with pytest.raises(Started):
-        jobs.search_cells(options(tiny_data, tmp_path, 40), ("off",))
+        search_cells(options(tiny_data, tmp_path, 40), ("off",))
     with pytest.raises(UserError, match="--trials 9999 cannot be"):
-        jobs.search_cells(replace(options(tiny_data, tmp_path, 1), trials=9_999), ("off",))
+        search_cells(replace(options(tiny_data, tmp_path, 1), trials=9_999), ("off",))
 
 
 def test_what_was_cut_is_counted_before_a_trial_starts(tiny_shards):
