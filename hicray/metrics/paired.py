@@ -2,7 +2,7 @@
 
 Neighbouring windows are not independent, nor are windows of one trained network. Blocks of
 neighbours and training seeds are the units: the interval adds what each varies by, with the few
-degrees of freedom that each has. Its coverage is simulated by ``experiments/coverage.py``.
+degrees of freedom that each has. Its coverage is simulated by ``experiments/interval_coverage.py``.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Do the intervals of paired differences cover what they should? Simulated differences.
 
-    python experiments/coverage.py      # a minute; nothing is trained
+    python experiments/interval_coverage.py      # a minute; nothing is trained
 
 The truth is known: mean 0, blocks of neighbouring windows that move together, training seeds, and
 what a seed does to a block. Expected result: between 93 and 98 % wherever an interval speaks of
