@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
-from experiments import coverage
+from experiments import interval_coverage as coverage
 from hicray.metrics.paired import (
     MIN_BLOCKS,
     difference_of_gains,
