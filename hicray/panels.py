@@ -186,7 +186,9 @@ def _rows(locus: Locus) -> Iterator[Row]:
     yield Row(locus.maps, "contacts", {"cmap": "Reds", "norm": scale}, folds=False)
     if locus.expected is not None:
         maps = locus.oe()
-        yield Row(maps, "observed / expected", _signed(maps, "RdBu_r"))
+        # The range of one: a thinned map's is far wider, and would leave the others pale.
+        truth = {locus.against: maps[locus.against]}
+        yield Row(maps, "observed / expected", _signed(truth, "RdBu_r"))
     if len(locus.maps) > 1:
         maps = locus.differences()
         yield Row(maps, f"map / {locus.against}", _signed(maps, "PuOr_r"))

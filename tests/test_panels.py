@@ -1,5 +1,7 @@
 """Maps of a locus: what is drawn, on which scale, along which axes."""
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -64,6 +66,15 @@ def test_a_row_has_one_scale_and_differences_are_signed(locus):
     shown = differences[1].images[0].get_array().filled(np.nan)
     expected = np.log2((locus.maps["noseq"] + 1) / (locus.maps["fine"] + 1))
     np.testing.assert_allclose(shown, expected)
+
+
+def test_o_e_is_drawn_in_the_range_of_the_fine_map_however_noisy_others_are(locus, rng):
+    noisy = {**locus.maps, "coarse": locus.maps["coarse"] * 50 ** rng.normal(size=(SIDE, SIDE))}
+    ranges = [
+        drawn(locus_panels([replace(locus, maps=maps)]))[1][0].images[0].norm.vmax
+        for maps in (locus.maps, noisy)
+    ]
+    assert ranges[0] == ranges[1]
 
 
 def test_masked_bins_are_grey(locus):
