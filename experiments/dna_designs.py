@@ -23,7 +23,7 @@ from hicray.cli.defaults import SIMULATED
 from hicray.cli.guard import guarded, say
 from hicray.config import ModelConfig, Run, TrialConfig
 from hicray.metrics.scores import OBJECTIVE
-from hicray.training.sweep import open_data, sweep
+from hicray.training.sweep import open_data, require_seeds, sweep
 
 NOSEQ = "noseq"
 DESIGNS: dict[str, ModelConfig] = {
@@ -71,6 +71,7 @@ def results_of(place: Path) -> dict[str, Any]:
 
 def compare_designs(options: Options) -> None:
     """Train every design with every seed, and print their table."""
+    require_seeds(options.seeds)
     folder, manifest = prepare_shards(SIMULATED.data, Run(storage=options.storage))
     wide = max(manifest.coarse_bin_sizes)
     data = open_data(folder, manifest, wide)

@@ -55,7 +55,7 @@ from hicray.training.effort import described, fitted
 from hicray.training.losses import loss
 from hicray.training.optimizer import make_optimizer
 from hicray.training.space import started
-from hicray.training.sweep import Build, open_data, own_network, sweep
+from hicray.training.sweep import Build, open_data, own_network, require_seeds, sweep
 from hicray.windows.batches import Collate
 from hicray.windows.inputs import EVIDENCE, USABLE
 from hicray.windows.manifest import Manifest
@@ -279,6 +279,7 @@ def gain(ours: Row, theirs: Row, score: str) -> str:
 
 def main(options: Options) -> None:
     """Train and judge every network at every gap."""
+    require_seeds(options.seeds)
     require_genome(options.data, ("off",))
     folder, manifest = prepare_shards(options.data, Run(storage=options.storage))
     windows, out = manifest.num_windows("train"), Path(options.storage)

@@ -57,7 +57,7 @@ from hicray.metrics.paired import Difference
 from hicray.metrics.scores import LABELS, OBJECTIVE
 from hicray.model.checkpoint import read_progress
 from hicray.simulation.simulate import Simulation, SimulationConfig, simulate
-from hicray.training.sweep import open_data, sweep
+from hicray.training.sweep import open_data, require_seeds, sweep
 from hicray.windows.manifest import Manifest
 
 CHROMOSOMES, TRAINED = 42, 30
@@ -272,6 +272,7 @@ def motif(case: Case, places: dict[str, list[Path]]) -> tuple[str, Picture]:
 
 
 def main(options: Options) -> None:
+    require_seeds(options.seeds)
     cases = {name: open_case(name, options) for name in dict.fromkeys(name for name, _ in ARMS)}
     # All at once, so that no CPU waits for the last run of a case.
     with ThreadPoolExecutor() as pool:

@@ -30,7 +30,7 @@ from hicray.io.storage import Location
 from hicray.maps.check import require_genome
 from hicray.training.effort import described, fitted
 from hicray.training.space import started
-from hicray.training.sweep import open_data, sweep
+from hicray.training.sweep import open_data, require_seeds, sweep
 from hicray.training.trial import arm
 from hicray.windows.manifest import Manifest
 
@@ -83,6 +83,7 @@ def judged(
 
 def main(options: Options) -> None:
     """Train and judge every arm at every gap."""
+    require_seeds(options.seeds)
     require_genome(options.data, options.arms)
     folder, manifest = prepare_shards(options.data, Run(storage=options.storage))
     windows = manifest.num_windows("train")

@@ -87,6 +87,24 @@ def test_the_designs_table_pairs_gains_by_seed():
     assert lines[-1].startswith("n = 7 validation windows, 2 seeds")
 
 
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [
+        ("dna_designs", "compare_designs"),
+        ("networks", "main"),
+        ("planted_signal", "main"),
+        ("real_maps", "main"),
+    ],
+)
+def test_no_seeds_are_refused_before_anything_is_prepared(name, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment = program(name)
+    options = experiment.Options(storage=str(tmp_path / "runs"), seeds=0)
+    with pytest.raises(UserError, match="--seeds 0 trains nothing; give 1 or more"):
+        getattr(experiment, run)(options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_dna_costs_is_measured_for_every_encoder(monkeypatch):
     speed = program("speed")
     monkeypatch.setattr(speed, "WINDOW", 2)

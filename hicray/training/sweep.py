@@ -14,7 +14,7 @@ import ray
 import torch
 from torch import nn
 
-from hicray.config import TrialConfig
+from hicray.config import TrialConfig, UserError
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location
 from hicray.maps.genome import read_packed
@@ -30,6 +30,16 @@ from hicray.windows.stream import open_windows
 Key = TypeVar("Key")
 Build = Callable[[TrialConfig, Manifest], nn.Module]
 """Makes the network of a configuration; its forward takes a batch's arguments by name."""
+
+
+def require_seeds(seeds: int) -> None:
+    """Refuse an experiment without a training.
+
+    Raises:
+        UserError: It asks for none.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds} trains nothing; give 1 or more")
 
 
 def own_network(trial: TrialConfig, manifest: Manifest) -> nn.Module:
