@@ -19,7 +19,7 @@ def test_a_search_that_is_run_again_after_another_reports_its_own_verdict(
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     gaps = {"a": 256, "b": 512}
 
-    def tune(name: str) -> str:
+    def searched(name: str) -> str:
         options = Tune(
             data=replace(tiny_data, coarse_bin_sizes=(gaps[name],)),
             train=TrainConfig(epochs=1, batch_size=4),
@@ -33,11 +33,11 @@ def test_a_search_that_is_run_again_after_another_reports_its_own_verdict(
     def report(name: str) -> str:
         return (tmp_path / name / "report" / "compare.md").read_text()
 
-    first = tune("a")
+    first = searched("a")
     assert "**At 256->128 bp nothing can be said" in first
     assert "Distinct configurations tried at 256->128 bp: 1 of noseq." in first
-    assert "**At 512->128 bp nothing can be said" in tune("b")
-    assert tune("a") == first
+    assert "**At 512->128 bp nothing can be said" in searched("b")
+    assert searched("a") == first
     # Nor does `hicray compare STORAGE` take the other's, be it newer or named.
     compare(tmp_path / "b", uri)
     assert "**At 512->128 bp nothing can be said" in report("b")
