@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hicray.cli.compare import compare
+from hicray.cli.search import tune
 from hicray.config import DataConfig, Run, TrainConfig, Tune, UserError
 from hicray.tracking.track import LAST_RUN, SEARCH, Store
 from hicray.training import tune as searching
