@@ -57,7 +57,6 @@ TORCHLESS = {
     "windows.parts",
     "windows.shards",
     "windows.claim",
-    "model.trained",
 }
 """Every worker that cuts windows would pay for importing torch."""
 MAX_LINES = 300
