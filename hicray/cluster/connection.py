@@ -131,7 +131,9 @@ def _join(address: str) -> None:
 
 
 def _greet(host: str, port: int) -> None:
-    """Shake hands as gRPC does, which Ray speaks; of a service that is silent Ray never despairs.
+    """Ask an address for the first bytes of gRPC, which Ray speaks.
+
+    Ray itself waits without end for a service that accepts a connection and says nothing.
 
     Raises:
         OSError: Nobody answers in time.

@@ -1,1 +1,1 @@
-"""Folders and buckets, copies, progress bars."""
+"""Files in folders and buckets, whole or not at all; locks, notes, progress."""

@@ -96,7 +96,13 @@ def _noted(storage: Location) -> Iterator[None]:
 
 
 def _wait_for_silence(storage: Location, note: Location) -> None:
-    """Return once nobody lives there; two clocks are never compared."""
+    """Return once the run that holds a storage has not renewed its note for SILENCE_SECONDS.
+
+    Whether the note changes is all that counts: clocks of two machines are never compared.
+
+    Raises:
+        _InUse: The note was renewed.
+    """
     first = _read(note)
     if not first:
         return

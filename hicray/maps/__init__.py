@@ -1,1 +1,1 @@
-"""What the data is: genomes, contact maps, chromosomes and their splits."""
+"""Data files: contact maps, genomes, chromosomes and their splits."""

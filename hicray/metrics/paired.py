@@ -16,9 +16,9 @@ from scipy.stats import t as student
 BLOCK_WINDOWS = 4
 """Neighbouring windows that are taken together: they are not independent."""
 MIN_BLOCKS = 8
-"""With fewer blocks an interval would be dressed up."""
+"""Fewer blocks tell too little of their own spread: no interval is given."""
 MIN_SEEDS = 3
-"""With fewer training seeds nothing is said of other trainings than these."""
+"""With fewer training seeds an interval speaks of these trainings alone."""
 _LEAST_SHARE = 0.2
 """Of the seeds' variance, which is kept however much of it blocks explain; by simulation."""
 _PLACE = ["chrom", "row_start"]

@@ -209,7 +209,8 @@ def require_frozen(folder: Location, progress: Progress) -> None:
 def by_content(model: ModelConfig) -> ModelConfig:
     """Return a configuration that names its weights by their digest, not by where they lie.
 
-    What is found again by its configuration must not be when the file at a path has changed.
+    A trial is found again by its configuration; one that is trained from other weights under the
+    same path is another trial.
     """
     if not model.encoder_weights:
         return model

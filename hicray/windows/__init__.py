@@ -1,1 +1,1 @@
-"""What the network eats: aligned windows, their scale, shards and batches."""
+"""Aligned windows of maps and DNA: their plan, scale, shards and batches."""

@@ -1,4 +1,4 @@
-"""Arrow rows to what the network eats: compact tensors on the host, dense maps on the device."""
+"""Arrow rows to what a network reads: compact tensors on the host, dense maps on the device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

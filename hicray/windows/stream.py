@@ -1,4 +1,4 @@
-"""Shards to batches: which windows, in which order, and decoded into what the network eats.
+"""Shards to batches: which windows, in which order, and decoded into what a network reads.
 
 Two ways in, one order. A set that fits the object store is read once with Ray Data and its
 blocks are shared by all workers and trials without copying (`resident`); a larger one is
