@@ -89,7 +89,7 @@ def judge(
     rows |= {name: Row.untrained(run) for name, run in known.items()}
     others = [(NOSEQ, rivals.best), *((arm, NOSEQ) for arm in arms if arm not in ARMS)]
     return GapResult(
-        gap=f"{size}->{manifest.fine_bin_size}",
+        gap=manifest.gap_tag(size),
         coarse_bin_size=size,
         split=split,
         rows=rows,

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from hicray.metrics.pixelwise import Maps, Mask
+from hicray.metrics.pixelwise import Mask
 from hicray.windows.batches import Batch
-from hicray.windows.scales import from_network, rates, separations
+from hicray.windows.scales import Maps, from_network, rates, separations
 
 Moments = Float64[Tensor, "batch separations 8"]
 """By window and separation, over usable pixels: how many, and sums of x (predicted contacts), y

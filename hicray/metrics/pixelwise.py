@@ -4,7 +4,8 @@ from jaxtyping import Bool, Float
 from pytorch_msssim import ssim as _ssim
 from torch import Tensor, where
 
-Maps = Float[Tensor, "batch rows cols"]
+from hicray.windows.scales import Maps
+
 Mask = Bool[Tensor, "batch rows cols"]
 PerWindow = Float[Tensor, " batch"]
 

@@ -29,8 +29,8 @@ from hicray.metrics.moments import (
     moments,
     read_moments,
 )
-from hicray.metrics.pixelwise import Maps, Mask, mse, ssim
-from hicray.windows.scales import MIN_SEPARATION
+from hicray.metrics.pixelwise import Mask, mse, ssim
+from hicray.windows.scales import MIN_SEPARATION, Maps
 
 VERSION = 2
 """Changes whenever a score's definition does; travels with every result."""

@@ -9,9 +9,9 @@ of one contact.
 from torch import log, where
 
 from hicray.config import TrainConfig
-from hicray.metrics.pixelwise import Maps, PerWindow, masked_mean, mse, ssim
+from hicray.metrics.pixelwise import PerWindow, masked_mean, mse, ssim
 from hicray.windows.batches import Batch
-from hicray.windows.scales import MIN_SEPARATION, NATS, rates, separations
+from hicray.windows.scales import MIN_SEPARATION, NATS, Maps, rates, separations
 
 PER_READ = 5.0
 """Weight of the likelihood, in nats a read: a tenth of one, which sharpening may gain, counts as
