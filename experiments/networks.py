@@ -33,15 +33,15 @@ from hicray.cli.data_set import prepare_shards
 from hicray.cli.defaults import REAL, SIMULATED
 from hicray.cli.guard import guarded, say
 from hicray.cli.main import Flat
-from hicray.compare.judge import judge
-from hicray.compare.learning import learnt, stops
-from hicray.compare.pictures import file_name
-from hicray.compare.results import JUDGED, MAPLESS, NOSEQ, GapResult, Row
-from hicray.compare.table import cell
+from hicray.comparison.judge import judge
+from hicray.comparison.learning import learnt, stops
+from hicray.comparison.pictures import file_name
+from hicray.comparison.results import JUDGED, MAPLESS, NOSEQ, GapResult, Row
+from hicray.comparison.table import cell
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, TrialConfig
-from hicray.evaluate.baselines import BASE
-from hicray.evaluate.rivals import CEILING, RIDGE
-from hicray.evaluate.window_set import Predictor, WindowSet, device
+from hicray.evaluation.baselines import BASE
+from hicray.evaluation.rivals import CEILING, RIDGE
+from hicray.evaluation.window_set import Predictor, WindowSet, device
 from hicray.io.storage import Location
 from hicray.maps.check import require_genome
 from hicray.metrics.paired import paired_difference

@@ -30,11 +30,11 @@ from planted.truth import noise_free, read_motif
 from hicray.cli.data_set import prepare_shards
 from hicray.cli.defaults import SIMULATED
 from hicray.cli.guard import guarded, say
-from hicray.compare.judge import gain_over_gaps, judge, load, windows_of
-from hicray.compare.learning import learnt
-from hicray.compare.page import page
-from hicray.compare.pictures import figures, file_name
-from hicray.compare.results import (
+from hicray.comparison.judge import gain_over_gaps, judge, load, windows_of
+from hicray.comparison.learning import learnt
+from hicray.comparison.page import page
+from hicray.comparison.pictures import figures, file_name
+from hicray.comparison.results import (
     BLANK,
     COMPOSITION,
     ELSEWHERE,
@@ -47,10 +47,10 @@ from hicray.compare.results import (
     SWAPPED,
     GapResult,
 )
-from hicray.compare.table import render
+from hicray.comparison.table import render
 from hicray.config import DataConfig, ModelConfig, Run, TrialConfig
-from hicray.evaluate.rivals import CEILING
-from hicray.evaluate.window_set import WindowSet
+from hicray.evaluation.rivals import CEILING
+from hicray.evaluation.window_set import WindowSet
 from hicray.figures import Picture, motif_reading, png
 from hicray.io.storage import Location
 from hicray.metrics.paired import Difference

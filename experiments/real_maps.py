@@ -21,10 +21,10 @@ from hicray.cli.data_set import prepare_shards
 from hicray.cli.defaults import REAL
 from hicray.cli.guard import guarded, say
 from hicray.cli.main import Flat
-from hicray.compare.judge import judge
-from hicray.compare.learning import learnt
-from hicray.compare.report import write
-from hicray.compare.results import GapResult
+from hicray.comparison.judge import judge
+from hicray.comparison.learning import learnt
+from hicray.comparison.report import write
+from hicray.comparison.results import GapResult
 from hicray.config import DataConfig, ModelConfig, Run, Sequence, TrainConfig, TrialConfig
 from hicray.io.storage import Location
 from hicray.maps.check import require_genome

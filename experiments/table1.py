@@ -161,8 +161,8 @@ def _scored(
     title: str, runs: dict[str, Any], folder: Location, manifest: Any, size: int
 ) -> list[str]:
     """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
-    from hicray.compare.judge import judge
-    from hicray.compare.table import cell
+    from hicray.comparison.judge import judge
+    from hicray.comparison.table import cell
 
     arms = {arm: [locate(run.tags["checkpoint"])] for arm, run in sorted(runs.items())}
     result = judge(arms, folder, manifest, size)

@@ -12,10 +12,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"config", "figures", "panels", "wording", "io", "cluster"}
 """What stands under the rooms: any of them may use it, and it uses none."""
 ROOMS = (
-    "maps", "simulation", "windows", "metrics", "evaluate", "model", "tracking", "training",
-    "predict", "compare", "cli",
+    "maps", "simulation", "windows", "metrics", "evaluation", "model", "tracking", "training",
+    "predict", "comparison", "cli",
 )  # fmt: skip
-MODELLESS = {"metrics", "evaluate"}
+MODELLESS = {"metrics", "evaluation"}
 """Rooms that score maps whoever made them: they know neither networks, Ray nor MLflow."""
 HOMES = {
     "alembic": {"tracking.stores"},
@@ -26,7 +26,7 @@ HOMES = {
     },
     "cooltools": {"maps.features"},
     "hictkpy": {"maps.contacts", "maps.levels", "maps.pixels"},
-    "markdown_it": {"compare.page"},
+    "markdown_it": {"comparison.page"},
     "matplotlib": {"figures", "panels", "tracking.track"},
     "mlflow": {"tracking.logged", "tracking.stores", "tracking.track"},
     "sqlalchemy": {"tracking.stores"},
@@ -46,7 +46,8 @@ HOMES = {
     },
 }  # fmt: skip
 TORCH_ROOMS = {
-    "windows", "metrics", "evaluate", "model", "tracking", "training", "predict", "compare"
+    "windows", "metrics", "evaluation", "model", "tracking", "training", "predict",
+    "comparison",
 }  # fmt: skip
 TORCHLESS = {
     "windows.enough",

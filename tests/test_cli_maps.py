@@ -6,9 +6,9 @@ import cooler
 import numpy as np
 import pytest
 
-from hicray.evaluate.baseline_maps import BASELINES
-from hicray.evaluate.baseline_plan import HALF, OTHER_HALF, file_name
-from hicray.evaluate.rivals import FILTERS, RIDGE, UNCHOSEN
+from hicray.evaluation.baseline_maps import BASELINES
+from hicray.evaluation.baseline_plan import HALF, OTHER_HALF, file_name
+from hicray.evaluation.rivals import FILTERS, RIDGE, UNCHOSEN
 from tests.command_line import SIZES, words
 from tests.shared_data import shared_data, write_map
 

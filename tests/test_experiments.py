@@ -9,14 +9,14 @@ import pytest
 import ray
 import torch
 
-from hicray.compare.results import MAPLESS, SHOWN
+from hicray.comparison.results import MAPLESS, SHOWN
 from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig, UserError
-from hicray.evaluate.baselines import BASE
-from hicray.evaluate.rivals import CEILING, RIDGE
+from hicray.evaluation.baselines import BASE
+from hicray.evaluation.rivals import CEILING, RIDGE
 from hicray.metrics.paired import paired_difference
 from hicray.training.losses import loss
 from hicray.windows.batches import Collate
-from tests.compare.results import MANIFEST, result_of
+from tests.comparison.results import MANIFEST, result_of
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from hicray.cli.main import main, tune_from_command_line
-from hicray.compare.judge import judge
+from hicray.comparison.judge import judge
 from hicray.config import UserError
-from hicray.evaluate.compared import leaks, open_compared, resolve
-from hicray.evaluate.options import Evaluate
+from hicray.evaluation.compared import leaks, open_compared, resolve
+from hicray.evaluation.options import Evaluate
 from hicray.model.checkpoint import Progress, load_weights, read_progress
 from hicray.predict.network import find
 from hicray.simulation.simulate import Simulation

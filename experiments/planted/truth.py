@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from hicray.compare.results import RATES, SPLIT
-from hicray.evaluate.window_set import Predictor, WindowSet
+from hicray.comparison.results import RATES, SPLIT
+from hicray.evaluation.window_set import Predictor, WindowSet
 from hicray.maps.contacts import open_map
 from hicray.model.dna import DnaTower
 from hicray.model.enhancer import Enhancer

@@ -7,7 +7,7 @@ from hicray.config import DataConfig, ModelConfig
 
 def check(data: DataConfig, model: ModelConfig) -> None:
     """Say what is wrong with maps, genome and split before hours are spent."""
-    from hicray.compare.foreseen import check_data
+    from hicray.comparison.foreseen import check_data
     from hicray.maps.check import require_genome
 
     require_genome(data, (model.sequence,))

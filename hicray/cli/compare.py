@@ -17,7 +17,7 @@ def compare(
         search: Run id of the search; the one of this storage that was run last if not given.
         use_gpu: Score on a GPU of the cluster, which is joined or started if need be.
     """
-    from hicray.compare.report import compare as run
+    from hicray.comparison.report import compare as run
     from hicray.tracking import stores, track
 
     store = track.open_store(storage, tracking_uri, reading=True)

@@ -57,7 +57,7 @@ def prepare_shards(data: DataConfig, run: Run) -> tuple[Location, Any]:
 @contextlib.contextmanager
 def resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]]:
     """Check the data set, simulating one where no map is given, and hold its storage."""
-    from hicray.compare.foreseen import check_data
+    from hicray.comparison.foreseen import check_data
     from hicray.io.lock import exclusive
     from hicray.simulation.simulated import simulated_data
     from hicray.windows.claim import plan_digest, refuse_other_plan

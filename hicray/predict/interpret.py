@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
-from hicray.evaluate.window_set import Predictor
+from hicray.evaluation.window_set import Predictor
 from hicray.model.dna import FIRST_KERNEL, DnaTower, one_hot
 from hicray.model.enhancer import Enhancer
 from hicray.predict.predictors import model_predictor

@@ -5,7 +5,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from hicray.evaluate.window_set import Predictor
+from hicray.evaluation.window_set import Predictor
 from hicray.model.enhancer import Enhancer
 from hicray.model.run import predict
 from hicray.windows.batches import Batch

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hicray.config import DataConfig, UserError
-from hicray.evaluate.baseline_plan import resolve
-from hicray.evaluate.options import Baselines
+from hicray.evaluation.baseline_plan import resolve
+from hicray.evaluation.options import Baselines
 from hicray.maps.check import check_data
 from hicray.maps.contacts import open_map
 from hicray.maps.contents import require_any

@@ -3,9 +3,9 @@
 import pytest
 
 from hicray.config import UserError
-from hicray.evaluate.baseline_plan import resolve as resolve_baselines
-from hicray.evaluate.compared import resolve
-from hicray.evaluate.options import Baselines, Evaluate
+from hicray.evaluation.baseline_plan import resolve as resolve_baselines
+from hicray.evaluation.compared import resolve
+from hicray.evaluation.options import Baselines, Evaluate
 from hicray.maps.bins import named_chrom
 from hicray.maps.contacts import open_map
 from hicray.maps.names import genome_names, named_chroms

@@ -29,9 +29,7 @@ _SEEN = "training/test_windows_seen.py"
 _SEARCH = "training/test_tune.py"
 _PIXELS = "maps/test_pixels.py"
 _ZOOMS = "maps/test_write.py::test_a_constant_map_is_constant_at_every_zoom"
-_SHOWN_DNA = (
-    "compare/test_judged_dna.py::test_a_seq_network_is_shown_its_own_shuffled_and_another_locus_dna"
-)
+_SHOWN_DNA = "comparison/test_judged_dna.py::test_a_seq_network_is_shown_its_own_shuffled_and_another_locus_dna"
 
 MUTANTS = (
     Mutant(
@@ -122,13 +120,13 @@ MUTANTS = (
     ),
     Mutant(
         "the shuffled row of the table shows a window's own DNA",
-        "compare/judge.py", 'collate, "shuffled")', 'collate, "own")',
+        "comparison/judge.py", 'collate, "shuffled")', 'collate, "own")',
         (_SHOWN_DNA,),
     ),
     Mutant(
         "halves not doubled",
-        "evaluate/window_set.py", "2 * from_network(", "1 * from_network(",
-        ("evaluate/test_window_set.py::test_halves_of_the_reads_are_scored_at_full_depth",),
+        "evaluation/window_set.py", "2 * from_network(", "1 * from_network(",
+        ("evaluation/test_window_set.py::test_halves_of_the_reads_are_scored_at_full_depth",),
     ),
     Mutant(
         "ASHA shown test windows",

@@ -10,7 +10,7 @@ import torch
 from ray.tune.experiment import Trial
 
 from hicray import config as cfg
-from hicray.compare.report import best_trials
+from hicray.comparison.report import best_trials
 from hicray.model import checkpoint
 from hicray.tracking.stores import default_uri
 from hicray.tracking.track import Store

@@ -19,7 +19,7 @@ from hicray.training.trial import Resources, trial_name
 from hicray.windows.sources import Source
 from hicray.wording import command
 from tests.command_line import words
-from tests.compare.results import MANIFEST
+from tests.comparison.results import MANIFEST
 
 WHAT = SearchConfig(
     model=ModelConfig(),

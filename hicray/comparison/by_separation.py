@@ -1,0 +1,82 @@
+"""How far each method gets at each separation, beside what any could: the ceiling.
+
+The ceiling is what the truth would score against this fine map's noise. A method that knows some
+of that noise may stand above it, as the coarse map does that is made of the fine one's reads.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hicray.comparison.results import HALVES, NOSEQ, RATES, SEQ, SPLIT, GapResult
+from hicray.evaluation.baselines import BASE
+from hicray.evaluation.rivals import CEILING
+from hicray.evaluation.window_set import Band, band_score
+from hicray.metrics.correlation import distance_bands
+from hicray.metrics.scores import LABELS, OBJECTIVE
+from hicray.windows.manifest import Manifest
+
+_TRUTH = (RATES, SPLIT, HALVES, CEILING)
+"""Rows that no method made of the coarse map alone."""
+
+
+def scores_by_separation(
+    result: GapResult, manifest: Manifest
+) -> Mapping[str, Mapping[Band, float]]:
+    """Return mean O/E Pearson by band of the base, the best filter, both arms and the ceiling.
+
+    Noise-free rates stand beside the ceiling where a simulation's are known.
+    """
+    named = dict.fromkeys((BASE, result.best_filter, NOSEQ, SEQ, RATES, CEILING))
+    bands = distance_bands(manifest.window_bins)
+    levels = {name: _levels(result, name, bands) for name in named if name in result.rows}
+    return {name: own for name, own in levels.items() if own}
+
+
+def _levels(result: GapResult, name: str, bands: list[Band]) -> dict[Band, float]:
+    there = {band: band_score(OBJECTIVE, band) for band in bands}
+    columns = result.rows[name].runs[0].windows.columns
+    found = {band: _mean(result, name, one) for band, one in there.items() if one in columns}
+    return {band: level for band, level in found.items() if np.isfinite(level)}
+
+
+def _mean(result: GapResult, name: str, column: str) -> float:
+    """Return a row's mean over the windows where it is defined; NaN where it is in none."""
+    values = result.rows[name].windows(column)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def lines(result: GapResult, manifest: Manifest) -> list[str]:
+    """Return the table by separation, and what stands above the ceiling, as Markdown."""
+    levels, size = scores_by_separation(result, manifest), manifest.fine_bin_size
+    if not levels:
+        return []
+    heads = f"{LABELS[OBJECTIVE]} by separation, {result.gap} bp, {result.split}"
+    table = [f"| {heads} | {' | '.join(levels)} |", "| --- |" + " --- |" * len(levels)]
+    bands = dict.fromkeys(band for own in levels.values() for band in own)
+    for band in bands:
+        cells = (f"{own[band]:.4f}" if band in own else "undefined" for own in levels.values())
+        table.append(f"| {_apart(band, size)} | {' | '.join(cells)} |")
+    return [*table, "", *_above(result, list(bands), size)]
+
+
+def _above(result: GapResult, bands: list[Band], bin_size: int) -> list[str]:
+    """Say which methods score above the ceiling, over all separations and in each band."""
+    if CEILING not in result.rows:
+        return []
+    columns = {"over all separations": OBJECTIVE}
+    columns |= {f"at {_apart(band, bin_size)}": band_score(OBJECTIVE, band) for band in bands}
+    methods = [name for name in result.rows if name not in _TRUTH]
+    found = []
+    for where, column in columns.items():
+        top = _mean(result, CEILING, column)
+        above = [name for name in methods if _mean(result, name, column) > top]
+        found += [f"{', '.join(above)} {where}"] if above else []
+    if not found:
+        return []
+    said = f"Above the ceiling at {result.gap} bp, no bound there: {'; '.join(found)}"
+    return [f"{said} (the coarse map is made of the fine one's reads, and knows their noise).", ""]
+
+
+def _apart(band: Band, bin_size: int) -> str:
+    return f"{band[0] * bin_size:,} to {band[1] * bin_size:,} bp"

@@ -1,0 +1,57 @@
+"""What a table has to say of the windows under it, beside its figures."""
+
+from collections.abc import Mapping, Sequence
+
+from hicray.config import TrialConfig, UserError
+from hicray.evaluation.window_set import WindowSet
+from hicray.maps.assembly import HUMAN, human_assembly
+from hicray.maps.bins import SplitName, bare
+from hicray.windows.dna import has_elsewhere
+from hicray.windows.manifest import Manifest
+
+_HELD_OUT = frozenset({"4", "5", "11", "14"})
+"""Human chromosomes that HiCFoundation's authors held out of its training."""
+
+
+def no_elsewhere(windows: WindowSet) -> str:
+    """Say so where windows of a set cannot be shown another locus' DNA; else nothing."""
+    reader = windows.collate.reader
+    flank = reader.flank_bins if reader else 0
+    if has_elsewhere(windows.collate.manifest, windows.split, flank):
+        return ""
+    return (
+        f"No control with another locus' DNA: the {windows.split} chromosomes are so short that "
+        "what lies half of them away overlaps a window's own."
+    )
+
+
+def refuse_refits(trials: Mapping[str, Sequence[TrialConfig]]) -> None:
+    """Refuse to score networks that were trained on all chromosomes.
+
+    Args:
+        trials: Configurations of each arm.
+
+    Raises:
+        UserError: One of them was.
+    """
+    for arm, own in trials.items():
+        if any(trial.refit_epochs for trial in own):
+            raise UserError(
+                f"this {arm} is a refit, which saw the test chromosomes; give a trial of its search"
+            )
+
+
+def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) -> str:
+    """Return what published weights may have seen of a set; empty where nothing."""
+    if all(trial.model.encoder == "scratch" for trial in trials):
+        return ""
+    chroms = list(dict.fromkeys(region.chrom for region in manifest.regions_of(split)))
+    if not human_assembly(manifest.chromsizes, chroms):
+        return (
+            "leak: what the published encoder has seen of this genome cannot be known, as its "
+            f"chromosomes are not as long as those of {' or '.join(HUMAN)}"
+        )
+    seen = [chrom for chrom in chroms if bare(chrom) not in _HELD_OUT]
+    if not seen:
+        return ""
+    return f"leak: the published encoder may have seen {', '.join(seen)} in its own training"
