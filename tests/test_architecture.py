@@ -42,7 +42,7 @@ HOMES = {
         "training.data", "training.embeddings", "training.gaps", "training.halving",
         "training.record", "training.searcher", "training.state", "training.sweep",
         "training.train", "training.trial", "training.tune",
-        "predict.enhance",
+        "predict.actors",
     },
 }  # fmt: skip
 TORCH_ROOMS = {

@@ -1,14 +1,19 @@
 """``hicray compare``: the statement of a search."""
 
+from typing import TYPE_CHECKING
+
 from hicray.cli.data_set import connect
 from hicray.cli.guard import say
 from hicray.config import Run
 from hicray.io.storage import Location
 
+if TYPE_CHECKING:
+    from hicray.comparison.report import Statement
+
 
 def compare(
     storage: Location, tracking_uri: str = "", search: str | None = None, *, use_gpu: bool = False
-) -> None:
+) -> "Statement":
     """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
 
     Args:
@@ -23,5 +28,7 @@ def compare(
     store = track.open_store(storage, tracking_uri, reading=True)
     if use_gpu:
         connect(Run(use_gpu=True))
-    text = run(store, storage, search, use_gpu=use_gpu)
-    say("", text, "", f"page: {storage / 'report' / 'compare.html'}", stores.ui_command(store.uri))
+    statement = run(store, storage, search, use_gpu=use_gpu)
+    page = storage / "report" / "compare.html"
+    say("", statement.text, "", f"page: {page}", stores.ui_command(store.uri))
+    return statement

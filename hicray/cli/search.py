@@ -1,7 +1,7 @@
 """``tune_encoder.py`` and ``hicray train``: arms searched alike at every gap, then compared."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hicray.cli.compare import compare
 from hicray.cli.data_set import checked, connect, resolved, shards_of
@@ -9,8 +9,11 @@ from hicray.cli.guard import say
 from hicray.config import DataConfig, Run, Sequence, Tune, UserError
 from hicray.io.storage import Location
 
+if TYPE_CHECKING:
+    from hicray.comparison.report import Statement
 
-def tune(options: Tune) -> None:
+
+def tune(options: Tune) -> "Statement":
     """Search every arm at every gap, then compare the best of each on test chromosomes."""
     if options.model.sequence != "on":
         raise UserError(
@@ -18,7 +21,7 @@ def tune(options: Tune) -> None:
             "such as --arms off on blank"
         )
     storage, search = search_cells(options, options.arms)
-    compare(storage, options.run.tracking_uri, search, use_gpu=options.run.use_gpu)
+    return compare(storage, options.run.tracking_uri, search, use_gpu=options.run.use_gpu)
 
 
 def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, str]:

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
+import ray
 import yaml
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from hicray.cluster import machine
+from hicray.config import UserError
+from hicray.io.storage import Location
+from hicray.wording import reason
+
+Result = TypeVar("Result")
 
 # Of this process and of a Ray that it starts. A cluster's processes have the environment of their
 # nodes, where Ray Train's own values hold: it watches for nodes that a cloud announces to take
 # away, which no local run needs.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune would end a search that is interrupted as if it were done.
@@ -27,22 +35,6 @@ _QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
-# Ray reads most of these when it is imported.
-for _name, _value in _QUIET.items():
-    os.environ.setdefault(_name, _value)
-
-import ray  # noqa: E402 - after the settings above
-from ray.util.scheduling_strategies import (  # noqa: E402 - likewise
-    NodeAffinitySchedulingStrategy,
-)
-
-from hicray.cluster import machine  # noqa: E402 - likewise
-from hicray.config import UserError  # noqa: E402 - likewise
-from hicray.io.storage import Location  # noqa: E402 - likewise
-from hicray.wording import reason  # noqa: E402 - likewise
-
-Result = TypeVar("Result")
-
 DRIVER = "driver"
 """Custom resource of nodes that may run trial drivers, where a cluster declares it."""
 _HEAD = "node:__internal_head__"
@@ -62,6 +54,8 @@ def connect(num_cpus: int | None = None) -> None:
     """
     if ray.is_initialized():
         return
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     address = os.environ.get("RAY_ADDRESS", "local")
     if address != "local":
         _join(address)
@@ -111,8 +105,10 @@ def _quiet_data() -> None:
     # Imported here because it sets its own level when it is.
     data = importlib.import_module("ray.data")
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
     # So that a UserError of a task is one here, with its sentence.
-    data.DataContext.get_current().raise_original_map_exception = True
+    context.raise_original_map_exception = True
 
 
 def _join(address: str) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from hicray.io.storage import Location
+from hicray.metrics.objective import VAL_OBJECTIVE
 from hicray.model.checkpoint import read_progress
-from hicray.training.objective import VAL_OBJECTIVE
 from hicray.training.plateau import best_so_far, stop_of
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from hicray.cluster import connection
 from hicray.comparison.judge import judge
@@ -20,18 +21,25 @@ from hicray.figures import Picture, png
 from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location, locate
+from hicray.metrics.objective import BEST_OBJECTIVE, VAL_OBJECTIVE
 from hicray.tracking.outbox import Outbox
 from hicray.tracking.track import REFIT, Store, TrialRun
-from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE
 from hicray.training.refit import ENHANCE
 from hicray.windows.manifest import Manifest, read_manifest
 
 TITLE = "Does DNA help to sharpen this contact map?"
 
 
+class Statement(NamedTuple):
+    """What a comparison found, for people and for programs."""
+
+    text: str
+    results: tuple[GapResult, ...]
+
+
 def compare(
     store: Store, storage: Location, search: str | None = None, *, use_gpu: bool = False
-) -> str:
+) -> Statement:
     """Score a search's best trials beside baselines and controls; log, write, return the statement.
 
     Args:
@@ -73,7 +81,7 @@ def compare(
             outbox.put(partial(store.figure, parent.run_id, picture, f"{file_name(name)}.png"))
         for name in ("compare.md", "compare.html"):
             outbox.put(partial(store.text, parent.run_id, (out / name).read_text(), name))
-    return text
+    return Statement(text, tuple(results))
 
 
 def _named(store: Store, search: str, shards: Location) -> TrialRun:

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from hicray.config import UserError
 from hicray.evaluation.options import Evaluate
 from hicray.maps.bands import read_bins
-from hicray.maps.bins import num_bins
+from hicray.maps.bins import num_bins, teaching
 from hicray.maps.contacts import open_map
 from hicray.maps.names import listed, named_chroms
 from hicray.maps.scaled import ScaledMap, named_bin_size, open_scaled
@@ -84,7 +84,7 @@ class Maps:
         fine: URI of the truth.
         others: URI of each method's map.
         chroms: Chromosomes to score.
-        bin_size: In bp.
+        bin_size: In bp; 0 is the fine map's, where it has one.
         window_bins: Bins along a window's side.
         weights: Column of balancing weights, where a map has it.
     """
@@ -92,32 +92,50 @@ class Maps:
     fine: str
     others: Mapping[str, str]
     chroms: tuple[str, ...]
-    bin_size: int
-    window_bins: int
-    weights: str
+    bin_size: int = 0
+    window_bins: int = 224
+    weights: str = "weight"
 
 
 def resolve(options: Evaluate) -> Maps:
-    """Check the maps against each other, before any is read.
+    """Read what a user asks for, and check it, before any map is read.
+
+    Raises:
+        UserError: Names are not of the form NAME=MAP, or the maps do not fit each other.
+    """
+    return checked(
+        Maps(
+            fine=options.fine,
+            others=parse_named(options.enhanced),
+            chroms=options.chroms,
+            bin_size=options.bin_size,
+            window_bins=options.window_bins,
+            weights=options.weights,
+        )
+    )
+
+
+def checked(maps: Maps) -> Maps:
+    """Check maps against each other; return them with names and bin size as the fine map has them.
 
     Raises:
         UserError: They do not fit each other.
     """
-    bin_size = options.bin_size or named_bin_size(options.fine)
-    fine = open_map(options.fine, bin_size, fractional=True)
-    maps = Maps(
-        fine=options.fine,
-        others=parse_named(options.enhanced),
-        chroms=named_chroms(options.chroms, fine),
-        bin_size=bin_size,
-        window_bins=options.window_bins,
-        weights=options.weights,
-    )
+    bin_size = maps.bin_size or named_bin_size(maps.fine)
+    fine = open_map(maps.fine, bin_size, fractional=True)
+    maps = replace(maps, bin_size=bin_size, chroms=named_chroms(maps.chroms, fine))
     _check_sizes(maps)
     _check_lengths(maps)
     _check_chromosomes(maps)
     _check_windows(maps)
     return maps
+
+
+def long_chroms(maps: Maps) -> Maps:
+    """Name all chromosomes of a window and more that the fine map has."""
+    bin_size = maps.bin_size or named_bin_size(maps.fine)
+    sizes = open_map(maps.fine, bin_size, fractional=True).chromsizes
+    return replace(maps, chroms=teaching(sizes, maps.window_bins * bin_size))
 
 
 def open_compared(maps: Maps) -> Compared:

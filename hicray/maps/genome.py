@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from hicray.config import UserError
 from hicray.io.copies import local
-from hicray.io.storage import Location, open_file
+from hicray.io.storage import Location, locate, open_file
 from hicray.maps.fasta import open_fasta
 
 A, C, G, T, N = range(5)
@@ -77,14 +77,19 @@ class Genome:
     """An indexed FASTA file.
 
     Args:
-        path: Plain FASTA, or BGZF (.fa.gz made by bgzip). Its index is written beside it where
-            that is possible.
+        path: Plain FASTA, or BGZF (.fa.gz made by bgzip), on a disk or in a bucket. Its index is
+            written beside it where that is possible.
+
+    Attributes:
+        uri: Where it lies, for other machines.
+        path: The file on this machine.
 
     Raises:
         UserError: As ``open_fasta``.
     """
 
     def __init__(self, path: str | Path) -> None:
+        self.uri = str(locate(str(path)))
         self.path = local(path)
         self._faidx = open_fasta(self.path)
 

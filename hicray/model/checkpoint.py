@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
 from hicray.io.copies import local
-from hicray.io.storage import Location, open_file
+from hicray.io.storage import Location, matching, open_file
+from hicray.metrics.objective import rank
 from hicray.model.decay import KNOTS
 from hicray.model.trained import Trained, from_plain
 
@@ -248,3 +249,21 @@ def load_optimizer(folder: Location, optimizer: torch.optim.Optimizer) -> None:
             "know where it comes from"
         ) from error
     optimizer.load_state_dict(state)
+
+
+def checkpoints(folder: Location) -> list[Location]:
+    """Return a trial's checkpoints, oldest first, without half-written and damaged ones."""
+    found = [place.parent for place in matching(folder, f"checkpoint_*/{TRIAL}")]
+    return [place for place in found if not damage(place)]
+
+
+def best_checkpoint(*folders: Location) -> Location | None:
+    """Return the checkpoint of trials whose last epoch scored best, None where there is none."""
+    found = [place for folder in folders for place in checkpoints(folder)]
+    return max(found, key=lambda one: rank(read_progress(one).history[-1]), default=None)
+
+
+def longest_history(folder: Location) -> list[dict[str, Any]]:
+    """Return the metrics of a trial's finished epochs, oldest first."""
+    histories = [read_progress(place).history for place in checkpoints(folder)]
+    return max(histories, key=len, default=[])

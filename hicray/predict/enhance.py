@@ -8,7 +8,6 @@ A chromosome whose part is there is not enhanced again.
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,11 +16,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import ray.data
-import torch
 from jaxtyping import Float32
 
-from hicray.cluster import connection
 from hicray.config import UserError
 from hicray.io.copies import fingerprint
 from hicray.io.lock import LOCK, exclusive
@@ -31,7 +27,7 @@ from hicray.io.storage import replaced, sweep
 from hicray.maps.assembly import assembly_of
 from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
 from hicray.predict.locus import MapFacts, measure_for
-from hicray.predict.tiler import Blended, Clock, Job, Tiler, Unit, peak_bytes, tiles_of, units_of
+from hicray.predict.tiler import Blended, Clock, Job, Unit, peak_bytes, tiles_of, units_of
 from hicray.predict.unit import balanced_per_contact
 from hicray.windows.tiles import Blend
 
@@ -59,6 +55,7 @@ class Done:
 
 
 Predict = Callable[[Job, MapFacts, list[Unit]], Iterator[Blended]]
+"""Predicts units, in order: Ray's actors (``actors.on_ray``) or this process (``in_process``)."""
 
 
 def refuse_other_parts(job: Job) -> None:
@@ -96,12 +93,12 @@ def _identity(job: Job) -> dict[str, Any]:
     return plain
 
 
-def enhance(job: Job, predict: Predict | None = None) -> Done:
+def enhance(job: Job, predict: Predict) -> Done:
     """Write the enhanced map, going on where an interrupted run of the same job stopped.
 
     Args:
         job: Checked by ``refuse_other_parts`` and its maker.
-        predict: How units are predicted; by Ray Data's actors if not given.
+        predict: How units are predicted.
 
     Raises:
         UserError: Another run writes this map, or its parts are another's.
@@ -110,7 +107,7 @@ def enhance(job: Job, predict: Predict | None = None) -> Done:
         refuse_other_parts(job)  # again: another run may just have begun there
         write_json(job.parts / NOTE, _identity(job))
         sweep(job.parts)
-        return _enhance(job, predict or on_ray)
+        return _enhance(job, predict)
 
 
 def _enhance(job: Job, predict: Predict) -> Done:
@@ -177,7 +174,7 @@ def _write(job: Job, facts: MapFacts) -> None:
     # A usable bin has a pixel on the diagonal; elsewhere the band is NaN.
     usable = {chrom: np.isfinite(_band(job, chrom)[:, 0]) for chrom in job.chroms}
     tables = {chrom: _pixels(job, chrom) for chrom in job.chroms}
-    unit = balanced_per_contact(job, partial(_band, job)) * job.network.trained.gap
+    unit = balanced_per_contact(job, partial(_band, job), job.chroms) * job.network.trained.gap
     unfinished = job.out.with_suffix(".unfinished.mcool")
     bar = tqdm(genome_wide(fine, tables), desc=f"write {job.out.name}", unit="block")
     write_enhanced(
@@ -229,49 +226,3 @@ def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
         "reach_bp": job.tiling.reach * trained["fine_bin_size"],
         "chroms": list(job.chroms),
     }
-
-
-def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
-    """Predict units by a pool of actors; results come in the order of the units."""
-    pool = connection.pool(len(units), use_gpu=job.use_gpu)
-    items = [{"place": place} for place in range(len(units))]
-    table = ray.data.from_items(items, override_num_blocks=len(items)).map(
-        _Actor,
-        fn_constructor_args=(job, facts, units, pool.cpus),
-        compute=ray.data.ActorPoolStrategy(size=pool.size),
-        num_cpus=pool.cpus,
-        num_gpus=1 if job.use_gpu else 0,
-    )
-    # Else chromosomes would overlap, and more than one be held.
-    table.context.execution_options.preserve_order = True
-    began = time.time()
-    for row in table.iter_rows():
-        sums = np.frombuffer(row["sums"]).reshape(2, row["held"], -1)
-        unit = units[row["place"]]
-        seconds = json.loads(row["seconds"])
-        if opened := row["opened_at"]:
-            seconds["start-up"] = opened - began
-        yield Blended(unit, sums, row["tiles"], seconds, row["peak_bytes"])
-
-
-class _Actor:
-    """A Tiler that takes its units by their place, and answers in plain columns."""
-
-    def __init__(self, job: Job, facts: MapFacts, units: list[Unit], threads: int) -> None:
-        torch.set_num_threads(threads)
-        self.tiler, self.units = Tiler(job, facts), units
-        self.opened_at = time.time()
-
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Predict one unit."""
-        blended = self.tiler(self.units[item["place"]])
-        opened_at, self.opened_at = self.opened_at, 0.0
-        return {
-            "place": item["place"],
-            "sums": blended.sums.tobytes(),
-            "held": blended.sums.shape[1],
-            "tiles": blended.tiles,
-            "seconds": json.dumps(blended.seconds),
-            "peak_bytes": blended.peak_bytes,
-            "opened_at": opened_at,  # 0 but for its first unit
-        }

@@ -25,7 +25,6 @@ from hicray.model.enhancer import Enhancer
 from hicray.model.patches import PATCH
 from hicray.model.run import predict
 from hicray.model.trained import Trained, TrainedSource
-from hicray.training.trial import best_checkpoint
 from hicray.windows.inputs import Inputs
 from hicray.windows.manifest import image_cap
 from hicray.windows.scales import LOG_MAX, from_network
@@ -166,7 +165,7 @@ def find(where: str, sizes: BinSizes = AS_TRAINED, tracking_uri: str = "") -> Ne
 
 def _find_checkpoint(folder: Location) -> NetworkFile:
     if not (folder / checkpoint.TRIAL).is_file():
-        best = best_checkpoint(folder)
+        best = checkpoint.best_checkpoint(folder)
         if best is None:
             raise UserError(
                 f"{folder} holds no hicray checkpoint ({checkpoint.TRIAL} is missing) and is no "

@@ -58,21 +58,31 @@ def check_ablation(request: Ablate) -> tuple[Opened, Region]:
     region = parse_region(request.locus)
     opened = open_request(request, (region.chrom,))
     region = region._replace(chrom=named_chroms((region.chrom,), opened.contacts)[0])
-    trained, length = opened.network.trained, opened.contacts.chromsizes[region.chrom]
-    if not opened.network.reads_dna:
+    require_ablatable(opened.network, region, opened.contacts)
+    return opened, region
+
+
+def require_ablatable(network: NetworkFile, region: Region, contacts: ContactMap) -> None:
+    """Refuse a network without DNA, and a stretch that no window holds.
+
+    Raises:
+        UserError: It is one of these.
+    """
+    trained, length = network.trained, contacts.chromsizes[region.chrom]
+    if not network.reads_dna:
         raise UserError(
-            f"{request.checkpoint} reads no DNA, so that there is nothing to ablate; give a "
-            "network that was trained with --sequence on"
+            f"{network.place} reads no DNA, so that there is nothing to ablate; give a network "
+            "that was trained with --sequence on"
         )
     # A window begins at a coarse bin, up to one bin before its stretch.
     window = trained.window_bins * trained.fine_bin_size
     longest = window - trained.coarse_bin_size
     if region.end > length or region.end - region.start > longest:
         raise UserError(
-            f"--locus {request.locus} does not fit {region.chrom} of {length:,} bp or a window of "
-            f"{window:,} bp; give a stretch of at most {longest:,} bp within the chromosome"
+            f"{region.chrom}:{region.start}-{region.end} does not fit {region.chrom} of "
+            f"{length:,} bp or a window of {window:,} bp; give a stretch of at most {longest:,} bp "
+            "within the chromosome"
         )
-    return opened, region
 
 
 def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
@@ -86,12 +96,17 @@ def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
     if request.like:
         network = replace(network, trained=network.trained.like(request.like))
     trained = network.trained
-    contacts = open_map(request.contacts, trained.coarse_bin_size, weights_name=request.weights)
+    # Actors may run in another folder.
+    path, *group = request.contacts.partition("::")
+    uri = "".join([str(locate(path)), *group])
+    contacts = open_map(uri, trained.coarse_bin_size, weights_name=request.weights)
     if not trained.raw:
         contacts.weights(next(iter(contacts.chromsizes)))
     chosen = _chroms(chroms, contacts)
     require_any(contacts, chosen, raw=trained.raw)
-    return Opened(network, contacts, _dna(request, network, contacts, chosen))
+    genome = Genome(request.genome) if network.reads_dna and request.genome else None
+    dna = dna_of(network, contacts, chosen, genome, match_chr=request.match_chr)
+    return Opened(network, contacts, dna)
 
 
 def _check_out(out: Path, ending: str) -> None:
@@ -108,22 +123,39 @@ def _chroms(chosen: tuple[str, ...], contacts: ContactMap) -> tuple[str, ...]:
     return tuple(chrom for chrom in contacts.chromsizes if chrom in wanted)
 
 
-def _dna(
-    request: Request, network: NetworkFile, contacts: ContactMap, chroms: tuple[str, ...]
+def dna_of(
+    network: NetworkFile,
+    contacts: ContactMap,
+    chroms: tuple[str, ...],
+    genome: Genome | None,
+    *,
+    match_chr: bool,
 ) -> Dna | None:
+    """Return where a map's DNA is, None for a network that reads none.
+
+    Args:
+        network: The one that is to read it.
+        contacts: The map.
+        chroms: Chromosomes that it is read of.
+        genome: That the map was aligned to.
+        match_chr: Take names of map and genome that differ only in 'chr' as the same.
+
+    Raises:
+        UserError: There is no genome, or it is not the map's.
+    """
     if not network.reads_dna:
         return None
-    if not request.genome:
+    if genome is None:
         raise UserError(
-            f"{request.checkpoint} reads DNA; give --genome, the FASTA that the map was aligned to"
+            f"{network.place} reads DNA; give --genome, the FASTA that the map was aligned to"
         )
-    sizes = Genome(request.genome).chromsizes
+    sizes, fasta = genome.chromsizes, genome.uri
     check_chromosomes(
-        contacts, sizes, chroms, fasta=request.genome, match_chr=request.match_chr,
+        contacts, sizes, chroms, fasta=fasta, match_chr=match_chr,
         others="--chroms with those to enhance",
     )  # fmt: skip
-    names = genome_names(chroms, sizes, match_chr=request.match_chr)
-    return Dna(str(locate(request.genome)), names, network.flank_bins)
+    names = genome_names(chroms, sizes, match_chr=match_chr)
+    return Dna(fasta, names, network.flank_bins)
 
 
 def _tiling(request: Enhance, network: NetworkFile) -> Tiling:

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Float64
 
 from hicray.maps.contacts import ContactMap
 from hicray.predict.locus import Dna, Loci, MapFacts
-from hicray.predict.network import NetworkFile
+from hicray.predict.network import Network, NetworkFile
 from hicray.windows.tiles import Blend, Tiling, worth
 
 ROWS_PER_UNIT = 8
@@ -26,36 +26,45 @@ TILES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is enhanced with what, all of it checked; it travels to the actors.
+class Tiled:
+    """A network, the map that it reads, and how tiles lie over it; all of it checked.
 
     Attributes:
         network: Not yet open.
         contacts: The coarse map.
         dna: None where the network reads none.
         tiling: In fine bins.
-        chroms: To enhance, in the map's order.
-        out: The .mcool to write.
-        use_gpu: An actor on every GPU.
+        use_gpu: Predict on a GPU.
     """
 
     network: NetworkFile
     contacts: ContactMap
     dna: Dna | None
     tiling: Tiling
-    chroms: tuple[str, ...]
-    out: Path
     use_gpu: bool = False
-
-    @property
-    def parts(self) -> Path:
-        """Folder of finished chromosomes, beside the result."""
-        return self.out.with_name(f"{self.out.name}.parts")
 
     @property
     def fine(self) -> ContactMap:
         """Chromosomes and bins of the result."""
         return replace(self.contacts, bin_size=self.network.trained.fine_bin_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Tiled):
+    """A whole map to enhance; it travels to the actors.
+
+    Attributes:
+        chroms: To enhance, in the map's order.
+        out: The .mcool to write.
+    """
+
+    chroms: tuple[str, ...]
+    out: Path
+
+    @property
+    def parts(self) -> Path:
+        """Folder of finished chromosomes, beside the result."""
+        return self.out.with_name(f"{self.out.name}.parts")
 
 
 class Unit(NamedTuple):
@@ -75,14 +84,23 @@ class Blended(NamedTuple):
     peak_bytes: int
 
 
-def units_of(job: Job, chrom: str) -> list[Unit]:
-    """Return a chromosome's units, in order."""
+def units_of(job: Tiled, chrom: str, region: tuple[int, int] | None = None) -> list[Unit]:
+    """Return a chromosome's units, in order.
+
+    Args:
+        job: How tiles lie.
+        chrom: Chromosome.
+        region: First fine bin and the end of those whose tiles are wanted; all if not given.
+    """
     rows = job.tiling.rows(job.fine.num_bins(chrom))
+    if region:
+        first, end = region
+        rows = [row for row in rows if first - job.tiling.window < row < end]
     runs = (rows[i : i + ROWS_PER_UNIT] for i in range(0, len(rows), ROWS_PER_UNIT))
     return [Unit(chrom, tuple(run)) for run in runs]
 
 
-def tiles_of(job: Job, unit: Unit) -> list[list[tuple[int, int]]]:
+def tiles_of(job: Tiled, unit: Unit) -> list[list[tuple[int, int]]]:
     """Return first row and column of a unit's tiles, in fine bins, each offset by itself."""
     bins = job.fine.num_bins(unit.chrom)
     return [
@@ -91,7 +109,7 @@ def tiles_of(job: Job, unit: Unit) -> list[list[tuple[int, int]]]:
     ]
 
 
-def in_process(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
+def in_process(job: Tiled, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
     """Predict units one after another here, without Ray."""
     yield from map(Tiler(job, facts), units)
 
@@ -125,12 +143,13 @@ class Tiler:
     Args:
         job: What is enhanced.
         facts: Of the map.
+        network: The job's, where it is open already.
     """
 
-    def __init__(self, job: Job, facts: MapFacts) -> None:
+    def __init__(self, job: Tiled, facts: MapFacts, network: Network | None = None) -> None:
         self.job = job
         self.device = "cuda" if job.use_gpu else "cpu"
-        self.network = job.network.open(self.device)
+        self.network = network or job.network.open(self.device)
         self.loci = Loci(job.contacts, facts, job.network.trained, job.dna)
         self.worth = worth(job.tiling.window)
 

@@ -4,14 +4,14 @@ A network's contacts are at the depth of its training maps. Viewers show two map
 where both are in one unit: a cooler's pixel times the weights of its two bins.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from hicray.maps.bands import at_columns, fine_pixels
 from hicray.predict.locus import read_level
-from hicray.predict.tiler import Job
+from hicray.predict.tiler import Tiled
 
 IGNORED = 2
 """Separations of the input that count only where there are no others: self-ligation fills them,
@@ -21,7 +21,9 @@ Predicted = Float32[np.ndarray, "bins separations"]
 """Contacts near the diagonal: ``band[row, s]`` is the pixel (row, row + s); NaN at masked bins."""
 
 
-def balanced_per_contact(job: Job, predicted: Callable[[str], Predicted]) -> float:
+def balanced_per_contact(
+    job: Tiled, predicted: Callable[[str], Predicted], chroms: Iterable[str], first_row: int = 0
+) -> float:
     """Return what a predicted contact is in balanced contacts of the input map, at its bin size.
 
     By it the result's balanced sum is the input's, over all pixels that both have beyond the first
@@ -30,29 +32,34 @@ def balanced_per_contact(job: Job, predicted: Callable[[str], Predicted]) -> flo
     Args:
         job: What was enhanced.
         predicted: Opens a chromosome's predicted contacts.
+        chroms: Chromosomes that were.
+        first_row: Fine bin of their first row.
 
     Returns:
         1 where either map has no contacts.
     """
     sums = np.zeros((2, 2))
-    for chrom in job.chroms:
-        sums += _sums(job, chrom, predicted(chrom))
+    for chrom in chroms:
+        sums += _sums(job, chrom, predicted(chrom), first_row)
     for theirs, own in sums[::-1]:
         if theirs and own:
             return float(theirs / own)
     return 1.0
 
 
-def _sums(job: Job, chrom: str, predicted: Predicted) -> Float64[np.ndarray, "2 2"]:
+def _sums(
+    job: Tiled, chrom: str, predicted: Predicted, first_row: int
+) -> Float64[np.ndarray, "2 2"]:
     """Sum the input's balanced contacts and the predicted ones, in and beyond first separations."""
     gap, apart = job.network.trained.gap, np.arange(predicted.shape[1])
     sums = np.zeros((2, 2))
-    shares = _shares(job, chrom, len(predicted))
+    bins = job.fine.num_bins(chrom)
+    shares = _shares(job, chrom, bins)
     for start in range(0, len(predicted), _CHUNK_ROWS):
         some = predicted[start : start + _CHUNK_ROWS]
-        rows = np.arange(start, start + len(some))[:, None]
+        rows = np.arange(start, start + len(some))[:, None] + first_row
         # Columns past the end are masked in the result.
-        cols = np.minimum(rows + apart, len(predicted) - 1)
+        cols = np.minimum(rows + apart, bins - 1)
         far = cols // gap - rows // gap
         own = shares[rows // gap, far]
         both = np.isfinite(own) & np.isfinite(some)
@@ -62,7 +69,7 @@ def _sums(job: Job, chrom: str, predicted: Predicted) -> Float64[np.ndarray, "2 
     return sums
 
 
-def _shares(job: Job, chrom: str, bins: int) -> Float64[np.ndarray, "coarse_bins separations"]:
+def _shares(job: Tiled, chrom: str, bins: int) -> Float64[np.ndarray, "coarse_bins separations"]:
     """Return the input's balanced contacts of each fine pixel inside a coarse one."""
     trained = job.network.trained
     separations = trained.num_separations // trained.gap

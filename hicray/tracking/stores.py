@@ -3,6 +3,7 @@
 MLflow itself makes a database where there is none, and migrates one of an older version.
 """
 
+import logging
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -136,7 +137,9 @@ def refusal(uri: str, error: MlflowException) -> UserError:
 
 
 def use(uri: str) -> None:
-    """Make a store the one that MLflow's own functions mean."""
+    """Make a store the one that MLflow's own functions mean; of MLflow's words, errors are left."""
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     name = "MLFLOW_TRACKING_URI"
     before = os.environ.get(name)
     mlflow.set_tracking_uri(uri)

@@ -6,7 +6,6 @@ written again: a store that fell silent halfway is left with nothing twice.
 """
 
 import contextlib
-import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +30,6 @@ REFIT = "hicray.refit"
 LAST_RUN = "hicray.last_run"
 """Tag of a search: when it was last started, in ms; MLflow keeps the first time alone."""
 _PARENT = "mlflow.parentRunId"
-logging.getLogger("mlflow").setLevel(logging.ERROR)
-logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
 class TrialRun(NamedTuple):

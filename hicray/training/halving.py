@@ -6,7 +6,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
-from hicray.training.objective import VAL_OBJECTIVE
+from hicray.metrics.objective import VAL_OBJECTIVE
 
 
 class Halving(ASHAScheduler):  # type: ignore[misc]  # Ray is untyped

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hicray.config import TrialConfig
-from hicray.training.objective import rank
+from hicray.metrics.objective import rank
 
 RISING = 0.002
 """A run still rises whose best validation O/E Pearson grew by more in its last quarter."""

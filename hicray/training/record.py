@@ -17,6 +17,7 @@ from hicray.cluster import connection
 from hicray.figures import Picture, loss_curves
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location
+from hicray.metrics.objective import BEST_OBJECTIVE, VAL_OBJECTIVE, best_of
 from hicray.model import checkpoint
 from hicray.model.build import build
 from hicray.model.run import predict
@@ -26,9 +27,8 @@ from hicray.tracking.logged import log_model
 from hicray.tracking.outbox import Outbox
 from hicray.training.data import Data
 from hicray.training.examples import loci
-from hicray.training.objective import BEST_OBJECTIVE, VAL_OBJECTIVE, best_of
 from hicray.training.plateau import finished
-from hicray.training.trial import UNWRITABLE, arm, best_checkpoint, past, trial_name
+from hicray.training.trial import UNWRITABLE, arm, trial_name
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import Reader, Slice
 
@@ -144,7 +144,7 @@ class Trials:
         if history and not self.store.last_step(run, last):
             names = [name for name in ("train", "val") if f"{name}_loss" in history[0]]
             lines = {name: [epoch[f"{name}_loss"] for epoch in history] for name in names}
-            place = best_checkpoint(self.folder / self.name(config))
+            place = checkpoint.best_checkpoint(self.folder / self.name(config))
             stopped = not finished(history, config)
             self.store.figure(run, loss_curves({self.name(config): lines}), "loss_curves.png")
             self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
@@ -230,7 +230,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if reported := self._reported.get(name):
             history = [reported[epoch] for epoch in sorted(reported)]
         else:
-            history = past(self.trials.folder / name)[:epochs]
+            history = checkpoint.longest_history(self.trials.folder / name)[:epochs]
         self._ended.add(name)
         self.outbox.put(partial(self.trials.end, cfg.override(self.first, chosen), status, history))
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 from hicray import config as cfg
 from hicray.config import UserError
 from hicray.io.storage import Location, locate
-from hicray.model.checkpoint import read_progress
+from hicray.model.checkpoint import best_checkpoint, read_progress
 from hicray.tracking import track
 from hicray.tracking.outbox import Outbox
 from hicray.training.gaps import Gaps
 from hicray.training.record import Trials
 from hicray.training.space import Cell, SearchConfig, cells, search_name
 from hicray.training.state import ended
-from hicray.training.trial import Resources, best_checkpoint
+from hicray.training.trial import Resources
 from hicray.training.tune import CellJob
 from hicray.windows.manifest import Manifest
 from hicray.windows.sources import Source, open_sources

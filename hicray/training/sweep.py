@@ -18,10 +18,10 @@ from hicray.config import TrialConfig, UserError
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location
 from hicray.maps.genome import read_packed
+from hicray.metrics.objective import rank
 from hicray.model import checkpoint
 from hicray.model.trained import trained_on
 from hicray.training.data import SEARCHED, Data
-from hicray.training.objective import rank
 from hicray.training.plateau import finished
 from hicray.training.trial import trial_name
 from hicray.windows.manifest import GENOME, Manifest

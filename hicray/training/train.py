@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hicray.config import TrialConfig
 from hicray.metrics.moments import Truth
+from hicray.metrics.objective import ranked
 from hicray.metrics.scores import Scored, Sums, decay_error
 from hicray.model import checkpoint
 from hicray.model.build import build, build_head
@@ -33,7 +34,6 @@ from hicray.training.averaged import AveragedAdamW
 from hicray.training.calibration import WINDOWS, calibrate
 from hicray.training.data import Data
 from hicray.training.losses import loss
-from hicray.training.objective import ranked
 from hicray.training.optimizer import make_optimizer, move_to
 from hicray.training.plateau import finished
 from hicray.windows.batches import Batch

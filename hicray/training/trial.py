@@ -20,10 +20,10 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from hicray.config import TrialConfig, UserError, digest, override
 from hicray.io.lock import exclusive
-from hicray.io.storage import Location, matching
+from hicray.io.storage import Location
+from hicray.metrics.objective import RANK, ranked
 from hicray.model import checkpoint
 from hicray.training.data import Data
-from hicray.training.objective import RANK, rank, ranked
 from hicray.training.plateau import finished
 
 DIVERGED = "diverged.txt"
@@ -112,7 +112,7 @@ def _enter(held: contextlib.ExitStack, folder: Path) -> None:
 
 
 def _drive(trial: TrialConfig, data: Data, own: Location, resources: Resources) -> None:
-    history = past(own)
+    history = checkpoint.longest_history(own)
     for metrics in history:
         tune.report(ranked(metrics))
     if finished(history, trial):
@@ -179,21 +179,3 @@ def worker_loop(config: dict[str, Any]) -> Exception | None:
 def _per_worker(resources: Resources) -> dict[str, float]:
     gpus = {"GPU": 1.0} if resources.use_gpu else {}
     return {"CPU": resources.cpus_per_worker, **gpus}
-
-
-def past(folder: Location) -> list[dict[str, Any]]:
-    """Return the metrics of epochs that an earlier process finished."""
-    histories = [checkpoint.read_progress(place).history for place in checkpoints(folder)]
-    return max(histories, key=len, default=[])
-
-
-def checkpoints(folder: Location) -> list[Location]:
-    """Return a trial's checkpoints, oldest first, without half-written and damaged ones."""
-    found = [place.parent for place in matching(folder, f"checkpoint_*/{checkpoint.TRIAL}")]
-    return [place for place in found if not checkpoint.damage(place)]
-
-
-def best_checkpoint(*folders: Location) -> Location | None:
-    """Return the checkpoint of trials whose last epoch scored best, None where there is none."""
-    there = [path for folder in folders for path in checkpoints(folder)]
-    return max(there, key=lambda one: rank(checkpoint.read_progress(one).history[-1]), default=None)

@@ -13,22 +13,20 @@ from hicray import config as cfg
 from hicray.cluster import connection
 from hicray.config import UserError
 from hicray.io.storage import Location, remove_tree
+from hicray.metrics.objective import RANK
+from hicray.model.checkpoint import best_checkpoint
 from hicray.tracking import track
 from hicray.tracking.outbox import Outbox
 from hicray.training.gaps import Gaps
 from hicray.training.halving import Halving
-from hicray.training.objective import RANK
 from hicray.training.record import Bar, Recorder, Trials, open_best
 from hicray.training.searcher import DistinctSearch
 from hicray.training.space import Cell, SearchConfig, cells, require_distinct, search_name
 from hicray.training.state import damage, ended, note_end
-from hicray.training.trial import Resources, arm, best_checkpoint, diverged, drive_trial
+from hicray.training.trial import Resources, arm, diverged, drive_trial
 from hicray.windows.enough import require_step
 from hicray.windows.manifest import Manifest
 
-# Tune looks for result files that this package turns off, and says so at the end of each cell.
-# Why a trial failed, it says in a page; the recorder does in a line.
-logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 SEEDS = "-seeds"
 """How the state of the Tuner that repeats a cell's best trial is called, behind the cell's name."""
 
@@ -52,6 +50,9 @@ def search(
     Raises:
         UserError: The cluster, the windows or the choices are too few for it.
     """
+    # Tune looks for result files that this package turns off, and says so at the end of each cell.
+    # Why a trial failed, it says in a page; the recorder does in a line.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     require_distinct(what, manifest.coarse_bin_sizes)
     require_step(manifest.num_windows("train"), what.train)
     connection.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)

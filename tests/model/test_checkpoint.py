@@ -8,7 +8,7 @@ import torch
 from hicray.config import ModelConfig, UserError
 from hicray.model import checkpoint
 from hicray.model.build import build
-from hicray.training.trial import best_checkpoint, checkpoints
+from hicray.model.checkpoint import best_checkpoint, checkpoints
 from tests.trained import write_checkpoint
 
 SMALL = ModelConfig(sequence="off")

@@ -29,7 +29,10 @@ _SEEN = "training/test_windows_seen.py"
 _SEARCH = "training/test_tune.py"
 _PIXELS = "maps/test_pixels.py"
 _ZOOMS = "maps/test_write.py::test_a_constant_map_is_constant_at_every_zoom"
-_SHOWN_DNA = "comparison/test_judged_dna.py::test_a_seq_network_is_shown_its_own_shuffled_and_another_locus_dna"
+_SHOWN_DNA = (
+    "comparison/test_judged_dna.py"
+    "::test_a_seq_network_is_shown_its_own_shuffled_and_another_locus_dna"
+)
 
 MUTANTS = (
     Mutant(

@@ -17,6 +17,7 @@ from hicray.maps.features import insulation
 from hicray.maps.genome import read_packed
 from hicray.model import checkpoint
 from hicray.model.trained import Trained, TrainedSource, trained_on
+from hicray.predict.actors import on_ray
 from hicray.predict.enhance import enhance, refuse_other_parts
 from hicray.predict.locus import Dna, Loci, MapFacts, measure
 from hicray.predict.network import BinSizes, find
@@ -306,7 +307,7 @@ def test_a_published_file_predicts_as_upstream_does_within_its_cap(rng, tmp_path
 
 def test_rays_actors_write_what_one_process_writes(seq, local_ray, tmp_path):
     jobs = [check(replace(seq, out=tmp_path / name)) for name in ("ray.mcool", "here.mcool")]
-    done = enhance(jobs[0])
+    done = enhance(jobs[0], on_ray)
     enhance(jobs[1], in_process)
     first, second = (level(job.out, 128).pixels()[:] for job in jobs)
     pd.testing.assert_frame_equal(first, second, rtol=1e-5)

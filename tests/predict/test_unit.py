@@ -110,7 +110,7 @@ def test_a_constant_is_found_whatever_the_depth_and_however_near_the_reach(rng, 
                     band[row, apart] = 7 * values[chrom][one, other] / held
             return band
 
-        assert balanced_per_contact(job, predicted) == pytest.approx(1 / 7, rel=1e-5)
+        assert balanced_per_contact(job, predicted, job.chroms) == pytest.approx(1 / 7, rel=1e-5)
 
 
 def test_a_map_without_contacts_is_written(rng, tmp_path):

@@ -11,10 +11,10 @@ import torch
 from ray import tune
 
 from hicray import config as cfg
+from hicray.metrics.objective import ranked
 from hicray.model import checkpoint
 from hicray.model.build import build
 from hicray.model.trained import trained_on
-from hicray.training.objective import ranked
 from hicray.training.trial import trial_name
 
 FAILING = 0.4

@@ -11,16 +11,17 @@ from ray.tune.experiment import Trial
 
 from hicray import config as cfg
 from hicray.comparison.report import best_trials
+from hicray.metrics.objective import UNDEFINED, best_of, rank, ranked
 from hicray.model import checkpoint
+from hicray.model.checkpoint import best_checkpoint
 from hicray.tracking.stores import default_uri
 from hicray.tracking.track import Store
 from hicray.training import train, trial
 from hicray.training import tune as searching
 from hicray.training.data import SEARCHED, Data
 from hicray.training.halving import Halving
-from hicray.training.objective import UNDEFINED, best_of, rank, ranked
 from hicray.training.space import SearchConfig
-from hicray.training.trial import Resources, best_checkpoint
+from hicray.training.trial import Resources
 from hicray.windows.stream import open_windows
 from tests.training.drivers import undefined_at_times
 from tests.training.searches import one_gap_search
@@ -126,7 +127,7 @@ def test_ray_train_keeps_the_best_checkpoint_though_later_ones_are_undefined(
     folder, manifest = tiny_shards
     sets = (open_windows(folder, manifest, split, 512) for split in SEARCHED)
     trial._drive(TRIAL, Data(manifest, *sets), own, Resources())
-    kept = [checkpoint.read_progress(place).epoch for place in trial.checkpoints(own)]
+    kept = [checkpoint.read_progress(place).epoch for place in checkpoint.checkpoints(own)]
     assert kept == [1, 4]
     best = best_checkpoint(own)
     assert best is not None

@@ -7,10 +7,10 @@ import pytest
 from ray import tune
 
 from hicray import config as cfg
+from hicray.metrics.objective import ranked
 from hicray.tracking.stores import default_uri
 from hicray.tracking.track import Store
 from hicray.training import tune as searching
-from hicray.training.objective import ranked
 from hicray.training.space import SearchConfig
 from tests.training.searches import one_gap_search
 

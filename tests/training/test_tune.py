@@ -9,11 +9,11 @@ import pytest
 from ray import tune
 
 from hicray import config as cfg
+from hicray.metrics.objective import ranked
 from hicray.tracking.stores import default_uri
 from hicray.tracking.track import Store
 from hicray.training import tune as searching
 from hicray.training.gaps import Gaps
-from hicray.training.objective import ranked
 from hicray.training.space import Cell, SearchConfig
 from hicray.training.trial import arm, trial_name
 from hicray.windows import stream

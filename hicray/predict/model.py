@@ -1,0 +1,147 @@
+"""A trained network in Python: opened once, then put to any stretch of any map."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from hicray.config import UserError
+from hicray.maps.bins import Region, parse_region
+from hicray.maps.contacts import ContactMap
+from hicray.maps.contents import require_any
+from hicray.maps.genome import Genome
+from hicray.maps.names import named_chroms
+from hicray.model.trained import Trained
+from hicray.predict.ablation import LocusAblation, ablate_locus
+from hicray.predict.locus import MapFacts, measure_for
+from hicray.predict.network import Network, NetworkFile
+from hicray.predict.preflight import Opened, dna_of, require_ablatable
+from hicray.predict.region import EnhancedRegion, enhance_region
+from hicray.predict.tiler import Tiled
+from hicray.windows.tiles import tiling
+
+
+class _Map(NamedTuple):
+    """What was found of a map when it was first used, and the network with the scale for it."""
+
+    facts: MapFacts
+    file: NetworkFile
+
+
+class Model:
+    """A trained network.
+
+    Args:
+        file: As ``network.find`` found it.
+        device: Where it predicts, 'cpu' or 'cuda'.
+    """
+
+    def __init__(self, file: NetworkFile, device: str = "cpu") -> None:
+        self.file, self.device = file, device
+        self._network: Network = file.open(torch.device(device))
+        self._maps: dict[tuple[str, str], _Map] = {}
+
+    @property
+    def trained(self) -> Trained:
+        """What it was trained on: bin sizes, length of a window, chromosomes, maps."""
+        return self.file.trained
+
+    @property
+    def reads_dna(self) -> bool:
+        """Whether it needs a genome."""
+        return self.file.reads_dna
+
+    def enhance(
+        self,
+        region: str,
+        contacts: ContactMap,
+        genome: Genome | None = None,
+        *,
+        match_chr: bool = False,
+    ) -> EnhancedRegion:
+        """Return an enhanced stretch of a chromosome.
+
+        The map is read once, when it is first used, for its depth and its decay with distance.
+
+        Args:
+            region: ``chrom:start-end`` in bp, 0-based and half-open; commas are allowed.
+            contacts: Of the coarse bin size that the network reads.
+            genome: That the map was aligned to; for a network that reads DNA.
+            match_chr: Take names of map and genome that differ only in 'chr' as the same.
+
+        Returns:
+            Contacts of the fine bins that the region touches, in the map's balanced contacts.
+
+        Raises:
+            UserError: The region, the map or the genome is not what the network can read.
+        """
+        asked = self._region(region, contacts)
+        dna = dna_of(self.file, contacts, (asked.chrom,), genome, match_chr=match_chr)
+        facts, file = self._facts(contacts)
+        trained = file.trained
+        tiled = Tiled(
+            network=file,
+            contacts=contacts,
+            dna=dna,
+            tiling=tiling(trained.offsets, window=trained.window_bins, gap=trained.gap),
+            use_gpu=self.device == "cuda",
+        )
+        found = enhance_region(tiled, facts, asked, self._network)
+        if np.isnan(found.contacts).all():
+            require_any(contacts, (asked.chrom,), raw=trained.raw)
+        return found
+
+    def ablate(
+        self, stretch: str, contacts: ContactMap, genome: Genome, *, draws: int = 8
+    ) -> LocusAblation:
+        """Return the window around a stretch of DNA with and without it.
+
+        Args:
+            stretch: ``chrom:start-end`` in bp, replaced by random bases.
+            contacts: Of the coarse bin size that the network reads.
+            genome: That the map was aligned to.
+            draws: Random replacements whose predictions are averaged.
+
+        Raises:
+            UserError: The network reads no DNA, or the stretch does not fit a window.
+        """
+        asked = self._region(stretch, contacts)
+        require_ablatable(self.file, asked, contacts)
+        dna = dna_of(self.file, contacts, (asked.chrom,), genome, match_chr=False)
+        return ablate_locus(Opened(self.file, contacts, dna), asked, draws=draws)
+
+    def _region(self, text: str, contacts: ContactMap) -> Region:
+        """Read a region of a map that this network can read."""
+        if contacts.bin_size != self.trained.coarse_bin_size:
+            raise UserError(
+                f"{contacts.uri} was opened at bins of {contacts.bin_size:,} bp, this network "
+                f"reads {self.trained.coarse_bin_size:,}; open it with that bin size"
+            )
+        region = parse_region(text)
+        region = region._replace(chrom=named_chroms((region.chrom,), contacts)[0])
+        length = contacts.chromsizes[region.chrom]
+        if region.end > length:
+            raise UserError(
+                f"{text} ends beyond {region.chrom} of {length:,} bp; give a region within it"
+            )
+        return region
+
+    def _facts(self, contacts: ContactMap) -> _Map:
+        key = contacts.uri, contacts.weights_name
+        if key not in self._maps:
+            facts = measure_for(self.trained, contacts)
+            length = sum(contacts.chromsizes.values())
+            self._maps[key] = _Map(facts, self.file.for_map(facts.total_reads, length))
+        return self._maps[key]
+
+    def like(self, name: str) -> "Model":
+        """Return it with the scale of one of the maps that it was trained on.
+
+        Args:
+            name: Of that map, as ``trained.sources`` has it.
+
+        Raises:
+            UserError: It was trained on no such map.
+        """
+        return Model(replace(self.file, trained=self.trained.like(name)), self.device)
