@@ -47,12 +47,12 @@ class Options:
     """Epochs of each run."""
 
 
-def results_of(place: Path) -> dict[str, Any]:
+def results_of(folder: Path) -> dict[str, Any]:
     """Return a finished run's scores, cost and size."""
     from hicray.model.build import build
     from hicray.model.checkpoint import read_progress
 
-    progress = read_progress(place)
+    progress = read_progress(folder)
     trained = progress.trained
     assert trained is not None
     model = build(progress.trial.model, **trained.layout)
@@ -84,8 +84,8 @@ def compare_designs(options: Options) -> None:
         for seed in range(options.seeds)
         for name, model in DESIGNS.items()
     }
-    places = sweep(trials, data, Path(options.storage) / "designs")
-    results = {key: results_of(place) for key, place in places.items()}
+    folders = sweep(trials, data, Path(options.storage) / "designs")
+    results = {key: results_of(folder) for key, folder in folders.items()}
     say("", table(results, options.seeds, data.train.rows))
 
 

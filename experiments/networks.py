@@ -33,7 +33,7 @@ from hicray.cli.data_set import prepare_shards
 from hicray.cli.defaults import REAL, SIMULATED
 from hicray.cli.guard import guarded, say
 from hicray.cli.main import Flat
-from hicray.comparison.judge import judge
+from hicray.comparison.arms import score_arms
 from hicray.comparison.learning import learnt, stops
 from hicray.comparison.pictures import file_name
 from hicray.comparison.results import JUDGED, MAPLESS, NOSEQ, GapResult, Row
@@ -41,7 +41,7 @@ from hicray.comparison.table import cell
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import BASE
 from hicray.evaluation.rivals import CEILING, RIDGE
-from hicray.evaluation.window_set import Predictor, WindowSet, device
+from hicray.evaluation.window_set import HeldOutWindows, Predictor, device
 from hicray.io.storage import Location
 from hicray.maps.check import require_genome
 from hicray.metrics.paired import paired_difference
@@ -207,25 +207,27 @@ def train(
     return {name: sweep(trials, data, out / file_name(name), b) for name, b in NETWORKS.items()}
 
 
-def opened(place: Path, build: Build, manifest: Manifest) -> Predictor:
+def opened(folder: Path, build: Build, manifest: Manifest) -> Predictor:
     """Return a checkpoint's network as a predictor."""
-    module = build(checkpoint.read_progress(place).trial, manifest)
-    checkpoint.load_weights(place, module)
+    module = build(checkpoint.read_progress(folder).trial, manifest)
+    checkpoint.load_weights(folder, module)
     module.eval().to(device())
     return lambda batch: predict(module, batch.arguments())
 
 
 def judged(
-    places: Mapping[str, Mapping[int, Path]], folder: Location, manifest: Manifest, size: int
+    folders: Mapping[str, Mapping[int, Path]], folder: Location, manifest: Manifest, size: int
 ) -> GapResult:
     """Score filters, noseq and all other networks on the test windows."""
-    result = judge({NOSEQ: [*places[NOSEQ].values()]}, folder, manifest, size)
-    windows = WindowSet(folder, "test", Collate(manifest, size), size)
+    result = score_arms({NOSEQ: [*folders[NOSEQ].values()]}, folder, manifest, size)
+    windows = HeldOutWindows(folder, "test", Collate(manifest, size), size)
     rows = {
-        name: Row(windows.score({seed: opened(p, b, manifest) for seed, p in places[name].items()}))
+        name: Row(
+            windows.score({seed: opened(p, b, manifest) for seed, p in folders[name].items()})
+        )
         for name, b in NETWORKS.items()
     }
-    learning = {name: [*map(learnt, own.values())] for name, own in places.items()}
+    learning = {name: [*map(learnt, own.values())] for name, own in folders.items()}
     return replace(result, rows={**result.rows, **rows}, learning=learning)
 
 
@@ -234,7 +236,7 @@ def costs(trial: TrialConfig, folder: Location, manifest: Manifest) -> dict[str,
     torch.set_num_threads(1)
     size, config = trial.coarse_bin_size, trial.train
     collate = Collate(manifest, size)
-    tables = WindowSet(folder, "train", collate, size).tables(config.batch_size)
+    tables = HeldOutWindows(folder, "train", collate, size).tables(config.batch_size)
     batch = collate.decode(collate.compact(next(tables)))
     networks = {name: build(trial, manifest) for name, build in NETWORKS.items()}
     optimizers = {name: make_optimizer(model, trial) for name, model in networks.items()}

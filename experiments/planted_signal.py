@@ -30,7 +30,7 @@ from planted.truth import noise_free, read_motif
 from hicray.cli.data_set import prepare_shards
 from hicray.cli.defaults import SIMULATED
 from hicray.cli.guard import guarded, say
-from hicray.comparison.judge import gain_over_gaps, judge, load, windows_of
+from hicray.comparison.arms import gain_over_gaps, load, score_arms, windows_of
 from hicray.comparison.learning import learnt
 from hicray.comparison.page import page
 from hicray.comparison.pictures import figures, file_name
@@ -50,7 +50,7 @@ from hicray.comparison.results import (
 from hicray.comparison.table import render
 from hicray.config import DataConfig, ModelConfig, Run, TrialConfig
 from hicray.evaluation.rivals import CEILING
-from hicray.evaluation.window_set import WindowSet
+from hicray.evaluation.window_set import HeldOutWindows
 from hicray.figures import Picture, motif_reading, png
 from hicray.io.storage import Location
 from hicray.metrics.paired import Difference
@@ -163,29 +163,29 @@ def train(
         for arm, model in arms.items()
         if arm != REPORT or (seed == 0 and options.report_arm)
     }
-    places = sweep(trials, data, case.simulation.folder.parent / f"gap_{gap}")
-    named = {arm: [place for (own, _), place in places.items() if own == arm] for arm in arms}
+    folders = sweep(trials, data, case.simulation.folder.parent / f"gap_{gap}")
+    named = {arm: [folder for (own, _), folder in folders.items() if own == arm] for arm in arms}
     return {arm: own for arm, own in named.items() if own}
 
 
-def test_windows(case: Case, size: int, places: dict[str, list[Path]]) -> WindowSet:
+def test_windows(case: Case, size: int, folders: dict[str, list[Path]]) -> HeldOutWindows:
     """Return the test windows of one gap, with all that the arms read."""
-    trials = {arm: [read_progress(place).trial for place in own] for arm, own in places.items()}
+    trials = {arm: [read_progress(folder).trial for folder in own] for arm, own in folders.items()}
     return windows_of(trials, case.folder, case.manifest, size, "test")
 
 
-def judge_case(case: Case, gap: int, places: dict[str, list[Path]]) -> GapResult:
+def judge_case(case: Case, gap: int, folders: dict[str, list[Path]]) -> GapResult:
     """Score all rows of one simulation at one gap on its test chromosomes."""
     size = gap * case.manifest.fine_bin_size
-    truth = noise_free(case.simulation, test_windows(case, size, places))
-    result = judge(places, case.folder, case.manifest, size, more=truth)
-    curves = {arm: _curves(own[0]) for arm, own in places.items()}
-    learning = {arm: [learnt(place) for place in own] for arm, own in places.items()}
+    truth = noise_free(case.simulation, test_windows(case, size, folders))
+    result = score_arms(folders, case.folder, case.manifest, size, more=truth)
+    curves = {arm: _curves(own[0]) for arm, own in folders.items()}
+    learning = {arm: [learnt(folder) for folder in own] for arm, own in folders.items()}
     return replace(result, curves=curves, learning=learning)
 
 
-def _curves(place: Path) -> dict[str, list[float]]:
-    history = read_progress(place).history
+def _curves(folder: Path) -> dict[str, list[float]]:
+    history = read_progress(folder).history
     return {part: [epoch[f"{part}_loss"] for epoch in history] for part in ("train", "val")}
 
 
@@ -256,10 +256,10 @@ def state(cases: dict[str, Case], results: dict[tuple[str, int], GapResult]) -> 
     return "\n".join([*parts, "", *lines, "", sentence])
 
 
-def motif(case: Case, places: dict[str, list[Path]]) -> tuple[str, Picture]:
+def motif(case: Case, folders: dict[str, list[Path]]) -> tuple[str, Picture]:
     """Return whether the first seq network reads the planted motif, and the picture of it."""
-    windows = test_windows(case, 4 * case.manifest.fine_bin_size, places)
-    reading = read_motif(load(places[SEQ][0], case.manifest), case.simulation, windows)
+    windows = test_windows(case, 4 * case.manifest.fine_bin_size, folders)
+    reading = read_motif(load(folders[SEQ][0], case.manifest), case.simulation, windows)
     profiles = {
         "at the planted motifs": (reading.offsets, reading.at_motifs),
         "at random places": (reading.offsets, reading.elsewhere),
@@ -280,11 +280,11 @@ def main(options: Options) -> None:
             (name, gap): pool.submit(train, cases[name], gap, arms, options)
             for (name, gap), arms in ARMS.items()
         }
-        places = {key: one.result() for key, one in running.items()}
-    results = {(n, gap): judge_case(cases[n], gap, own) for (n, gap), own in places.items()}
+        folders = {key: one.result() for key, one in running.items()}
+    results = {(n, gap): judge_case(cases[n], gap, own) for (n, gap), own in folders.items()}
     text = state(cases, results)
     pictures = figures([results[PLANTED, 4], results[PLANTED, 2]], cases[PLANTED].manifest)
-    answer, pictures[QUESTION] = motif(cases[PLANTED], places[PLANTED, 4])
+    answer, pictures[QUESTION] = motif(cases[PLANTED], folders[PLANTED, 4])
     body, sentence = text.rsplit("\n\n", 1)
     text = f"{body}\n\n{QUESTION} {answer}\n\n{sentence}"
     out = Path(options.storage) / "report"

@@ -21,11 +21,11 @@ from hicray.cli.data_set import prepare_shards
 from hicray.cli.defaults import REAL
 from hicray.cli.guard import guarded, say
 from hicray.cli.main import Flat
-from hicray.comparison.judge import judge
+from hicray.comparison.arms import score_arms
 from hicray.comparison.learning import learnt
 from hicray.comparison.report import write
 from hicray.comparison.results import GapResult
-from hicray.config import DataConfig, ModelConfig, Run, Sequence, TrainConfig, TrialConfig
+from hicray.config import DataConfig, ModelConfig, Run, SequenceMode, TrainConfig, TrialConfig
 from hicray.io.storage import Location
 from hicray.maps.check import require_genome
 from hicray.training.effort import described, fitted
@@ -42,7 +42,7 @@ class Options:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = REAL.train
-    arms: tuple[Sequence, ...] = ("off", "on")
+    arms: tuple[SequenceMode, ...] = ("off", "on")
     """As for a search."""
     seeds: int = 3
     """Training seeds of each arm."""
@@ -66,19 +66,19 @@ def train(
         for seed in range(options.seeds)
         for own in options.arms
     }
-    places = sweep(trials, data, Path(options.storage) / f"bins_{size}")
+    folders = sweep(trials, data, Path(options.storage) / f"bins_{size}")
     return {
-        arm(trials[own, 0]): [places[own, seed] for seed in range(options.seeds)]
+        arm(trials[own, 0]): [folders[own, seed] for seed in range(options.seeds)]
         for own in options.arms
     }
 
 
 def judged(
-    places: dict[str, list[Path]], folder: Location, manifest: Manifest, size: int
+    folders: dict[str, list[Path]], folder: Location, manifest: Manifest, size: int
 ) -> GapResult:
     """Score all rows of one gap on the test windows."""
-    result = judge(places, folder, manifest, size)
-    return replace(result, learning={name: [*map(learnt, own)] for name, own in places.items()})
+    result = score_arms(folders, folder, manifest, size)
+    return replace(result, learning={name: [*map(learnt, own)] for name, own in folders.items()})
 
 
 def main(options: Options) -> None:

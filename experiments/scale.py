@@ -40,7 +40,7 @@ from hicray.windows.batches import Collate
 from hicray.windows.manifest import Manifest
 from hicray.windows.reading import columns, shard_at
 from hicray.windows.shards import prepare
-from hicray.windows.stream import Files, Reader, Slice, Windows, open_windows
+from hicray.windows.stream import Files, Reader, Slice, WindowSource, open_windows
 
 COARSE, BATCH = 512, 4
 
@@ -83,7 +83,9 @@ class Consumer:
     def ready(self) -> None:
         """Return when the process has imported what it needs."""
 
-    def epoch(self, windows: Windows, manifest: Manifest, part: Slice, step: float) -> list[float]:
+    def epoch(
+        self, windows: WindowSource, manifest: Manifest, part: Slice, step: float
+    ) -> list[float]:
         """Read a slice of an epoch; return seconds to the first batch, and of all after it."""
         collate = Collate(manifest, COARSE)
         began = first = time.monotonic()
@@ -139,7 +141,7 @@ def _prepared(own: DataConfig, folder: Path) -> Manifest:
     return manifest
 
 
-def _both(folder: Path, manifest: Manifest) -> dict[str, Windows]:
+def _both(folder: Path, manifest: Manifest) -> dict[str, WindowSource]:
     """Return the training set as it is read when it fits the object store, and when not."""
     shards = [shard_at(folder, shard, None) for shard in manifest.files("train")]
     return {
@@ -149,7 +151,7 @@ def _both(folder: Path, manifest: Manifest) -> dict[str, Windows]:
 
 
 def _epoch(
-    ids: list[str], windows: Windows, manifest: Manifest, batches: int, pause: float
+    ids: list[str], windows: WindowSource, manifest: Manifest, batches: int, pause: float
 ) -> tuple[float, float]:
     """Read one epoch on all nodes at once; return the slowest one's times."""
     share = batches * BATCH

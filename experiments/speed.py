@@ -31,7 +31,7 @@ from hicray.config import (
     ModelConfig,
     Precision,
     Preset,
-    Sequence,
+    SequenceMode,
     TrainConfig,
     TrialConfig,
 )
@@ -101,7 +101,7 @@ def epochs(*, windows: int = 8, fusion: Fusion = "both", preset: Preset = "large
             fusion=fusion,
         )
         say("| arm | encoding anew | stored tokens | ratio |", "| --- | --- | --- | --- |")
-        arms: tuple[Sequence, ...] = ("off", "on")
+        arms: tuple[SequenceMode, ...] = ("off", "on")
         both: tuple[Precision, ...] = ("none", "bf16")
         for sequence in arms:
             arm = replace(model, sequence=sequence)
@@ -175,7 +175,7 @@ def _loop(
     from hicray.training.data import Data
     from hicray.training.embeddings import embed
     from hicray.training.optimizer import make_optimizer
-    from hicray.training.train import Loop, Place, network
+    from hicray.training.train import Loop, Worker, network
     from hicray.windows.manifest import GENOME
     from hicray.windows.stream import open_windows
 
@@ -192,7 +192,7 @@ def _loop(
     data = Data(manifest, train, val, genome, form)
     trial = TrialConfig(coarse_bin_size=size, model=model, train=config)
     bare = network(trial, data).to(device)
-    return Loop(trial, data, Place(0, 1, device), bare, make_optimizer(bare, trial))
+    return Loop(trial, data, Worker(0, 1, device), bare, make_optimizer(bare, trial))
 
 
 def encoder(*, batch: int = 32, preset: Preset = "large", repeats: int = 10) -> None:

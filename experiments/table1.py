@@ -166,11 +166,11 @@ def _scored(
     title: str, runs: dict[str, Any], folder: Location, manifest: Any, size: int
 ) -> list[str]:
     """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
-    from hicray.comparison.judge import judge
+    from hicray.comparison.arms import score_arms
     from hicray.comparison.table import cell
 
     arms = {arm: [locate(run.tags["checkpoint"])] for arm, run in sorted(runs.items())}
-    result = judge(arms, folder, manifest, size)
+    result = score_arms(arms, folder, manifest, size)
     count = manifest.num_windows("test")
     lines = [f"### {title} (n = {count} test windows)", "", "| model | MSE | Pearson |"]
     lines.append("| --- | --- | --- |")

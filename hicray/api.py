@@ -136,11 +136,11 @@ def evaluate(
     Raises:
         UserError: The maps do not fit each other.
     """
-    from hicray.evaluation.compared import Maps, checked, long_chroms, open_compared
+    from hicray.evaluation.compared import EvaluationPlan, checked, long_chroms, open_compared
     from hicray.evaluation.frame import frame
     from hicray.evaluation.score_maps import evaluate as run
 
-    asked = Maps(
+    asked = EvaluationPlan(
         fine=fine,
         others=dict(maps),
         chroms=tuple(chroms),

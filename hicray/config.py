@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from hicray.wording import scrubbed
 
-Sequence = Literal["on", "off", "blank", "composition", "elsewhere"]
+SequenceMode = Literal["on", "off", "blank", "composition", "elsewhere"]
 Fusion = Literal["tokens", "pairwise", "both"]
 Encoder = Literal["scratch", "tuned", "frozen"]
 Preset = Literal["large", "base", "small", "tiny"]
@@ -22,7 +22,7 @@ Context = Literal["dilated", "attention"]
 CoarsePath = Literal["on", "off"]
 Loss = Literal["likelihood", "correlation", "report"]
 
-TAKEN_HOME: tuple[Sequence, ...] = ("off", "on")
+TAKEN_HOME: tuple[SequenceMode, ...] = ("off", "on")
 """Arms that sharpen maps; the others are controls."""
 CONTEXT_HEADS = 4
 """Attention heads over the bins of the tower."""
@@ -89,7 +89,7 @@ class ModelConfig:
     """HiCFoundation checkpoint (.pth.tar or .safetensors) for a tuned or frozen encoder."""
     embeddings: Precision = "bf16"
     """How a frozen encoder's output is kept between epochs; none runs it anew in each."""
-    sequence: Sequence = "on"
+    sequence: SequenceMode = "on"
     """DNA on; off (no DNA modules); or a control: blank (all modules, a learned constant for DNA),
     composition (GC, N and cut sites per bin in place of DNA), elsewhere (another locus' DNA)."""
     dna: DnaEncoder = "tower"
@@ -206,7 +206,7 @@ class Tune:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     run: Run = field(default_factory=Run)
-    arms: tuple[Sequence, ...] = ("off", "on")
+    arms: tuple[SequenceMode, ...] = ("off", "on")
     """What is compared: off (noseq), on (seq), and controls trained alike: blank (seq's modules
     without DNA), composition (GC, N, cut sites), elsewhere (another locus' DNA)."""
     trials: int = 4

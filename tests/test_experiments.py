@@ -192,7 +192,7 @@ TRIAL = TrialConfig(
 @pytest.fixture(scope="module")
 def few_windows(networks, alone_shards):
     folder, manifest = alone_shards
-    return next(networks.WindowSet(folder, "test", Collate(manifest, 512), 512).batches())
+    return next(networks.HeldOutWindows(folder, "test", Collate(manifest, 512), 512).batches())
 
 
 @pytest.mark.parametrize("name", FIELD)

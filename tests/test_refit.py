@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from hicray.cli.main import main, tune_from_command_line
-from hicray.comparison.judge import judge
+from hicray.comparison.arms import score_arms
 from hicray.config import UserError
 from hicray.evaluation.compared import leaks, open_compared, resolve
 from hicray.evaluation.options import Evaluate
@@ -180,7 +180,7 @@ def test_nothing_that_is_compared_is_the_refit(refitted, run, last):
     assert "Distinct configurations tried at 512->128 bp: 1 of noseq." in said
     shards = storage / "shards"
     with pytest.raises(UserError, match="noseq is a refit, which saw the test chromosomes"):
-        judge({"noseq": [last]}, shards, read_manifest(shards), 512)
+        score_arms({"noseq": [last]}, shards, read_manifest(shards), 512)
 
 
 def test_asked_for_again_it_is_not_trained_again(

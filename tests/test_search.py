@@ -27,7 +27,7 @@ from hicray.tracking.track import Store
 from hicray.training.data import Data
 from hicray.training.embeddings import find
 from hicray.training.optimizer import make_optimizer
-from hicray.training.train import Loop, Place, network
+from hicray.training.train import Loop, Worker, network
 from hicray.windows.manifest import GENOME, read_manifest
 from hicray.windows.stream import open_windows
 from tests.published import published_file
@@ -201,4 +201,4 @@ def test_interrupted_trials_end_as_undisturbed_ones(searched, local_ray):
 def plain_loop(trial: TrialConfig, data: Data) -> Loop:
     torch.manual_seed(trial.train.seed)
     model = network(trial, data)
-    return Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
+    return Loop(trial, data, Worker(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))

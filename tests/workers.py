@@ -18,7 +18,7 @@ from hicray.config import TrialConfig
 from hicray.model.build import build
 from hicray.training.data import Data
 from hicray.training.optimizer import make_optimizer
-from hicray.training.train import Loop, Place, train_worker
+from hicray.training.train import Loop, Worker, train_worker
 from hicray.windows.manifest import read_manifest
 from tests.alone import as_references, data_alone
 
@@ -31,7 +31,7 @@ def loop_alone(data: Data, trial: TrialConfig) -> Loop:
     if trial.model.residual:
         for parameter in model.head.pixels.out.parameters():
             torch.nn.init.normal_(parameter, std=0.05)
-    return Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
+    return Loop(trial, data, Worker(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from hicray.comparison.results import RATES, SPLIT
-from hicray.evaluation.window_set import Predictor, WindowSet
+from hicray.evaluation.window_set import HeldOutWindows, Predictor
 from hicray.maps.contacts import open_map
 from hicray.model.dna import DnaTower
 from hicray.model.enhancer import Enhancer
@@ -35,7 +35,7 @@ STRONGEST = 3
 _SHUFFLES = 200
 
 
-def noise_free(simulation: Simulation, windows: WindowSet) -> dict[str, Predictor]:
+def noise_free(simulation: Simulation, windows: HeldOutWindows) -> dict[str, Predictor]:
     """Return the rows that know the truth of a simulation's first cell line.
 
     One is its rates, balanced as the fine map is; the other splits each coarse pixel's contacts by
@@ -122,7 +122,7 @@ class MotifReading(NamedTuple):
 
 
 def read_motif(
-    model: Enhancer, simulation: Simulation, windows: WindowSet, *, seed: int = 0
+    model: Enhancer, simulation: Simulation, windows: HeldOutWindows, *, seed: int = 0
 ) -> MotifReading:
     """Find out whether a trained network's DNA tower reads the planted motif.
 
@@ -160,7 +160,7 @@ def read_motif(
     )
 
 
-def _instances(simulation: Simulation, windows: WindowSet, batch: Batch) -> list[Site]:
+def _instances(simulation: Simulation, windows: HeldOutWindows, batch: Batch) -> list[Site]:
     """Return the motif's instances that lie in a batch's windows."""
     collate = windows.collate
     length = collate.manifest.window_bins * collate.manifest.fine_bin_size

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hicray.cli.compare import compare
 from hicray.cli.data_set import checked, connect, resolved, shards_of
 from hicray.cli.guard import say
-from hicray.config import DataConfig, Run, Sequence, Tune, UserError
+from hicray.config import DataConfig, Run, SequenceMode, Tune, UserError
 from hicray.io.storage import Location
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def tune(options: Tune) -> "Statement":
     return compare(storage, options.run.tracking_uri, search, use_gpu=options.run.use_gpu)
 
 
-def search_cells(options: Tune, arms: tuple[Sequence, ...]) -> tuple[Location, str]:
+def search_cells(options: Tune, arms: tuple[SequenceMode, ...]) -> tuple[Location, str]:
     """Prepare and search the given arms at every gap; return the storage and the search's run id.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from hicray.comparison.results import HALVES, NOSEQ, RATES, SEQ, SPLIT, GapResult
 from hicray.evaluation.baselines import BASE
 from hicray.evaluation.rivals import CEILING
-from hicray.evaluation.window_set import Band, band_score
+from hicray.evaluation.window_set import SeparationBand, band_score
 from hicray.metrics.correlation import distance_bands
 from hicray.metrics.scores import LABELS, OBJECTIVE
 from hicray.windows.manifest import Manifest
@@ -22,7 +22,7 @@ _TRUTH = (RATES, SPLIT, HALVES, CEILING)
 
 def scores_by_separation(
     result: GapResult, manifest: Manifest
-) -> Mapping[str, Mapping[Band, float]]:
+) -> Mapping[str, Mapping[SeparationBand, float]]:
     """Return mean O/E Pearson by band of the base, the best filter, both arms and the ceiling.
 
     Noise-free rates stand beside the ceiling where a simulation's are known.
@@ -33,7 +33,9 @@ def scores_by_separation(
     return {name: own for name, own in levels.items() if own}
 
 
-def _levels(result: GapResult, name: str, bands: list[Band]) -> dict[Band, float]:
+def _levels(
+    result: GapResult, name: str, bands: list[SeparationBand]
+) -> dict[SeparationBand, float]:
     there = {band: band_score(OBJECTIVE, band) for band in bands}
     columns = result.rows[name].runs[0].windows.columns
     found = {band: _mean(result, name, one) for band, one in there.items() if one in columns}
@@ -60,7 +62,7 @@ def lines(result: GapResult, manifest: Manifest) -> list[str]:
     return [*table, "", *_above(result, list(bands), size)]
 
 
-def _above(result: GapResult, bands: list[Band], bin_size: int) -> list[str]:
+def _above(result: GapResult, bands: list[SeparationBand], bin_size: int) -> list[str]:
     """Say which methods score above the ceiling, over all separations and in each band."""
     if CEILING not in result.rows:
         return []
@@ -78,5 +80,5 @@ def _above(result: GapResult, bands: list[Band], bin_size: int) -> list[str]:
     return [f"{said} (the coarse map is made of the fine one's reads, and knows their noise).", ""]
 
 
-def _apart(band: Band, bin_size: int) -> str:
+def _apart(band: SeparationBand, bin_size: int) -> str:
     return f"{band[0] * bin_size:,} to {band[1] * bin_size:,} bp"

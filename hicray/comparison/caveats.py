@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hicray.config import TrialConfig, UserError
-from hicray.evaluation.window_set import WindowSet
+from hicray.evaluation.window_set import HeldOutWindows
 from hicray.maps.assembly import HUMAN, human_assembly
 from hicray.maps.bins import SplitName, bare
 from hicray.windows.dna import has_elsewhere
@@ -13,7 +13,7 @@ _HELD_OUT = frozenset({"4", "5", "11", "14"})
 """Human chromosomes that HiCFoundation's authors held out of its training."""
 
 
-def no_elsewhere(windows: WindowSet) -> str:
+def no_elsewhere(windows: HeldOutWindows) -> str:
     """Say so where windows of a set cannot be shown another locus' DNA; else nothing."""
     reader = windows.collate.reader
     flank = reader.flank_bins if reader else 0

@@ -32,9 +32,9 @@ Learning = Mapping[str, Sequence[Learnt]]
 """Runs of each arm, one for each seed."""
 
 
-def learnt(place: Location) -> Learnt:
+def learnt(folder: Location) -> Learnt:
     """Return how far a run of a sweep has learnt: its one checkpoint holds all its epochs."""
-    progress = read_progress(place)
+    progress = read_progress(folder)
     scores = [epoch[VAL_OBJECTIVE] for epoch in progress.history]
     return Learnt(scores, progress.trial.train.epochs)
 

@@ -8,7 +8,7 @@ import numpy as np
 from hicray.comparison.by_separation import scores_by_separation
 from hicray.comparison.learning import longest, mean_best
 from hicray.comparison.results import NOSEQ, SEQ, GapResult
-from hicray.evaluation.window_set import Band
+from hicray.evaluation.window_set import SeparationBand
 from hicray.figures import (
     Gain,
     Level,
@@ -85,7 +85,7 @@ def _by_epoch(result: GapResult) -> dict[str, Sequence[float]]:
 
 
 def _gain(result: GapResult, score: str, bin_size: int) -> Gain:
-    bands: list[Band] = list(result.by_separation[score])
+    bands: list[SeparationBand] = list(result.by_separation[score])
     found = [result.by_separation[score][band] for band in bands]
     start = np.array([float(first * bin_size) for first, _ in bands])
     return (

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from hicray.cluster import connection
-from hicray.comparison.judge import judge
+from hicray.comparison.arms import score_arms
 from hicray.comparison.learning import Learnt
 from hicray.comparison.page import page
 from hicray.comparison.pictures import figures, file_name
@@ -65,7 +65,7 @@ def compare(
         curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
         learning = {arm: [_learnt(store, run) for run in own] for arm, own in runs.items()}
         scored = arms, shards, manifest, size
-        result = connection.on_gpu(judge, *scored) if use_gpu else judge(*scored)
+        result = connection.on_gpu(score_arms, *scored) if use_gpu else score_arms(*scored)
         results.append(
             replace(
                 result,

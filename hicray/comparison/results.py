@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hicray.comparison.learning import Learning
-from hicray.evaluation.window_set import Band, HeldOut
+from hicray.evaluation.window_set import SeparationBand, WindowScores
 from hicray.maps.bins import SplitName
 from hicray.metrics.paired import Difference, Runs
 from hicray.metrics.scores import BITS, OBJECTIVE
@@ -40,7 +40,7 @@ CONTRASTS = (
     (NOSEQ, MAPLESS),
 )
 """What is compared with what."""
-GainBySeparation = Mapping[str, Mapping[Band, Difference]]
+GainBySeparation = Mapping[str, Mapping[SeparationBand, Difference]]
 """By judged score, then by band of separations."""
 
 
@@ -53,16 +53,16 @@ class Row:
         trained: Whether it is; what is not has one run, which every training would find.
     """
 
-    by_seed: Mapping[int, HeldOut]
+    by_seed: Mapping[int, WindowScores]
     trained: bool = True
 
     @staticmethod
-    def untrained(run: HeldOut) -> "Row":
+    def untrained(run: WindowScores) -> "Row":
         """Return the row of a method that is not trained."""
         return Row({0: run}, trained=False)
 
     @property
-    def runs(self) -> tuple[HeldOut, ...]:
+    def runs(self) -> tuple[WindowScores, ...]:
         """Runs, without their seeds."""
         return tuple(self.by_seed.values())
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from hicray.comparison import by_separation
-from hicray.comparison.judge import gain_over_gaps
+from hicray.comparison.arms import gain_over_gaps
 from hicray.comparison.learning import stops
 from hicray.comparison.results import ELSEWHERE, JUDGED, NOSEQ, SEQ, SHOWN, GapResult, Row
 from hicray.comparison.verdict import verdict
-from hicray.evaluation.window_set import HeldOut
+from hicray.evaluation.window_set import WindowScores
 from hicray.metrics.paired import BLOCK_WINDOWS, MIN_SEEDS, Difference
 from hicray.metrics.scores import LABELS, OBJECTIVE, SCORES, VERSION
 from hicray.windows.manifest import Manifest
@@ -224,7 +224,7 @@ def _difference(one: Difference) -> dict[str, Any]:
     return _nulls(one._asdict())
 
 
-def _numbers(one: HeldOut) -> dict[str, Any]:
+def _numbers(one: WindowScores) -> dict[str, Any]:
     summary = {
         name: _nulls(
             {

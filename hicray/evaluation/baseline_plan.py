@@ -13,7 +13,7 @@ from hicray.evaluation.options import Baselines
 from hicray.evaluation.rivals import FILTERS, UNCHOSEN
 from hicray.io.copies import fingerprint
 from hicray.io.notes import refuse_others, write_json
-from hicray.io.storage import locate, sweep
+from hicray.io.storage import locate, remove_leftovers
 from hicray.maps.bands import Band
 from hicray.maps.bins import SPLIT_NAMES, Region, SplitName, parse_split
 from hicray.maps.contacts import open_map
@@ -190,13 +190,13 @@ def commands(plan: BaselinePlan, out: Path) -> list[str]:
     shared += ["--chroms", *plan.chroms]
     maps = [f"{name}={out / file_name(name)}" for name in plan.names]
     halves = ["--fine", out / OTHER_HALF, "--enhanced", f"half reads={out / HALF}"]
-    judge = partial(command, "hicray", "evaluate")
+    evaluate = partial(command, "hicray", "evaluate")
     path, separator, group = plan.contacts.partition("::")
     fine = f"{locate(path)}{separator}{group}"
     return [
         _chosen(plan, out),
-        judge("--fine", fine, "--enhanced", *maps, *shared, "--out", out / "scores"),
-        judge(*halves, *shared, "--out", out / "half_read_scores"),
+        evaluate("--fine", fine, "--enhanced", *maps, *shared, "--out", out / "scores"),
+        evaluate(*halves, *shared, "--out", out / "half_read_scores"),
     ]
 
 
@@ -221,7 +221,7 @@ def make_baselines(plan: BaselinePlan, out: Path) -> dict[str, Path]:
     identity = _claim(plan, out)
     (source,) = open_sources(plan.data(), out / "derived")
     paths = {name: out / file_name(name) for name in plan.names}
-    sweep(out)
+    remove_leftovers(out)
     missing = [name for name, path in paths.items() if not path.exists()]
     if missing:
         maker = Maker(source, plan.window_bins, plan.train, plan.chroms, raw=plan.raw)

@@ -77,7 +77,7 @@ def parse_named(words: Iterable[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maps:
+class EvaluationPlan:
     """What is compared, as a user names it.
 
     Attributes:
@@ -97,14 +97,14 @@ class Maps:
     weights: str = "weight"
 
 
-def resolve(options: Evaluate) -> Maps:
+def resolve(options: Evaluate) -> EvaluationPlan:
     """Read what a user asks for, and check it, before any map is read.
 
     Raises:
         UserError: Names are not of the form NAME=MAP, or the maps do not fit each other.
     """
     return checked(
-        Maps(
+        EvaluationPlan(
             fine=options.fine,
             others=parse_named(options.enhanced),
             chroms=options.chroms,
@@ -115,7 +115,7 @@ def resolve(options: Evaluate) -> Maps:
     )
 
 
-def checked(maps: Maps) -> Maps:
+def checked(maps: EvaluationPlan) -> EvaluationPlan:
     """Check maps against each other; return them with names and bin size as the fine map has them.
 
     Raises:
@@ -131,14 +131,14 @@ def checked(maps: Maps) -> Maps:
     return maps
 
 
-def long_chroms(maps: Maps) -> Maps:
+def long_chroms(maps: EvaluationPlan) -> EvaluationPlan:
     """Name all chromosomes of a window and more that the fine map has."""
     bin_size = maps.bin_size or named_bin_size(maps.fine)
     sizes = open_map(maps.fine, bin_size, fractional=True).chromsizes
     return replace(maps, chroms=teaching(sizes, maps.window_bins * bin_size))
 
 
-def open_compared(maps: Maps) -> Compared:
+def open_compared(maps: EvaluationPlan) -> Compared:
     """Open maps that are resolved, and find what all of them cover.
 
     Raises:
@@ -152,7 +152,7 @@ def open_compared(maps: Maps) -> Compared:
     return replace(compared, num_separations=_common_reach(compared))
 
 
-def _check_sizes(maps: Maps) -> None:
+def _check_sizes(maps: EvaluationPlan) -> None:
     for uri in maps.others.values():
         if "::" in uri and (own := named_bin_size(uri)) != maps.bin_size:
             raise UserError(
@@ -161,7 +161,7 @@ def _check_sizes(maps: Maps) -> None:
             )
 
 
-def _check_lengths(maps: Maps) -> None:
+def _check_lengths(maps: EvaluationPlan) -> None:
     fine = open_map(maps.fine, maps.bin_size, fractional=True)
     names = fine.weight_names()
     if maps.weights not in ("weight", *names):
@@ -179,7 +179,7 @@ def _check_lengths(maps: Maps) -> None:
                 )
 
 
-def _check_chromosomes(maps: Maps) -> None:
+def _check_chromosomes(maps: EvaluationPlan) -> None:
     if len(set(maps.chroms)) < len(maps.chroms) or not maps.chroms:
         raise UserError(
             f"--chroms {' '.join(maps.chroms) or 'none'} must name chromosomes, each of them once"
@@ -194,7 +194,7 @@ def _check_chromosomes(maps: Maps) -> None:
             )
 
 
-def _check_windows(maps: Maps) -> None:
+def _check_windows(maps: EvaluationPlan) -> None:
     if maps.window_bins < MIN_WINDOW_BINS:
         raise UserError(
             f"--window-bins {maps.window_bins} is too small for the scores; give "

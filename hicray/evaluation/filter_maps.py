@@ -16,7 +16,7 @@ import numpy as np
 from hicray.config import DataConfig
 from hicray.evaluation.baseline_maps import Maker
 from hicray.evaluation.rivals import TRAIN_WINDOWS, UNCHOSEN, VAL_WINDOWS, Rivals, fit
-from hicray.evaluation.window_set import Predictor, WindowSet, device
+from hicray.evaluation.window_set import HeldOutWindows, Predictor, device
 from hicray.maps.bands import Band, usable_pixels
 from hicray.maps.bins import SplitName
 from hicray.maps.split import Sets, region_name
@@ -56,10 +56,10 @@ class FilterMaps:
         self.predictors = found.predictors
         return found
 
-    def _windows(self, split: SplitName, most: int) -> WindowSet:
+    def _windows(self, split: SplitName, most: int) -> HeldOutWindows:
         rows = first_windows(self.maker.source, self.config, self.sets, split, most)
         size = self.config.coarse_bin_sizes[0]
-        return WindowSet(Path(), split, self.collate, size, rows=rows)
+        return HeldOutWindows(Path(), split, self.collate, size, rows=rows)
 
     def band(self, name: str, chrom: str) -> Band:
         """Return a filter's contacts of a chromosome, 0 where a bin is not usable."""

@@ -11,7 +11,7 @@ import pandas as pd
 from hicray.evaluation.baselines import BASE
 from hicray.evaluation.filters import bilinear, gaussian, noise_aware
 from hicray.evaluation.ridge import PENALTIES, SIZES, RidgeSums
-from hicray.evaluation.window_set import HeldOut, Predictor, WindowSet
+from hicray.evaluation.window_set import HeldOutWindows, Predictor, WindowScores
 from hicray.metrics.scores import OBJECTIVE
 
 NOISE_AWARE, BILINEAR = "noise-aware base", "bilinear O/E"
@@ -42,7 +42,7 @@ class Rivals:
     best: str
 
 
-def fit(train: WindowSet, val: WindowSet) -> Rivals:
+def fit(train: HeldOutWindows, val: HeldOutWindows) -> Rivals:
     """Fit filters on training windows, and choose their settings on validation windows.
 
     Args:
@@ -73,12 +73,12 @@ def fit(train: WindowSet, val: WindowSet) -> Rivals:
     return Rivals(predictors, settings, best)
 
 
-def _level(found: HeldOut) -> float:
+def _level(found: WindowScores) -> float:
     level = found.mean(OBJECTIVE)
     return level if np.isfinite(level) else -np.inf
 
 
-def ceiling(halves: HeldOut) -> HeldOut:
+def ceiling(halves: WindowScores) -> WindowScores:
     """Return what a map without any noise would score against the fine map.
 
     Two halves of the reads that correlate by r hold a share of truth that the whole map, of twice
@@ -95,7 +95,7 @@ def ceiling(halves: HeldOut) -> HeldOut:
     windows = halves.windows.copy()
     for name in windows.columns.difference(list(_PLACES)):
         windows[name] = _reached(windows[name]) if _of_objective(name) else np.nan
-    return HeldOut(windows, float("nan"))
+    return WindowScores(windows, float("nan"))
 
 
 def _of_objective(name: str) -> bool:

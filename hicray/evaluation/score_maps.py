@@ -143,23 +143,23 @@ def evaluate(compared: Compared) -> Evaluation:
     total = len(compared.chroms) * len(compared.others)
     with tqdm(total=total, desc="evaluate", unit="map") as bar, TemporaryDirectory() as folder:
         for chrom in compared.chroms:
-            place, left_out[chrom] = _place(compared, chrom)
-            usable[chrom] = _counted(place)
+            chromosome, left_out[chrom] = _chromosome(compared, chrom)
+            usable[chrom] = _counted(chromosome)
             fine = compared.fine.band(chrom, compared.window_bins)
             reads = compared.fine.reads(chrom, compared.window_bins)
             per_contact = compared.fine.reads_per_contact(chrom, compared.window_bins)
             known = fine, np.zeros_like(fine) if reads is None else reads, per_contact
             no_reads += (chrom,) if reads is None else ()
-            judge = _Judge(place, known, expected, Path(folder))
+            scorer = _Scorer(chromosome, known, expected, Path(folder))
             shown = {FINE: fine}
             for name, other in compared.others.items():
                 band = other.band(chrom, compared.window_bins)
-                scores[name][chrom] = judge.score(band)
+                scores[name][chrom] = scorer.score(band)
                 if len(examples) < EXAMPLES:
                     shown[name] = band
                 bar.update()
-            if len(examples) < EXAMPLES and len(place.starts):
-                examples += (_example(place, shown, expected),)
+            if len(examples) < EXAMPLES and len(chromosome.starts):
+                examples += (_example(chromosome, shown, expected),)
     return Evaluation(compared, scores, usable, left_out, no_reads, examples)
 
 
@@ -175,7 +175,7 @@ def _expected(compared: Compared) -> Curve:
     return expected
 
 
-def _place(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
+def _chromosome(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
     """Return what methods share on a chromosome, and how many windows are too little usable."""
     side, bin_size = compared.window_bins, compared.bin_size
     usable = compared.usable(chrom)
@@ -185,45 +185,48 @@ def _place(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
     windows = chromosome_windows(length, bin_size, "test", Layout(side, side, (0,)))
     kept = windows[usable_fraction(windows, usable, bin_size, side) >= MIN_USABLE]
     starts = kept["row_start"].to_numpy() // bin_size
-    place = _Chromosome(chrom, usable, mask, starts, side, compared.num_separations, bin_size)
-    return place, len(windows) - len(kept)
+    chromosome = _Chromosome(chrom, usable, mask, starts, side, compared.num_separations, bin_size)
+    return chromosome, len(windows) - len(kept)
 
 
-def _counted(place: _Chromosome) -> tuple[int, int]:
-    bins = len(place.usable)
-    reach = min(place.separations, bins)
-    return int(place.mask.sum()), bins * reach - reach * (reach - 1) // 2
+def _counted(chromosome: _Chromosome) -> tuple[int, int]:
+    bins = len(chromosome.usable)
+    reach = min(chromosome.separations, bins)
+    return int(chromosome.mask.sum()), bins * reach - reach * (reach - 1) // 2
 
 
-class _Judge:
+class _Scorer:
     """Scores methods by the fine map of one chromosome: contacts, reads, reads per contact."""
 
     def __init__(
-        self, place: _Chromosome, known: tuple[Band, Band, Band], expected: Curve, folder: Path
+        self, chromosome: _Chromosome, known: tuple[Band, Band, Band], expected: Curve, folder: Path
     ) -> None:
         fine, *_ = known
-        self.place, self.folder = place, folder
-        self.near, self.mask = fine[:, : place.separations], place.mask[:, : place.separations]
-        contacts, reads, per_contact = map(place.windows, known)
-        usable = square(place.mask, place.starts, place.side)
+        self.chromosome, self.folder = chromosome, folder
+        self.near, self.mask = (
+            fine[:, : chromosome.separations],
+            chromosome.mask[:, : chromosome.separations],
+        )
+        contacts, reads, per_contact = map(chromosome.windows, known)
+        usable = square(chromosome.mask, chromosome.starts, chromosome.side)
         self.fine = FineWindows(contacts, reads, per_contact, usable, expected)
         self.separation = np.nonzero(self.mask)[1]
-        self.h = smoothing_bins(place.bin_size)
-        self.diamond = diamond_bins(place.bin_size, place.separations)
-        self.weights = _ones(place.usable)
+        self.h = smoothing_bins(chromosome.bin_size)
+        self.diamond = diamond_bins(chromosome.bin_size, chromosome.separations)
+        self.weights = _ones(chromosome.usable)
         self.track = self._track(fine)
 
     def score(self, band: Band) -> Score:
         """Return a method's scores."""
-        near, place = band[:, : self.place.separations], self.place
-        windows = window_scores(self.fine, place.windows(band))
-        windows.insert(0, "chrom", place.name)
-        windows.insert(1, "row_start", place.starts * place.bin_size)
+        near, chromosome = band[:, : self.chromosome.separations], self.chromosome
+        windows = window_scores(self.fine, chromosome.windows(band))
+        windows.insert(0, "chrom", chromosome.name)
+        windows.insert(1, "row_start", chromosome.starts * chromosome.bin_size)
         logs = np.log1p(self.near[self.mask]), np.log1p(near[self.mask])
         insulation, boundaries = compare_tracks(self.track, self._track(band))
         return Score(
             windows,
-            correlation_sums(logs[0], logs[1], self.separation, place.separations),
+            correlation_sums(logs[0], logs[1], self.separation, chromosome.separations),
             ((decay_sums(self.near, self.weights), decay_sums(near, self.weights)),),
             (scc(self.near, near, self.mask, self.h),),
             insulation,
@@ -231,33 +234,33 @@ class _Judge:
         )
 
     def _track(self, band: Band) -> pd.DataFrame:
-        usable, reach = self.place.usable, 2 * MIN_DIAMOND_BINS
-        if self.place.separations < reach:  # nothing is defined
+        usable, reach = self.chromosome.usable, 2 * MIN_DIAMOND_BINS
+        if self.chromosome.separations < reach:  # nothing is defined
             nothing = np.full(len(usable), np.nan)
             return pd.DataFrame({"log2_insulation": nothing, "boundary_strength": nothing})
         return track(
-            np.where(self.place.mask, band, 0.0),
+            np.where(self.chromosome.mask, band, 0.0),
             usable,
-            self.place.bin_size,
+            self.chromosome.bin_size,
             self.diamond,
             self.folder,
         )
 
 
-def _example(place: _Chromosome, bands: Mapping[str, Band], expected: Curve) -> Locus:
+def _example(chromosome: _Chromosome, bands: Mapping[str, Band], expected: Curve) -> Locus:
     """Return the chromosome's middle window, the fine map last; all O/E is over its decay."""
-    middle = place.starts[[len(place.starts) // 2]]
-    mask = square(place.mask, middle, place.side)[0]
+    middle = chromosome.starts[[len(chromosome.starts) // 2]]
+    mask = square(chromosome.mask, middle, chromosome.side)[0]
     names = [name for name in bands if name != FINE]
-    bins = np.arange(place.side)
-    start = int(middle[0]) * place.bin_size
+    bins = np.arange(chromosome.side)
+    start = int(middle[0]) * chromosome.bin_size
     return Locus(
-        chrom=place.name,
+        chrom=chromosome.name,
         row_start=start,
         col_start=start,
-        bin_size=place.bin_size,
+        bin_size=chromosome.bin_size,
         maps={
-            name: np.where(mask, square(bands[name], middle, place.side)[0], np.nan)
+            name: np.where(mask, square(bands[name], middle, chromosome.side)[0], np.nan)
             for name in (*names, FINE)
         },
         expected=expected[np.abs(bins[:, None] - bins)],

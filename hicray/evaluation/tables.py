@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hicray.config import digest
-from hicray.evaluation.compared import FINE, MIN_USABLE, Maps, leaks
+from hicray.evaluation.compared import FINE, MIN_USABLE, EvaluationPlan, leaks
 from hicray.evaluation.score_maps import Evaluation, Score, together
 from hicray.figures import by_distance, png
 from hicray.io.copies import fingerprint
@@ -34,7 +34,7 @@ _DIGITS = {"mse": 6, "mae": 5, "psnr": 2}
 _RESULT = "evaluate.json"
 
 
-def identify(maps: Maps) -> dict[str, Any]:
+def identify(maps: EvaluationPlan) -> dict[str, Any]:
     """Return what decides an evaluation's result: options, contents of the maps, and a digest."""
     uris = {FINE: maps.fine, **maps.others}
     prints = {name: fingerprint(uri) for name, uri in uris.items()}

@@ -24,11 +24,11 @@ from hicray.windows.scales import from_network, to_network
 
 Predictor = Callable[[Batch], Float[Tensor, "batch rows cols"]]
 Key = TypeVar("Key")
-Band = tuple[int, int]
+SeparationBand = tuple[int, int]
 """First separation and the first beyond, in bins."""
 
 
-class HeldOut(NamedTuple):
+class WindowScores(NamedTuple):
     """One predictor's scores on one set.
 
     Attributes:
@@ -51,7 +51,7 @@ class HeldOut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WindowSet:
+class HeldOutWindows:
     """Windows to score on.
 
     Attributes:
@@ -72,7 +72,7 @@ class WindowSet:
     most: int = 0
     rows: pa.Table | None = None
 
-    def first(self, most: int) -> "WindowSet":
+    def first(self, most: int) -> "HeldOutWindows":
         """Return a set of its first windows alone."""
         return replace(self, most=most)
 
@@ -83,7 +83,7 @@ class WindowSet:
         return min(there, self.most) if self.most else there
 
     @property
-    def bands(self) -> list[Band]:
+    def bands(self) -> list[SeparationBand]:
         """Octaves of separations, from the first that O/E counts to the corner of a window."""
         return distance_bands(self.collate.manifest.window_bins)
 
@@ -102,20 +102,20 @@ class WindowSet:
             yield from (self.rows.slice(i, at_once) for i in range(0, len(self.rows), at_once))
             return
         for shard in self.collate.manifest.files(self.split):
-            place = shard_at(self.shards, shard, self.tokens)
-            yield from read_rows(place, columns(self.coarse_bin_size), at_once)
+            shard_file = shard_at(self.shards, shard, self.tokens)
+            yield from read_rows(shard_file, columns(self.coarse_bin_size), at_once)
 
-    def _places(self, batch: Batch) -> pd.DataFrame:
+    def _loci(self, batch: Batch) -> pd.DataFrame:
         # One locus has one DNA, whichever map its window is of.
         chroms = batch.group % len(self.collate.manifest.chroms)
-        places = {"group": batch.group, "chrom": chroms, "row_start": batch.row_start}
-        return pd.DataFrame({name: values.cpu().numpy() for name, values in places.items()})
+        loci = {"group": batch.group, "chrom": chroms, "row_start": batch.row_start}
+        return pd.DataFrame({name: values.cpu().numpy() for name, values in loci.items()})
 
     def batches(self, at_once: int = 16) -> Iterator[Batch]:
         """Yield windows in the order of the shards, on the GPU where there is one."""
         return decoded(self.tables(at_once), self.collate, device())
 
-    def score(self, predictors: Mapping[Key, Predictor], of: str = "") -> dict[Key, HeldOut]:
+    def score(self, predictors: Mapping[Key, Predictor], of: str = "") -> dict[Key, WindowScores]:
         """Score every predictor on every window, each window once; they see the same batches.
 
         Args:
@@ -123,21 +123,21 @@ class WindowSet:
             of: What they are, for the progress bar.
         """
         kept = {name: self._empty() for name in predictors}
-        places: list[pd.DataFrame] = []
+        loci: list[pd.DataFrame] = []
         for batch in self._progress(self.batches(), of):
             for name, predict in predictors.items():
                 kept[name].add(predict(batch), Truth.of(batch))
-            places.append(self._places(batch))
-        where = pd.concat(places, ignore_index=True)
+            loci.append(self._loci(batch))
+        where = pd.concat(loci, ignore_index=True)
         return {name: self._finish(one, where) for name, one in kept.items()}
 
-    def score_halves(self, seed: int = 0) -> HeldOut:
+    def score_halves(self, seed: int = 0) -> WindowScores:
         """Score one half of the fine map's reads against the other: what noise alone allows.
 
         Reads are dealt one by one; both halves are doubled, so that they stand at full depth.
         Bits per read are those of the other half's raw reads.
         """
-        kept, places = self._empty(), []
+        kept, loci = self._empty(), []
         rng = np.random.default_rng(seed)
         for compact in map(self.collate.compact, self.tables()):
             whole = compact["fine_counts"]
@@ -148,8 +148,8 @@ class WindowSet:
             ]
             a, b = (to_network(2 * from_network(half.target)) for half in halves)
             kept.add(a, Truth.of(replace(halves[1], target=b)))
-            places.append(self._places(halves[0]))
-        return self._finish(kept, pd.concat(places, ignore_index=True))
+            loci.append(self._loci(halves[0]))
+        return self._finish(kept, pd.concat(loci, ignore_index=True))
 
     def _progress(self, batches: Iterator[Batch], of: str) -> Iterator[Batch]:
         what = f"score {self.split} {self.coarse_bin_size:,} bp {of}".rstrip()
@@ -162,16 +162,16 @@ class WindowSet:
         expected = self.collate.fine_expected
         return Scored(len(expected), expected.shape[1], self.collate.manifest.eps)
 
-    def _finish(self, scored: Scored, where: pd.DataFrame) -> HeldOut:
+    def _finish(self, scored: Scored, where: pd.DataFrame) -> WindowScores:
         decays = scored.decays()
         scores = scored.scores(decays, self.collate.fine_expected)
         values = {name: np.asarray(scores[name]) for name in SCORES}
         for name, bands in scored.by_separation(decays, self.bands).items():
             values |= {band_score(name, band): np.asarray(one) for band, one in bands.items()}
-        return HeldOut(where.assign(**values), decay_error(decays, scored.eps))
+        return WindowScores(where.assign(**values), decay_error(decays, scored.eps))
 
 
-def band_score(score: str, band: Band) -> str:
+def band_score(score: str, band: SeparationBand) -> str:
     """Return the column of O/E Pearson, or of bits per read, within a band of separations."""
     return f"{score}_{band[0]}_{band[1]}"
 

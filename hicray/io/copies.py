@@ -23,9 +23,9 @@ def publish(folder: Path, location: Location) -> None:
     if location == folder:
         return
     for path in sorted(folder.rglob("*")):
-        place = location / path.relative_to(folder).as_posix()
-        if path.is_file() and not place.exists():
-            with replaced(place) as copy:
+        target = location / path.relative_to(folder).as_posix()
+        if path.is_file() and not target.exists():
+            with replaced(target) as copy:
                 shutil.copyfile(path, copy)
 
 

@@ -225,7 +225,7 @@ def require_writable(location: Location) -> None:
         ) from error
 
 
-def sweep(folder: Location) -> None:
+def remove_leftovers(folder: Location) -> None:
     """Remove what killed processes left half-written in a folder."""
     for left in matching(folder, f"*{UNFINISHED}"):
         left.unlink()

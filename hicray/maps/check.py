@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, Sequence, UserError
+from hicray.config import CONTEXT_HEADS, DataConfig, ModelConfig, SequenceMode, UserError
 from hicray.io.copies import local
 from hicray.maps.bins import (
     SPLIT_NAMES,
@@ -79,7 +79,7 @@ def _check_gap(config: DataConfig, coarse: int) -> None:
         )
 
 
-def require_genome(config: DataConfig, arms: Iterable[Sequence]) -> None:
+def require_genome(config: DataConfig, arms: Iterable[SequenceMode]) -> None:
     """Refuse to train on DNA that is not given.
 
     Args:

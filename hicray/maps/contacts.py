@@ -27,7 +27,7 @@ from hicray.maps.totals import Sums, Totals
 UNKNOWN = "unknown"
 """What coolers name a genome assembly that nobody has named."""
 
-Band = Num[np.ndarray, "bins separations"]
+CountBand = Num[np.ndarray, "bins separations"]
 """int32, or float64 of counts that may be fractional."""
 Weights = Float64[np.ndarray, " bins"]
 
@@ -40,7 +40,7 @@ class Near(NamedTuple):
         sums: Of all its pixels.
     """
 
-    band: Band
+    band: CountBand
     sums: Sums
 
 
@@ -103,17 +103,17 @@ class ContactMap:
         """
         kind = np.float64 if self.fractional else np.int32
         band = np.zeros((self.num_bins(chrom), num_separations), dtype=kind)
-        place = self._level.index[chrom]
-        total = self._totals(place, place + 1, balanced=balanced)
-        before = self._level.first_bins[place]
-        for pixels in self._reader.pixels(place, place + 1):
+        chrom_id = self._level.index[chrom]
+        total = self._totals(chrom_id, chrom_id + 1, balanced=balanced)
+        before = self._level.first_bins[chrom_id]
+        for pixels in self._reader.pixels(chrom_id, chrom_id + 1):
             total.add(pixels)
             apart = pixels.cols - pixels.rows
             inside = apart < num_separations
             band[pixels.rows[inside] - before, apart[inside]] = pixels.counts[inside]
         return Near(band, total.sums()[chrom])
 
-    def band(self, chrom: str, num_separations: int) -> Band:
+    def band(self, chrom: str, num_separations: int) -> CountBand:
         """Return counts near the diagonal: ``band[row, s]`` is the pixel (row, row + s)."""
         return self.near(chrom, num_separations, balanced=False).band
 
@@ -131,15 +131,16 @@ class ContactMap:
             UserError: A pixel is not what it may be, or the map has no such weights.
         """
         index = self._level.index
-        places = sorted({index[chrom] for chrom in (self.chromsizes if chroms is None else chroms)})
+        asked = self.chromsizes if chroms is None else chroms
+        chrom_ids = sorted({index[chrom] for chrom in asked})
         breaks = [
-            i for i, (one, following) in enumerate(pairwise(places), 1) if following > one + 1
+            i for i, (one, following) in enumerate(pairwise(chrom_ids), 1) if following > one + 1
         ]
         found: dict[str, Sums] = {}
         bins = self._level.first_bins
         with tqdm(total=int(bins[-1]), desc=desc, unit="bin", disable=not desc, delay=1) as bar:
-            for low, high in pairwise([0, *breaks, len(places)] if places else []):
-                first, end = places[low], places[high - 1] + 1
+            for low, high in pairwise([0, *breaks, len(chrom_ids)] if chrom_ids else []):
+                first, end = chrom_ids[low], chrom_ids[high - 1] + 1
                 total = self._totals(first, end, balanced=balanced)
                 for pixels in self._reader.pixels(first, end):
                     total.add(pixels)
@@ -166,8 +167,8 @@ class ContactMap:
         Raises:
             UserError: The map has no such weights.
         """
-        place = self._level.index[chrom]
-        return self._weights(place, place + 1)
+        chrom_id = self._level.index[chrom]
+        return self._weights(chrom_id, chrom_id + 1)
 
     def _weights(self, first: int, end: int) -> Weights:
         if self.weights_name not in self.weight_names():
@@ -182,9 +183,9 @@ class ContactMap:
 
     def pixels(self, chrom: str) -> Iterator[pd.DataFrame]:
         """Yield bin1_id, bin2_id (within the chromosome) and count, in order, in small tables."""
-        place = self._level.index[chrom]
-        before = self._level.first_bins[place]
-        for row, col, count in self._reader.pixels(place, place + 1):
+        chrom_id = self._level.index[chrom]
+        before = self._level.first_bins[chrom_id]
+        for row, col, count in self._reader.pixels(chrom_id, chrom_id + 1):
             yield pd.DataFrame({"bin1_id": row - before, "bin2_id": col - before, "count": count})
 
 

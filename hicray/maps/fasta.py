@@ -156,9 +156,9 @@ def _lines_end(faidx: pyfaidx.Faidx, record: pyfaidx.IndexRecord) -> bool:
         return False
     last = record.bend - len(line_end) - 1
     ends = {last} | ({record.offset + record.lenc - 1} if record.rlen > record.lenc else set())
-    for place in ends:
-        base, after = (text := _read(faidx, place, 1 + len(line_end)))[:1], text[1:]
-        if not base.strip(b" \t\r\n>") or (after != line_end and (after or place != last)):
+    for offset in ends:
+        base, after = (text := _read(faidx, offset, 1 + len(line_end)))[:1], text[1:]
+        if not base.strip(b" \t\r\n>") or (after != line_end and (after or offset != last)):
             return False
     return True
 
@@ -170,8 +170,8 @@ def _read(faidx: pyfaidx.Faidx, start: int, length: int) -> bytes:
         from Bio.bgzf import make_virtual_offset
 
         block = blocks[bisect_right(blocks, start, key=lambda one: one.ustart) - 1]
-        place = make_virtual_offset(block.cstart, start - block.ustart)  # type: ignore[no-untyped-call]
-        faidx.file.seek(place)
+        offset = make_virtual_offset(block.cstart, start - block.ustart)  # type: ignore[no-untyped-call]
+        faidx.file.seek(offset)
     else:
         faidx.file.seek(start)
     text: bytes = faidx.file.read(length)

@@ -139,9 +139,9 @@ def write_packed(path: Path, genome: PackedGenome) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=1)
 
 
-def read_packed(place: Location) -> dict[str, PackedSequence]:
+def read_packed(location: Location) -> dict[str, PackedSequence]:
     """Read what ``write_packed`` wrote."""
-    table = pq.read_table(open_file(place))
+    table = pq.read_table(open_file(location))
     return {
         row["chrom"]: PackedSequence(
             np.frombuffer(row["bases"], dtype=np.uint8),

@@ -64,11 +64,11 @@ class Level:
 
     @cached_property
     def index(self) -> Mapping[str, int]:
-        """The place of each chromosome."""
+        """Each chromosome's id: how many stand before it in the file."""
         return {name: i for i, name in enumerate(self.names)}
 
     def chromosomes(self, bins: Int64[np.ndarray, " bins"]) -> Int64[np.ndarray, " bins"]:
-        """Return the place of the chromosome of each bin of the genome."""
+        """Return the id of the chromosome of each bin of the genome."""
         found: Int64[np.ndarray, " bins"] = np.searchsorted(self.first_bins, bins, "right") - 1
         return found
 
@@ -97,7 +97,7 @@ class CoolerFile:
             raise _disordered(level)
 
     def pixels(self, first: int, end: int) -> Iterator[Pixels]:
-        """Yield the pixels within each of the chromosomes of places [first, end)."""
+        """Yield the pixels within each of the chromosomes of ids [first, end)."""
         low, high = self._level.first_bins[[first, end]].tolist()
         for start in range(low, high, _CHUNK_ROWS):
             stop = min(start + _CHUNK_ROWS, high)
@@ -140,7 +140,7 @@ class CoolerFile:
         return [name for name in self._group["bins"] if name not in ("chrom", "start", "end")]
 
     def weights(self, name: str, first: int, end: int) -> Float64[np.ndarray, " bins"]:
-        """Return the multiplicative weights of the chromosomes of places [first, end)."""
+        """Return the multiplicative weights of the chromosomes of ids [first, end)."""
         low, high = self._level.first_bins[[first, end]].tolist()
         column = self._group[f"bins/{name}"]
         weights = column[low:high].astype(np.float64)
@@ -157,7 +157,7 @@ class HicFile:
         self._weights: dict[str, Float64[np.ndarray, " bins"]] = {}
 
     def pixels(self, first: int, end: int) -> Iterator[Pixels]:
-        """Yield the pixels within each of the chromosomes of places [first, end)."""
+        """Yield the pixels within each of the chromosomes of ids [first, end)."""
         level, step = self._level, _CHUNK_BINS * self._level.bin_size
         for chrom in range(first, end):
             name, length = level.names[chrom], level.lengths[chrom]
@@ -180,7 +180,7 @@ class HicFile:
         return list(self._file.avail_normalizations())
 
     def weights(self, name: str, first: int, end: int) -> Float64[np.ndarray, " bins"]:
-        """Return the multiplicative weights of the chromosomes of places [first, end)."""
+        """Return the multiplicative weights of the chromosomes of ids [first, end)."""
         if name not in self._weights:  # read for the whole genome at once
             self._weights = {name: np.asarray(self._file.weights(name, divisive=False))}
         low, high = self._level.first_bins[[first, end]].tolist()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hicray.config import UserError
 from hicray.io.progress import tqdm
-from hicray.io.storage import Location, replaced, sweep
+from hicray.io.storage import Location, remove_leftovers, replaced
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.write import genome_wide, write_cool, write_levels
 
@@ -66,7 +66,7 @@ def derive(
         raise UserError(f"a map cannot keep {keep} of its reads; give a fraction in (0, 1]")
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        sweep(out.parent)
+        remove_leftovers(out.parent)
         tables = {c: thin(contacts, c, keep, seed, side) for c in contacts.chromsizes}
         pixels = tqdm(genome_wide(contacts, tables), desc=f"derive {out.name}", unit="block")
         with replaced(out) as path:

@@ -31,8 +31,8 @@ class Totals:
 
     Args:
         level: The map.
-        first: Place of the first chromosome.
-        end: Place past the last one.
+        first: Id of the first chromosome.
+        end: Id past the last one.
         weights: Of the bins of these chromosomes, NaN where one is not usable; None for reads
             alone.
     """
@@ -49,9 +49,9 @@ class Totals:
         """Add a table, whose pixels lie within these chromosomes."""
         if not len(pixels.rows):
             return
-        places = self._level.chromosomes(pixels.rows) - self._first
-        starts = np.flatnonzero(np.diff(places, prepend=-1))
-        own = places[starts]
+        chrom_ids = self._level.chromosomes(pixels.rows) - self._first
+        starts = np.flatnonzero(np.diff(chrom_ids, prepend=-1))
+        own = chrom_ids[starts]
         self._reads[own] += np.add.reduceat(pixels.counts, starts)
         if self._weights is not None:
             before = self._level.first_bins[self._first]

@@ -88,7 +88,7 @@ def _by_separation(
 ) -> Float64[Tensor, "batch separations sums"]:
     batch, kinds = len(values), values.shape[-1]
     window = torch.arange(batch, device=values.device)[:, None, None]
-    place = window * length + separations(diagonal, values.shape[1])
+    index = window * length + separations(diagonal, values.shape[1])
     sums = values.new_zeros(batch * length, kinds)
-    sums.index_add_(0, place.reshape(-1), (values * counted[..., None]).reshape(-1, kinds))
+    sums.index_add_(0, index.reshape(-1), (values * counted[..., None]).reshape(-1, kinds))
     return sums.reshape(batch, length, kinds)

@@ -21,7 +21,7 @@ MIN_SEEDS = 3
 """With fewer training seeds an interval speaks of these trainings alone."""
 _LEAST_SHARE = 0.2
 """Of the seeds' variance, which is kept however much of it blocks explain; by simulation."""
-_PLACE = ["chrom", "row_start"]
+_LOCUS = ["chrom", "row_start"]
 Runs = Mapping[int, pd.DataFrame] | pd.DataFrame
 """Windows with chrom, row_start (bp) and scores, by training seed; one table where a method is
 not trained, and every training would find the same."""
@@ -120,15 +120,15 @@ def _trainings(ours: Runs, theirs: Runs) -> int:
 
 
 def _interval(table: pd.DataFrame, trainings: int) -> Difference:
-    """Return the mean of differences by place and seed, with its interval.
+    """Return the mean of differences by locus and seed, with its interval.
 
     Args:
         table: As ``gains`` returns it.
         trainings: Of the method that has fewest: its seeds, paired with several, count once each.
     """
-    blocks = table[_PLACE[0]].astype(str) + "/" + _block(table).astype(str)
+    blocks = table[_LOCUS[0]].astype(str) + "/" + _block(table).astype(str)
     # A seed without any defined window is no training that could be judged.
-    each = table.drop(columns=_PLACE).dropna(axis=1, how="all")
+    each = table.drop(columns=_LOCUS).dropna(axis=1, how="all")
     sums = each.fillna(0.0).groupby(blocks, sort=False).sum().to_numpy()
     counts = each.notna().groupby(blocks, sort=False).sum().to_numpy().astype(float)
     there = counts.sum(axis=1) > 0
@@ -143,24 +143,24 @@ def _interval(table: pd.DataFrame, trainings: int) -> Difference:
 
 
 def _by_seed(table: pd.DataFrame, score: str) -> dict[int, pd.DataFrame]:
-    seeds = table.columns.drop(_PLACE)
-    return {int(seed): table[_PLACE].assign(**{score: table[seed]}) for seed in seeds}
+    seeds = table.columns.drop(_LOCUS)
+    return {int(seed): table[_LOCUS].assign(**{score: table[seed]}) for seed in seeds}
 
 
 def gains(ours: Runs, theirs: Runs, score: str) -> pd.DataFrame:
-    """Return chrom, row_start, and ours minus theirs in a column for each seed, by place.
+    """Return chrom, row_start, and ours minus theirs in a column for each seed, by locus.
 
     Raises:
         ValueError: The windows are not the same.
     """
     pairs = _pairs(ours, theirs)
-    places = [one[_PLACE].reset_index(drop=True) for pair in pairs.values() for one in pair]
-    if any(not place.equals(places[0]) for place in places):
+    loci = [one[_LOCUS].reset_index(drop=True) for pair in pairs.values() for one in pair]
+    if any(not locus.equals(loci[0]) for locus in loci):
         raise ValueError("methods that are compared must be scored on the same windows")
     columns = {
         str(seed): a[score].to_numpy() - b[score].to_numpy() for seed, (a, b) in pairs.items()
     }
-    return places[0].assign(**columns)
+    return loci[0].assign(**columns)
 
 
 def _pairs(ours: Runs, theirs: Runs) -> dict[int, tuple[pd.DataFrame, pd.DataFrame]]:

@@ -94,9 +94,9 @@ def require_whole(folder: Location) -> None:
         )
 
 
-def _sha256(place: Location) -> str:
+def _sha256(path: Location) -> str:
     state = hashlib.sha256()
-    with open_file(place) as file:
+    with open_file(path) as file:
         while block := file.read(_BLOCK):
             state.update(block)
     return state.hexdigest()
@@ -218,15 +218,15 @@ def by_content(model: ModelConfig) -> ModelConfig:
     return replace(model, encoder_weights=weights_digest(model.encoder_weights))
 
 
-def weights_digest(place: str | Location) -> str:
+def weights_digest(where: str | Location) -> str:
     """Return the SHA-256 of a file of published weights.
 
     Raises:
         UserError: There is no such file.
     """
-    path = local(place)
+    path = local(where)
     if not path.is_file():
-        raise UserError(f"no checkpoint at {place}; give the path of a .pth.tar or .safetensors")
+        raise UserError(f"no checkpoint at {where}; give the path of a .pth.tar or .safetensors")
     return _digest(path, path.stat().st_mtime_ns)
 
 
@@ -253,17 +253,17 @@ def load_optimizer(folder: Location, optimizer: torch.optim.Optimizer) -> None:
 
 def checkpoints(folder: Location) -> list[Location]:
     """Return a trial's checkpoints, oldest first, without half-written and damaged ones."""
-    found = [place.parent for place in matching(folder, f"checkpoint_*/{TRIAL}")]
-    return [place for place in found if not damage(place)]
+    found = [path.parent for path in matching(folder, f"checkpoint_*/{TRIAL}")]
+    return [path for path in found if not damage(path)]
 
 
 def best_checkpoint(*folders: Location) -> Location | None:
     """Return the checkpoint of trials whose last epoch scored best, None where there is none."""
-    found = [place for folder in folders for place in checkpoints(folder)]
+    found = [path for folder in folders for path in checkpoints(folder)]
     return max(found, key=lambda one: rank(read_progress(one).history[-1]), default=None)
 
 
 def longest_history(folder: Location) -> list[dict[str, Any]]:
     """Return the metrics of a trial's finished epochs, oldest first."""
-    histories = [read_progress(place).history for place in checkpoints(folder)]
+    histories = [read_progress(path).history for path in checkpoints(folder)]
     return max(histories, key=len, default=[])

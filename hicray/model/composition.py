@@ -41,10 +41,10 @@ def composition(
 def _occurrences(codes: UInt8[Tensor, "batch bases"], site: str) -> Bool[Tensor, "batch bases"]:
     """Mark the middle of every occurrence of a site."""
     word, middle = encode(site).tolist(), len(site) // 2
-    places = codes.shape[1] - len(word) + 1
-    hits = torch.ones_like(codes[:, :places], dtype=torch.bool)
+    positions = codes.shape[1] - len(word) + 1
+    hits = torch.ones_like(codes[:, :positions], dtype=torch.bool)
     for offset, base in enumerate(word):
-        hits &= codes[:, offset : offset + places] == base
+        hits &= codes[:, offset : offset + positions] == base
     return nn.functional.pad(hits, (middle, len(word) - 1 - middle))
 
 

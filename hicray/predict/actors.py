@@ -17,7 +17,7 @@ from hicray.predict.tiler import Blended, Job, Tiler, Unit
 def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
     """Predict units by a pool of actors; results come in the order of the units."""
     pool = connection.pool(len(units), use_gpu=job.use_gpu)
-    items = [{"place": place} for place in range(len(units))]
+    items = [{"index": index} for index in range(len(units))]
     table = ray.data.from_items(items, override_num_blocks=len(items)).map(
         _Actor,
         fn_constructor_args=(job, facts, units, pool.cpus),
@@ -30,7 +30,7 @@ def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
     began = time.time()
     for row in table.iter_rows():
         sums = np.frombuffer(row["sums"]).reshape(2, row["held"], -1)
-        unit = units[row["place"]]
+        unit = units[row["index"]]
         seconds = json.loads(row["seconds"])
         if opened := row["opened_at"]:
             seconds["start-up"] = opened - began
@@ -47,10 +47,10 @@ class _Actor:
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Predict one unit."""
-        blended = self.tiler(self.units[item["place"]])
+        blended = self.tiler(self.units[item["index"]])
         opened_at, self.opened_at = self.opened_at, 0.0
         return {
-            "place": item["place"],
+            "index": item["index"],
             "sums": blended.sums.tobytes(),
             "held": blended.sums.shape[1],
             "tiles": blended.tiles,

@@ -23,7 +23,7 @@ from hicray.io.copies import fingerprint
 from hicray.io.lock import LOCK, exclusive
 from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
-from hicray.io.storage import replaced, sweep
+from hicray.io.storage import remove_leftovers, replaced
 from hicray.maps.assembly import assembly_of
 from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
 from hicray.predict.locus import MapFacts, measure_for
@@ -106,7 +106,7 @@ def enhance(job: Job, predict: Predict) -> Done:
     with exclusive(job.parts, "--out"):
         refuse_other_parts(job)  # again: another run may just have begun there
         write_json(job.parts / NOTE, _identity(job))
-        sweep(job.parts)
+        remove_leftovers(job.parts)
         return _enhance(job, predict)
 
 
@@ -212,7 +212,7 @@ def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
     del source["fine_expected"]
     return {
         "hicray": own_version(),
-        "model": job.network.place,
+        "model": job.network.where,
         "model_sha256": job.network.digest,
         "trained": trained,
         "source": source,

@@ -23,7 +23,7 @@ from hicray.windows.scales import LOG_MAX, from_network
 
 LOG2_PER_UNIT = LOG_MAX * float(np.log2(10))
 """log2 fold change of contacts + 1 that one network unit is."""
-Windows = TypeVar("Windows", Batch, Inputs)
+AnyWindows = TypeVar("AnyWindows", Batch, Inputs)
 Pwm = Float64[np.ndarray, "_ 4"]
 
 
@@ -55,8 +55,8 @@ class Ablation(NamedTuple):
 
 @torch.no_grad()
 def ablate(
-    predict: Callable[[Windows], Float[Tensor, "batch rows cols"]],
-    windows: Windows,
+    predict: Callable[[AnyWindows], Float[Tensor, "batch rows cols"]],
+    windows: AnyWindows,
     sites: Sequence[Site],
     length: int,
     *,
@@ -95,7 +95,7 @@ def mutation_profile(
 
     Args:
         predict: The network.
-        batch: Windows on the diagonal, with DNA.
+        batch: AnyWindows on the diagonal, with DNA.
         sites: Where to look.
         length: Of a site, in bp.
         flank: Bases beyond either end that are looked at too.
@@ -110,9 +110,9 @@ def mutation_profile(
         mutated = bases.clone()
         for site in sites:
             along = length - 1 - offset if site.reverse else offset
-            place = site.start + along
-            if 0 <= place < bases.shape[1] and bases[site.window, place] < 4:
-                mutated[site.window, place] = 3 - bases[site.window, place]
+            position = site.start + along
+            if 0 <= position < bases.shape[1] and bases[site.window, position] < 4:
+                mutated[site.window, position] = 3 - bases[site.window, position]
         change = (predict(_with_bases(batch, mutated)) - before).abs()
         changes.append(float(change[batch.usable].mean()) * LOG2_PER_UNIT)
     return offsets, np.array(changes)
@@ -121,7 +121,7 @@ def mutation_profile(
 def filter_motifs(
     tower: DnaTower, bases: UInt8[Tensor, "batch bases"], *, top: int = 200
 ) -> Float64[np.ndarray, "filters positions 4"]:
-    """Return what each filter of the first stage answers to: base frequencies at its top places.
+    """Return what each filter of the first stage answers to: base frequencies at its top positions.
 
     Args:
         tower: A trained DNA tower.
@@ -131,9 +131,9 @@ def filter_motifs(
     with torch.no_grad():
         activation = tower.bases.block.conv(one_hot(bases, torch.float32))[:, :, 0]
     filters = activation.shape[1]
-    places = activation.transpose(0, 1).reshape(filters, -1).topk(top, dim=1).indices
+    positions = activation.transpose(0, 1).reshape(filters, -1).topk(top, dim=1).indices
     per_window = activation.shape[2]
-    window, start = places // per_window, places % per_window
+    window, start = positions // per_window, positions % per_window
     along = torch.arange(FIRST_KERNEL, device=bases.device)
     words = bases[window[..., None], start[..., None] + along]
     spelt = words[..., None] == torch.arange(4, dtype=torch.uint8, device=bases.device)
@@ -142,14 +142,14 @@ def filter_motifs(
 
 @torch.no_grad()
 def filter_strengths(model: Enhancer, batch: Batch) -> Float64[np.ndarray, " filters"]:
-    """Return how much predictions change, in log2, where a filter's answers trade places.
+    """Return how much predictions change, in log2, where a filter's answers trade positions.
 
     Silencing would favour filters that answer everywhere alike: it shifts a level that the
     network counts on. Among the same answers at random places, only what they told is lost.
 
     Args:
         model: With a DNA tower; left as it is.
-        batch: Windows on the diagonal, with DNA.
+        batch: AnyWindows on the diagonal, with DNA.
 
     Raises:
         ValueError: The network has no DNA tower.
@@ -200,7 +200,7 @@ def _bases(windows: Batch | Inputs) -> UInt8[Tensor, "batch bases"]:
     return windows.row_bases
 
 
-def _with_bases(windows: Windows, bases: UInt8[Tensor, "batch bases"]) -> Windows:
+def _with_bases(windows: AnyWindows, bases: UInt8[Tensor, "batch bases"]) -> AnyWindows:
     """Return windows of other DNA: of both axes, where a network reads each by itself."""
     both = None if windows.col_bases is None else bases
     return replace(windows, row_bases=bases, col_bases=both)

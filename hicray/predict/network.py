@@ -87,7 +87,7 @@ class NetworkFile:
 
     Attributes:
         kind: Which of the three.
-        place: Checkpoint folder, MLflow URI or file.
+        where: Checkpoint folder, MLflow URI or file.
         tracking_uri: MLflow store of a logged model.
         trained: What it was trained on.
         reads_dna: Whether it needs the genome.
@@ -96,7 +96,7 @@ class NetworkFile:
     """
 
     kind: Literal["checkpoint", "logged", "published"]
-    place: str
+    where: str
     tracking_uri: str = ""
     trained: Trained
     reads_dna: bool = False
@@ -121,11 +121,11 @@ class NetworkFile:
             UserError: They are no longer what they were, or do not fit.
         """
         if self.kind == "published":
-            return PublishedNetwork(hicfoundation.load(self.place).to(device))
+            return PublishedNetwork(hicfoundation.load(self.where).to(device))
         if self.kind == "logged":
-            module = _open_logged(self.place, self.tracking_uri)
+            module = _open_logged(self.where, self.tracking_uri)
         else:
-            module = _open_checkpoint(local(self.place))
+            module = _open_checkpoint(local(self.where))
         return Network(module.eval().to(device))
 
 
@@ -195,18 +195,18 @@ def _find_logged(uri: str, tracking_uri: str) -> NetworkFile:
 
 
 def _described(
-    kind: Literal["checkpoint", "logged"], place: str, progress: Progress, digest: str
+    kind: Literal["checkpoint", "logged"], where: str, progress: Progress, digest: str
 ) -> NetworkFile:
     if progress.trained is None:
         raise UserError(
-            f"{place} was written by an older hicray that did not keep the scale of its maps; "
+            f"{where} was written by an older hicray that did not keep the scale of its maps; "
             "train anew in another --storage folder"
         )
     model = progress.trial.model
     reads_dna = model.reads_dna
     return NetworkFile(
         kind=kind,
-        place=place,
+        where=where,
         trained=progress.trained,
         reads_dna=reads_dna,
         flank_bins=model.flank_bins if reads_dna else 0,
@@ -241,8 +241,8 @@ def _find_published(path: str, sizes: BinSizes) -> NetworkFile:
         sources=(scale,),
     )
     digest = checkpoint.weights_digest(path)
-    place = str(locate(path))
-    return NetworkFile(kind="published", place=place, trained=trained, digest=digest)
+    where = str(locate(path))
+    return NetworkFile(kind="published", where=where, trained=trained, digest=digest)
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:

@@ -71,7 +71,7 @@ def require_ablatable(network: NetworkFile, region: Region, contacts: ContactMap
     trained, length = network.trained, contacts.chromsizes[region.chrom]
     if not network.reads_dna:
         raise UserError(
-            f"{network.place} reads no DNA, so that there is nothing to ablate; give a network "
+            f"{network.where} reads no DNA, so that there is nothing to ablate; give a network "
             "that was trained with --sequence on"
         )
     # A window begins at a coarse bin, up to one bin before its stretch.
@@ -147,7 +147,7 @@ def dna_of(
         return None
     if genome is None:
         raise UserError(
-            f"{network.place} reads DNA; give --genome, the FASTA that the map was aligned to"
+            f"{network.where} reads DNA; give --genome, the FASTA that the map was aligned to"
         )
     sizes, fasta = genome.chromsizes, genome.uri
     check_chromosomes(

@@ -128,10 +128,10 @@ def plan_chromosome(config: SimulationConfig, chrom: str, length: int) -> Plan:
     rng = random_numbers(config, "anchors", chrom)
     bins = np.arange(num_bins(length, config.bin_size))
     filled = np.minimum(length - bins * config.bin_size, config.bin_size)
-    strand, place = rng.choice([-1, 1], len(bins)), rng.random(len(bins))
+    strand, within = rng.choice([-1, 1], len(bins)), rng.random(len(bins))
     room = filled - config.motif_length + 1
     anchors = np.where((rng.random(len(bins)) < config.anchor_density) & (room > 0), strand, 0)
-    starts = bins * config.bin_size + np.floor(place * room).astype(np.int64)
+    starts = bins * config.bin_size + np.floor(within * room).astype(np.int64)
     return Plan(filled, anchors, starts[anchors != 0], _compartments(config, chrom, len(bins)))
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 from hicray.config import UserError, digest
 from hicray.io.notes import refuse_others, write_json
 from hicray.io.progress import tqdm
-from hicray.io.storage import replaced, sweep
+from hicray.io.storage import remove_leftovers, replaced
 from hicray.maps.contacts import ContactMap
 from hicray.maps.write import genome_wide, write_cool, write_levels
 from hicray.simulation.planted import (
@@ -119,7 +119,7 @@ def simulate(
     simulation = Simulation(folder, config, tuple(cell_lines))
     if _is_finished(simulation):
         return simulation
-    sweep(folder)
+    remove_leftovers(folder)
     plans = {c: plan_chromosome(config, c, size) for c, size in chromsizes(config).items()}
     simulation.truth.mkdir(parents=True, exist_ok=True)
     _write_structure(simulation, plans)

@@ -100,8 +100,8 @@ class Store:
             raise UserError(
                 f"{shown(self.uri)} holds no search; name the --storage or --tracking-uri of one"
             )
-        place = None if self.uri.startswith("http") else uri_of(self.artifacts)
-        return str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
+        location = None if self.uri.startswith("http") else uri_of(self.artifacts)
+        return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
@@ -243,9 +243,9 @@ class Store:
         Raises:
             UserError: There is none.
         """
-        place = str(shards.resolve())
+        location = str(shards.resolve())
         own = [
-            run for run in self._runs(f"tags.`{SEARCH}` LIKE '%'") if run.tags["shards"] == place
+            run for run in self._runs(f"tags.`{SEARCH}` LIKE '%'") if run.tags["shards"] == location
         ]
         if not own:
             raise UserError(

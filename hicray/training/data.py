@@ -10,7 +10,7 @@ from hicray.maps.bins import SplitName
 from hicray.maps.genome import PackedGenome
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import Manifest
-from hicray.windows.stream import Windows
+from hicray.windows.stream import WindowSource
 from hicray.windows.tokens import TokenFormat
 
 SEARCHED: tuple[SplitName, SplitName] = ("train", "val")
@@ -30,8 +30,8 @@ class Data:
     """
 
     manifest: Manifest
-    train: Windows
-    val: Windows
+    train: WindowSource
+    val: WindowSource
     genome: Any = None
     tokens: TokenFormat | None = None
 

@@ -20,7 +20,7 @@ from hicray.cluster import connection
 from hicray.config import ModelConfig, digest
 from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
-from hicray.io.storage import Location, replaced, sweep
+from hicray.io.storage import Location, remove_leftovers, replaced
 from hicray.model.checkpoint import weights_digest
 from hicray.model.run import in_bf16
 from hicray.windows.batches import Batch, Collate
@@ -94,7 +94,7 @@ def embed(
         pool = connection.pool(len(manifest.shards), use_gpu=use_gpu)
         job = _Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, pool.cpus)
         _run(job, pool.size)
-        sweep(kept.folder)
+        remove_leftovers(kept.folder)
         write_json(kept.folder / NOTE, _identity(model, manifest, coarse_bin_size))
     return kept
 
@@ -162,9 +162,9 @@ class _Encoder:
     def __call__(self, unit: dict[str, Any]) -> dict[str, Any]:
         """Write one shard's tokens, unless they are there."""
         shard = Shard(*(unit[field] for field in Shard._fields))
-        place = self.job.out / unit["file"]
-        if not place.exists():
-            with replaced(place) as path:
+        target = self.job.out / unit["file"]
+        if not target.exists():
+            with replaced(target) as path:
                 self._write(open_shard(shard), path, both=unit["split"] == "train")
         return {"rows": shard.rows}
 

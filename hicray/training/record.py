@@ -44,26 +44,26 @@ class Best:
     """A checkpoint as it is logged: the network, what it says of itself, what it does.
 
     Attributes:
-        place: The checkpoint.
+        folder: The checkpoint.
         progress: Its own words.
         model: On the host.
         inputs: Arguments of the network, of two windows.
         maps: Coarse, enhanced and fine maps of a few validation windows.
     """
 
-    place: Location
+    folder: Location
     progress: checkpoint.Progress
     model: torch.nn.Module
     inputs: dict[str, torch.Tensor]
     maps: Picture
 
 
-def open_best(place: Location, data: Data) -> Best:
+def open_best(folder: Location, data: Data) -> Best:
     """Open a checkpoint, and enhance a few validation windows with it; a refit has training's."""
-    progress = checkpoint.read_progress(place)
+    progress = checkpoint.read_progress(folder)
     trial, manifest = progress.trial, data.manifest
     model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
-    checkpoint.load_weights(place, model)
+    checkpoint.load_weights(folder, model)
     model.eval()
     collate = data.collate(trial)
     windows, whose = (data.val, "validation") if data.val.rows else (data.train, "training")
@@ -74,7 +74,7 @@ def open_best(place: Location, data: Data) -> Best:
     shown_maps = {"coarse": batch.coarse, "enhanced": enhanced}
     panels = locus_panels(loci(batch, collate, shown_maps), f"{whose} windows")
     twice = {name: torch.cat([value, value])[:2] for name, value in batch.arguments().items()}
-    return Best(place, progress, model, twice, panels)
+    return Best(folder, progress, model, twice, panels)
 
 
 class Trials:
@@ -144,10 +144,10 @@ class Trials:
         if history and not self.store.last_step(run, last):
             names = [name for name in ("train", "val") if f"{name}_loss" in history[0]]
             lines = {name: [epoch[f"{name}_loss"] for epoch in history] for name in names}
-            place = checkpoint.best_checkpoint(self.folder / self.name(config))
+            folder = checkpoint.best_checkpoint(self.folder / self.name(config))
             stopped = not finished(history, config)
             self.store.figure(run, loss_curves({self.name(config): lines}), "loss_curves.png")
-            self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(place or "")})
+            self.store.tag(run, {"early_stopped": str(stopped), "checkpoint": str(folder or "")})
             value = len(history) if config.refit_epochs else best_of(history)
             self.store.log(run, {last: value}, len(history))
         self.store.finish(run, status)
@@ -157,7 +157,7 @@ class Trials:
         run = self.run(best.progress.trial)
         self.store.figure(run, best.maps, "maps.png")
         uri = log_model(self.store, run, best.model, best.inputs, asdict(best.progress))
-        self.store.tag(run, {"model": uri, "checkpoint": str(best.place)})
+        self.store.tag(run, {"model": uri, "checkpoint": str(best.folder)})
 
 
 class Recorder(tune.Callback):  # type: ignore[misc]  # Ray is untyped

@@ -73,8 +73,8 @@ def refit(
             job = CellJob(alone, cell, gaps, resources, outbox, trials, state)
             if not job.is_done(recorded):
                 job.run_one(trial)
-            place = (gaps.trials / trials.name(trial)).resolve()
-            lines = [_line(place, one, trial, data, resources) for one in sources]
+            folder = (gaps.trials / trials.name(trial)).resolve()
+            lines = [_line(folder, one, trial, data, resources) for one in sources]
             outbox.put(partial(_tag, store, trials, trial, "\n".join(lines)))
 
 
@@ -93,13 +93,13 @@ def best(what: SearchConfig, searched: ShardSet, coarse_bin_size: int) -> cfg.Tr
     state = storage / "search" / search_name(what, searched.manifest)
     own = [cell for cell in cells([coarse_bin_size], what) if cell.sequence in cfg.TAKEN_HOME]
     names = [name for cell in own for name in ended(state / cell.name)]
-    place = best_checkpoint(*(storage / "trials" / name for name in names))
-    if place is None:
+    folder = best_checkpoint(*(storage / "trials" / name for name in names))
+    if folder is None:
         raise UserError(
             f"{storage / 'trials'} holds no whole checkpoint of {', '.join(names)}, of which the "
             "best is to be refitted; remove them and run the same command again"
         )
-    progress = read_progress(place)
+    progress = read_progress(folder)
     # Where the weights lie now: a trial is known by their content.
     model = replace(progress.trial.model, encoder_weights=what.model.encoder_weights)
     return replace(progress.trial, model=model, refit_epochs=progress.epoch)
@@ -110,7 +110,7 @@ def _tag(store: track.Store, trials: Trials, trial: cfg.TrialConfig, lines: str)
 
 
 def _line(
-    place: Location,
+    folder: Location,
     source: Source,
     trial: cfg.TrialConfig,
     data: cfg.DataConfig,
@@ -119,7 +119,7 @@ def _line(
     """Return the line for a shell that sharpens a coarse map by a network."""
     coarse = source.coarse[trial.coarse_bin_size]
     path, group, level = coarse.uri.partition("::")
-    words = ["--checkpoint", str(place), "--contacts", f"{locate(path)}{group}{level}"]
+    words = ["--checkpoint", str(folder), "--contacts", f"{locate(path)}{group}{level}"]
     if trial.model.reads_dna:
         words += ["--genome", str(locate(data.genome))]
         words += ["--match-chr"] if data.match_chr else []

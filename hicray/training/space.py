@@ -45,7 +45,7 @@ class SearchConfig:
 
     model: cfg.ModelConfig
     train: cfg.TrainConfig
-    sequences: tuple[cfg.Sequence, ...] = ("off", "on")
+    sequences: tuple[cfg.SequenceMode, ...] = ("off", "on")
     trials: int = 4
     seed: int = 0
     seeds: int = 1
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
     """One arm at one gap."""
 
     coarse_bin_size: int
-    sequence: cfg.Sequence
+    sequence: cfg.SequenceMode
 
     @property
     def name(self) -> str:
@@ -136,7 +136,7 @@ def require_distinct(search: SearchConfig, coarse_bin_sizes: Iterable[int]) -> N
         )
 
 
-def require_taken_home(arms: tuple[cfg.Sequence, ...]) -> None:
+def require_taken_home(arms: tuple[cfg.SequenceMode, ...]) -> None:
     """Refuse to refit the best of controls alone.
 
     Raises:

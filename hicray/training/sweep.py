@@ -78,32 +78,32 @@ def sweep(
         build: Makes the networks; those of another kind need another folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    places = {key: folder / trial_name(one, data.manifest.plan) for key, one in trials.items()}
+    folders = {key: folder / trial_name(one, data.manifest.plan) for key, one in trials.items()}
     task = ray.remote(num_cpus=1)(train_alone)
     waiting = [
         task.remote(trial, replace(data, genome=data.genome if trial.model.reads_dna else None),
-                    places[key], build)
+                    folders[key], build)
         for key, trial in trials.items()
-        if not places[key].exists()
+        if not folders[key].exists()
     ]  # fmt: skip
     with tqdm(total=len(waiting), desc=f"train {folder.name}", unit="run") as bar:
         while waiting:
             ready, waiting = ray.wait(waiting)
             ray.get(ready)
             bar.update(len(ready))
-    return places
+    return folders
 
 
-def train_alone(trial: TrialConfig, data: Data, place: Path, build: Build = own_network) -> None:
+def train_alone(trial: TrialConfig, data: Data, folder: Path, build: Build = own_network) -> None:
     """Train one configuration on one core; write its best epoch's weights and all its history."""
     from hicray.training.optimizer import make_optimizer
-    from hicray.training.train import Loop, Place
+    from hicray.training.train import Loop, Worker
 
     torch.set_num_threads(1)
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
     model = build(trial, manifest)
-    loop = Loop(trial, data, Place(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
+    loop = Loop(trial, data, Worker(0, 1, torch.device("cpu")), model, make_optimizer(model, trial))
     history: list[dict[str, Any]] = []
     best: dict[str, torch.Tensor] = {}
     while not finished(history, trial):
@@ -111,9 +111,9 @@ def train_alone(trial: TrialConfig, data: Data, place: Path, build: Build = own_
         if history[-1] is max(history, key=rank):
             best = copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
-    unfinished = place.with_suffix(".unfinished")
+    unfinished = folder.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
     scale = trained_on(manifest, trial.coarse_bin_size)
     progress = checkpoint.Progress(trial, manifest.plan, history, trained=scale)
     checkpoint.save(unfinished, model, loop.optimizer, progress)
-    unfinished.rename(place)
+    unfinished.rename(folder)

@@ -46,7 +46,7 @@ TRAIN_WINDOWS_SCORED = 256
 """Training scores are those of the last windows of an epoch, as predicted in passing."""
 
 
-class Place(NamedTuple):
+class Worker(NamedTuple):
     """Which worker this is."""
 
     rank: int
@@ -65,11 +65,13 @@ def train_worker(config: dict[str, Any]) -> None:
     """Train on one worker; Ray Train calls this on each."""
     trial, data = config["trial"], config["data"]
     context = ray.train.get_context()
-    place = Place(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    worker = Worker(
+        context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device()
+    )
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
     # On its device before the optimizer's state is loaded, which goes where the parameters are.
-    bare = network(trial, data).to(place.device)
+    bare = network(trial, data).to(worker.device)
     frozen = trial.model.encoder == "frozen"
     weights = checkpoint.weights_digest(trial.model.encoder_weights) if frozen else ""
     trained = trained_on(manifest, trial.coarse_bin_size)
@@ -81,7 +83,7 @@ def train_worker(config: dict[str, Any]) -> None:
             checkpoint.load_weights(folder, bare)
             checkpoint.load_optimizer(folder, optimizer)
     model = ray.train.torch.prepare_model(bare)
-    loop = Loop(trial, data, place, model, optimizer)
+    loop = Loop(trial, data, worker, model, optimizer)
     while not finished(history, trial):
         metrics = loop.epoch(len(history)) | note
         note = {}
@@ -96,9 +98,9 @@ def _last_whole() -> Iterator[tuple[Path | None, dict[str, str]]]:
     note: dict[str, str] = {}
     for last in sorted(reported, key=lambda one: -one.metrics["epoch"]):
         one = last.checkpoint
-        with one.as_directory() as place:
-            if not (fault := checkpoint.damage(Path(place))):
-                yield Path(place), note
+        with one.as_directory() as folder:
+            if not (fault := checkpoint.damage(Path(folder))):
+                yield Path(folder), note
                 return
         note = {"note": f"{one.path} is damaged: {fault}; training went back to the one before"}
     yield None, note
@@ -112,7 +114,7 @@ def network(trial: TrialConfig, data: Data) -> nn.Module:
 
 
 def _report(metrics: dict[str, Any], loop: "Loop", progress: Progress) -> None:
-    if loop.place.rank:
+    if loop.worker.rank:
         ray.train.report(ranked(metrics))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +128,7 @@ class Loop:
     Args:
         trial: Configuration.
         data: Windows and genome.
-        place: Which worker this is.
+        worker: Which worker this is.
         model: The network, wrapped for several workers.
         optimizer: Of its parameters.
     """
@@ -135,20 +137,20 @@ class Loop:
         self,
         trial: TrialConfig,
         data: Data,
-        place: Place,
+        worker: Worker,
         model: nn.Module,
         optimizer: AveragedAdamW,
     ) -> None:
-        self.trial, self.place, self.model, self.optimizer = trial, place, model, optimizer
+        self.trial, self.worker, self.model, self.optimizer = trial, worker, model, optimizer
         self.bare = model.module if isinstance(model, DistributedDataParallel) else model
         self.collate = data.collate(trial)
         batch = trial.train.batch_size
         self.train_reader, self.val_reader = Reader(data.train, batch), Reader(data.val, batch)
-        self.train_part = train_slice(data.train.rows, place.rank, place.workers, batch)
-        self.val_part = whole_slice(data.val.rows, place.rank, place.workers)
-        self.level_part = whole_slice(min(data.train.rows, WINDOWS), place.rank, place.workers)
+        self.train_part = train_slice(data.train.rows, worker.rank, worker.workers, batch)
+        self.val_part = whole_slice(data.val.rows, worker.rank, worker.workers)
+        self.level_part = whole_slice(min(data.train.rows, WINDOWS), worker.rank, worker.workers)
         share = self.train_part.end - self.train_part.start
-        self.dropped, self.steps = data.train.rows - share * place.workers, share // batch
+        self.dropped, self.steps = data.train.rows - share * worker.workers, share // batch
         self.skipped = self.in_a_row = 0
         self.rate = 0.0
 
@@ -175,13 +177,13 @@ class Loop:
         # The report's loss stands for what the report did.
         if self.trial.train.loss != "report":
             told = self.batches(self.train_reader, self.level_part)
-            calibrate(self.bare, told, self.inputs, self.place.sum)
+            calibrate(self.bare, told, self.inputs, self.worker.sum)
 
     def batches(self, reader: Reader, part: Slice, epoch: int | None = None) -> Iterator[Batch]:
         """Yield a slice as batches on the device; shuffled where an epoch is given."""
         seed = self.trial.train.seed
         tables = reader.ordered(part) if epoch is None else reader.shuffled(part, seed, epoch)
-        yield from decoded(tables, self.collate, self.place.device)
+        yield from decoded(tables, self.collate, self.worker.device)
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the arguments of the network that is trained, whole or a head."""
@@ -199,7 +201,7 @@ class Loop:
             losses.append(self._step(batch, step, epoch, scored))
             last = time.monotonic()
         finite = [value for value in losses if math.isfinite(value)]
-        mean = self.place.sum(torch.tensor([sum(finite), len(finite)], dtype=torch.float64))
+        mean = self.worker.sum(torch.tensor([sum(finite), len(finite)], dtype=torch.float64))
         if not mean[1]:
             raise FloatingPointError(f"no loss of epoch {epoch + 1} was finite; {self._advice()}")
         scores, _ = self._scores(scored)
@@ -215,7 +217,7 @@ class Loop:
         config = self.trial.train
         moves = (step + 1) % config.accumulate == 0 or step + 1 == self.steps
         with self._without_sync(moves):
-            with autocast(self.place.device):
+            with autocast(self.worker.device):
                 prediction = self.model(**self.inputs(batch))
             # Not in bf16: SSIM takes differences of nearly equal moments.
             value = loss(prediction.float(), batch, config).mean()
@@ -235,7 +237,7 @@ class Loop:
         return min(self.trial.train.accumulate, self.steps - first)
 
     def _seed(self, epoch: int) -> int:
-        entropy = [self.trial.train.seed, epoch, self.place.rank]
+        entropy = [self.trial.train.seed, epoch, self.worker.rank]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _without_sync(self, moves: bool) -> AbstractContextManager[Any]:
@@ -284,7 +286,7 @@ class Loop:
             scored.add(prediction, Truth.of(batch))
             own = loss(prediction, batch, self.trial.train).double().cpu()
             losses += torch.stack([own.sum(), torch.tensor(float(len(own)))])
-        total, windows = self.place.sum(losses)
+        total, windows = self.worker.sum(losses)
         scores, error = self._scores(scored)
         return {"loss": float(total / windows), **scores, "decay_error": error}
 
@@ -293,7 +295,7 @@ class Loop:
         return Scored(groups, separations, self.collate.manifest.eps)
 
     def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
-        decays: Float64[Tensor, "groups separations 6"] = self.place.sum(scored.decays())
+        decays: Float64[Tensor, "groups separations 6"] = self.worker.sum(scored.decays())
         own = Sums.of(scored.scores(decays, self.collate.fine_expected))
-        sums = Sums(self.place.sum(own.table))
+        sums = Sums(self.worker.sum(own.table))
         return sums.means() | {"windows": sums.windows}, decay_error(decays, scored.eps)

@@ -144,8 +144,8 @@ class CellJob:
 
     def _log_best(self, tried: list[cfg.TrialConfig]) -> None:
         folders = (self.gaps.trials / self.trials.name(config) for config in tried)
-        if (place := best_checkpoint(*folders)) is not None:
-            best_model = open_best(place, self.gaps.data(self.cell))
+        if (folder := best_checkpoint(*folders)) is not None:
+            best_model = open_best(folder, self.gaps.data(self.cell))
             self.outbox.put(partial(self.trials.model, best_model))
 
     def _own(self, recorded: list[track.TrialRun]) -> list[track.TrialRun]:

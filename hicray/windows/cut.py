@@ -9,7 +9,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float64, Int32
 
 from hicray.maps.bins import Region, num_bins
-from hicray.maps.contacts import Band
+from hicray.maps.contacts import CountBand
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.maps.totals import Sums
 from hicray.windows.plan import Layout
@@ -46,7 +46,7 @@ class Level(NamedTuple):
     """One map of a chromosome: its band and its weights, padded so that windows may run over."""
 
     repeat: int
-    band: Band
+    band: CountBand
     weights: Float64[np.ndarray, " bins"]
 
 
@@ -100,7 +100,7 @@ def read_chromosome(
 
 
 def region_decays(
-    band: Band, weights: Float64[np.ndarray, " bins"], bin_size: int, regions: Sequence[Region]
+    band: CountBand, weights: Float64[np.ndarray, " bins"], bin_size: int, regions: Sequence[Region]
 ) -> DecaySums:
     """Sum contacts by separation over pixels whose two bins lie in the same region.
 
@@ -117,7 +117,7 @@ def region_decays(
     return sum(sums[1:], start=sums[0])
 
 
-def unit_weights(band: Band) -> Float64[np.ndarray, " bins"]:
+def unit_weights(band: CountBand) -> Float64[np.ndarray, " bins"]:
     """Return 1 for every bin that was read at all near the diagonal, else NaN."""
     reads = band.sum(axis=1)
     for s in range(1, min(band.shape)):
@@ -160,7 +160,7 @@ def cut(
     return pa.table(columns, schema=schema(list(chromosome.levels)))
 
 
-def window_counts(band: Band, row: int, col: int, side: int) -> Int32[np.ndarray, " pixels"]:
+def window_counts(band: CountBand, row: int, col: int, side: int) -> Int32[np.ndarray, " pixels"]:
     """Return a window's counts, row-major: on the diagonal the upper triangle, else the square."""
     slab, index = band[row : row + side], np.arange(side)
     if row == col:  # band rows hold separations 0.., so this is the row-major upper triangle

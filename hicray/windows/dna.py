@@ -72,11 +72,11 @@ def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:
     )
     regions = manifest.regions_of(split)
     ends = np.cumsum([region.end - region.start for region in regions])
-    place = int(ends[regions.index(here)]) - here.end + start
-    place = (place + int(ends[-1]) // 2) % int(ends[-1])
-    at = int(np.searchsorted(ends, place, side="right"))
+    position = int(ends[regions.index(here)]) - here.end + start
+    position = (position + int(ends[-1]) // 2) % int(ends[-1])
+    at = int(np.searchsorted(ends, position, side="right"))
     there = regions[at]
-    first = place - int(ends[at]) + there.end
+    first = position - int(ends[at]) + there.end
     last = max(there.end - manifest.window_bins * size, there.start)
     return there.chrom, min(first, last) // size * size
 

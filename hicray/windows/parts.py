@@ -34,7 +34,7 @@ Group = tuple[SplitName, int]
 
 
 class Unit(NamedTuple):
-    """Neighbouring chromosomes of one source, by the source's place."""
+    """Neighbouring chromosomes of one source, by the source's index in the data set."""
 
     source: int
     chroms: tuple[str, ...]
@@ -56,16 +56,16 @@ class Job(NamedTuple):
         """Folder of the parts."""
         return locate(self.folder) / "parts"
 
-    def part(self, place: int) -> tuple[Location, Location]:
+    def part(self, unit: int) -> tuple[Location, Location]:
         """Return where a unit's windows and its record go."""
-        return self.parts / f"{place:05d}.parquet", self.parts / f"{place:05d}.json"
+        return self.parts / f"{unit:05d}.parquet", self.parts / f"{unit:05d}.json"
 
 
 def units_of(source: int, sizes: Mapping[str, int], bin_size: int) -> list[Unit]:
     """Return the chromosomes of a source in units of about a ``UNITS``-th of the genome or more.
 
     Args:
-        source: Place of the source.
+        source: Index of the source in the data set.
         sizes: Length of each chromosome, in bp.
         bin_size: In bp.
     """
@@ -82,13 +82,13 @@ def units_of(source: int, sizes: Mapping[str, int], bin_size: int) -> list[Unit]
     return [Unit(source, tuple(chroms)) for chroms in units]
 
 
-def cut_part(job: Job, place: int) -> dict[str, Any]:
+def cut_part(job: Job, index: int) -> dict[str, Any]:
     """Cut a unit's chromosomes; write their windows by shard, and return what they sum to."""
-    part, done = job.part(place)
+    part, done = job.part(index)
     if done.exists():
         record: dict[str, Any] = json.loads(done.read_text())
         return record
-    unit = job.units[place]
+    unit = job.units[index]
     source, chroms = job.sources[unit.source], dict.fromkeys(unit.chroms)
     sets = {region: split for region, split in job.sets.items() if region.chrom in chroms}
     named = dict.fromkeys(region.chrom for region in sets)
@@ -154,7 +154,7 @@ def _usable(job: Job, source: Source, found: Chromosome, windows: pd.DataFrame) 
 
 
 def keyed_schema(names: list[str]) -> pa.Schema:
-    """Return the schema of a part's rows: a shard's, and the key of each row's place."""
+    """Return the schema of a part's rows: a shard's, and the key that orders them."""
     return schema(names).append(pa.field("key", pa.float64()))
 
 
@@ -192,8 +192,8 @@ class _Writer:
 
 def shard_rows(job: Job, split: SplitName, index: int) -> Iterator[pa.Table]:
     """Yield the rows of one shard, of every part that has any."""
-    for place in range(len(job.units)):
-        part, note = job.part(place)
+    for unit in range(len(job.units)):
+        part, note = job.part(unit)
         groups = json.loads(note.read_text())["groups"]
         there = [i for i, group in enumerate(groups) if group == [split, index]]
         if there:

@@ -76,13 +76,13 @@ def read_rows(shard: Shard, names: list[str], at_once: int = ROWS_AT_ONCE) -> It
         yield table
 
 
-def _token_batches(place: Location, at_once: int) -> Iterator[pa.RecordBatch]:
+def _token_batches(location: Location, at_once: int) -> Iterator[pa.RecordBatch]:
     # Too large to be read whole: each page has a checksum of its own.
     try:
-        file = pq.ParquetFile(open_file(place), page_checksum_verification=True)
+        file = pq.ParquetFile(open_file(location), page_checksum_verification=True)
         yield from file.iter_batches(at_once)
     except (OSError, pa.ArrowException) as error:
         raise UserError(
-            f"{place} is damaged or gone ({str(error).splitlines()[0]}); remove it and the "
+            f"{location} is damaged or gone ({str(error).splitlines()[0]}); remove it and the "
             "embeddings.json beside it, and run again"
         ) from error

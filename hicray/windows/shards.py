@@ -22,7 +22,7 @@ import ray.data
 from hicray.config import DataConfig, UserError
 from hicray.io.copies import fingerprint
 from hicray.io.progress import tqdm
-from hicray.io.storage import Location, locate, remove_tree, replaced, sweep
+from hicray.io.storage import Location, locate, remove_leftovers, remove_tree, replaced
 from hicray.maps.bins import SPLIT_NAMES, read_split
 from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
@@ -52,7 +52,7 @@ def prepare(config: DataConfig, folder: Location) -> mf.Manifest:
     plan = claim(folder, config)
     if not (folder / mf.MANIFEST).exists():
         mf.write_manifest(folder, _make(config, folder, plan, how))
-        sweep(folder)
+        remove_leftovers(folder)
     remove_tree(folder / "parts")
     return mf.read_manifest(folder)
 
@@ -62,7 +62,7 @@ def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Ma
     job = _plan_job(config, folder, sources, how)
     if config.genome:
         _pack_genome(config, folder / mf.GENOME, job.sets)
-    units = [{"unit": place} for place in range(len(job.units))]
+    units = [{"unit": unit} for unit in range(len(job.units))]
     parts = _run("cut", "unit", units, lambda item: cut_part(job, item["unit"]))
     shards = [{"split": split, "index": i} for split, n in job.num_shards.items() for i in range(n)]
     files = _run("shuffle", "shard", shards, lambda shard: _gather_shard(job, shard))
@@ -100,31 +100,31 @@ def _run(
     name: str, unit: str, items: list[dict[str, Any]], work: Callable[[dict[str, Any]], Any]
 ) -> list[dict[str, Any]]:
     """Run one Ray Data task per item, with a progress bar; return what they return, in order."""
-    placed = [item | {"place": place} for place, item in enumerate(items)]
-    results = ray.data.from_items(placed, override_num_blocks=len(items)).map(
-        lambda item: {"place": item["place"], "json": json.dumps(work(item))}
+    ordered = [item | {"order": order} for order, item in enumerate(items)]
+    results = ray.data.from_items(ordered, override_num_blocks=len(items)).map(
+        lambda item: {"order": item["order"], "json": json.dumps(work(item))}
     )
     bar = tqdm(results.iter_rows(), total=len(items), desc=name, unit=unit)
     # Tasks end in any order; sums of floats and the order of shards must not depend on it.
-    done = {row["place"]: json.loads(row["json"]) for row in bar}
-    return [done[place] for place in range(len(items))]
+    done = {row["order"]: json.loads(row["json"]) for row in bar}
+    return [done[order] for order in range(len(items))]
 
 
 def _gather_shard(job: Job, shard: dict[str, Any]) -> dict[str, Any]:
     """Collect one shard's row groups from all parts of its split, in the order of their keys."""
     split, index = shard["split"], shard["index"]
-    place = locate(job.folder) / f"{split}-{index:05d}.parquet"
-    if not place.exists():
+    target = locate(job.folder) / f"{split}-{index:05d}.parquet"
+    if not target.exists():
         none = keyed_schema(list(job.sources[0].maps)).empty_table()
         rows = pa.concat_tables([none, *shard_rows(job, split, index)])
         rows = rows.take(pc.sort_indices(rows, [("key", "ascending")])).drop_columns("key")
         rows = rows.replace_schema_metadata({"hicray.schema_version": str(mf.SCHEMA_VERSION)})
-        with replaced(place) as path:
+        with replaced(target) as path:
             pq.write_table(rows, path, compression="zstd", row_group_size=ROWS_PER_GROUP)
-    content = place.read_bytes()
+    content = target.read_bytes()
     rows_written = pq.read_metadata(pa.BufferReader(content)).num_rows
     checksum = hashlib.sha256(content).hexdigest()
-    return {"file": place.name, "split": split, "rows": rows_written, "sha256": checksum}
+    return {"file": target.name, "split": split, "rows": rows_written, "sha256": checksum}
 
 
 def _manifest(

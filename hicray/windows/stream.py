@@ -48,7 +48,7 @@ class Files(NamedTuple):
         return sum(shard.rows for shard in self.shards)
 
 
-Windows = Blocks | Files
+WindowSource = Blocks | Files
 NO_WINDOWS = Blocks([], 0)
 """A set that holds nothing."""
 
@@ -59,7 +59,7 @@ def open_windows(
     split: SplitName,
     coarse: int,
     tokens: Location | None = None,
-) -> Windows:
+) -> WindowSource:
     """Read a set into the object store if it fits there, else name its files.
 
     Args:
@@ -142,7 +142,7 @@ class Reader:
         batch: Rows of a table; the last one of a slice may have fewer.
     """
 
-    windows: Windows
+    windows: WindowSource
     batch: int
 
     def ordered(self, part: Slice) -> Iterator[pa.Table]:
@@ -176,9 +176,9 @@ def _from_blocks(
     ends = np.cumsum([table.num_rows for table in tables])
     block_of = np.searchsorted(ends, rows, side="right")
     inside = rows - (ends - [table.num_rows for table in tables])[block_of]
-    places = list(zip(block_of, inside, strict=True))
-    for first in range(0, len(places), batch):
-        pieces = [tables[b].slice(i, 1) for b, i in places[first : first + batch]]
+    positions = list(zip(block_of, inside, strict=True))
+    for first in range(0, len(positions), batch):
+        pieces = [tables[b].slice(i, 1) for b, i in positions[first : first + batch]]
         yield pa.concat_tables(pieces).combine_chunks()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hicray.comparison.results import CONTRASTS, JUDGED, SHOWN, GapResult, Row
-from hicray.evaluation.window_set import HeldOut, band_score
+from hicray.evaluation.window_set import WindowScores, band_score
 from hicray.metrics.paired import paired_difference
 from hicray.metrics.scores import SCORES
 from hicray.windows.manifest import Manifest
@@ -33,7 +33,7 @@ def held_out(rng, level, count, undefined=()):
     table = pd.DataFrame({name: rng.normal(level, 0.002, count) for name in names})
     table.loc[list(undefined), "oe_pearson"] = np.nan
     place = {"chrom": 0, "row_start": np.arange(count) * 896_000}
-    return HeldOut(table.assign(**place), 0.1)
+    return WindowScores(table.assign(**place), 0.1)
 
 
 def gap_result(rows: dict[str, Row], **changes) -> GapResult:

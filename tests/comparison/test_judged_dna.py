@@ -6,7 +6,7 @@ from itertools import pairwise
 import pyfaidx
 import pytest
 
-from hicray.comparison.judge import judge
+from hicray.comparison.arms import score_arms
 from hicray.comparison.results import SEQ, SHUFFLED, SWAPPED
 from hicray.config import ModelConfig
 from hicray.model.enhancer import Enhancer
@@ -29,7 +29,7 @@ def read(alone_shards, tmp_path, monkeypatch):
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(Enhancer, "forward", watched)
-    rows = judge({SEQ: [place]}, folder, manifest, COARSE).rows
+    rows = score_arms({SEQ: [place]}, folder, manifest, COARSE).rows
     return rows, Counter(seen)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hicray.comparison.judge import judge, load, windows_of
+from hicray.comparison.arms import load, score_arms, windows_of
 from hicray.comparison.results import MAPLESS, NOSEQ
 from hicray.comparison.table import render
 from hicray.config import ModelConfig
@@ -26,7 +26,7 @@ def judged(folder, shards, map_factor):
     """The rows of a noseq network that nobody trained."""
     trained = trained_on(shards[1], COARSE)
     place = write_checkpoint(folder / "noseq", SCRATCH, trained, map_factor=map_factor)
-    return judge({NOSEQ: [place]}, *shards, COARSE)
+    return score_arms({NOSEQ: [place]}, *shards, COARSE)
 
 
 def test_a_map_that_is_zero_adds_exactly_nothing(alone_shards, tmp_path):

@@ -96,7 +96,7 @@ def test_enhance_takes_each_map_as_training_took_it(sets, maps, name):
         info = manifest.sources[named(manifest, maps[name])]
         facts = facts_of(info)
         network = NetworkFile(
-            kind="checkpoint", place="", trained=trained_on(manifest, SIZE), digest=""
+            kind="checkpoint", where="", trained=trained_on(manifest, SIZE), digest=""
         )
         trained = network.for_map(facts.total_reads, 1).trained
         assert trained.source.name == named(manifest, maps[name])

@@ -17,7 +17,7 @@ from hicray.evaluation.filter_maps import FilterMaps
 from hicray.evaluation.options import Evaluate
 from hicray.evaluation.rivals import FILTERS, fit
 from hicray.evaluation.score_maps import evaluate
-from hicray.evaluation.window_set import WindowSet
+from hicray.evaluation.window_set import HeldOutWindows
 from hicray.maps.expected import smoothed
 from hicray.windows.batches import Collate
 from hicray.windows.shards import prepare
@@ -179,7 +179,7 @@ def test_maps_score_as_the_same_rows_of_a_comparison(
     chosen = filters.fit()
     collate = Collate(manifest, size)
     windows = {
-        split: WindowSet(tmp_path / "shards", split, collate, size)
+        split: HeldOutWindows(tmp_path / "shards", split, collate, size)
         for split in ("train", "val", "test")
     }
     rivals = fit(windows["train"], windows["val"])

@@ -11,7 +11,7 @@ from scipy.stats import poisson
 from hicray.evaluation import rivals
 from hicray.evaluation.filters import bilinear, gaussian, mean_log, noise_aware
 from hicray.evaluation.ridge import Ridge, RidgeSums
-from hicray.evaluation.window_set import HeldOut, WindowSet
+from hicray.evaluation.window_set import HeldOutWindows, WindowScores
 from hicray.windows.batches import Collate
 from hicray.windows.inputs import USABLE
 from hicray.windows.scales import NATS, from_network, to_network
@@ -23,7 +23,9 @@ COARSE_SIDE = SIDE // GAP
 @pytest.fixture(scope="module")
 def sets(tiny_shards):
     collate = Collate(tiny_shards[1], COARSE)
-    return {split: WindowSet(tiny_shards[0], split, collate, COARSE) for split in ("train", "val")}
+    return {
+        split: HeldOutWindows(tiny_shards[0], split, collate, COARSE) for split in ("train", "val")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +156,7 @@ def test_the_ceiling_is_how_the_mean_of_two_halves_goes_with_their_truth(noise):
     windows = pd.DataFrame(
         {"oe_pearson": r, "oe_pearson_2_4": np.nan, "mse": 1.0, "group": 0, "row_start": 5}
     )
-    found = rivals.ceiling(HeldOut(windows, 0.1)).windows
+    found = rivals.ceiling(WindowScores(windows, 0.1)).windows
     both = zip(truth, (one + other) / 2, strict=True)
     reached = np.mean([np.corrcoef(a, b)[0, 1] for a, b in both])
     assert found["oe_pearson"].mean() == pytest.approx(reached, abs=0.01)
@@ -166,4 +168,4 @@ def test_the_ceiling_is_how_the_mean_of_two_halves_goes_with_their_truth(noise):
 
 def test_halves_of_pure_noise_leave_a_ceiling_of_nothing():
     windows = pd.DataFrame({"oe_pearson": [-0.1, 0.05]})
-    assert rivals.ceiling(HeldOut(windows, 0.1)).windows["oe_pearson"].tolist() == [0, 0]
+    assert rivals.ceiling(WindowScores(windows, 0.1)).windows["oe_pearson"].tolist() == [0, 0]

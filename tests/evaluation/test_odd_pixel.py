@@ -109,7 +109,7 @@ def test_an_enhanced_map_has_no_line(sets, maps, tmp_path):
     levels = {}
     for name, (_, manifest) in sets.items():
         trained, contacts = trained_on(manifest, COARSE), open_map(maps[name], COARSE)
-        network = Shown(shows="base", kind="checkpoint", place="base", trained=trained, digest="0")
+        network = Shown(shows="base", kind="checkpoint", where="base", trained=trained, digest="0")
         how = tiling(trained.offsets, window=SIDE, gap=4, reach=None)
         out = tmp_path / f"{name}.mcool"
         job = Job(network=network, contacts=contacts, dna=None, tiling=how, chroms=(TEST,), out=out)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import baselines
-from hicray.evaluation.window_set import WindowSet
+from hicray.evaluation.window_set import HeldOutWindows
 from hicray.maps.expected import smoothed
 from hicray.metrics.moments import Truth
 from hicray.metrics.scores import SCORES
@@ -20,7 +20,7 @@ from hicray.model.enhancer import Enhancer
 from hicray.predict.predictors import model_predictor
 from hicray.training.data import Data
 from hicray.training.optimizer import make_optimizer
-from hicray.training.train import Loop, Place
+from hicray.training.train import Loop, Worker
 from hicray.windows.batches import Collate
 from hicray.windows.scales import from_network
 from hicray.windows.shards import prepare
@@ -39,7 +39,7 @@ def collate(tiny_shards):
 
 @pytest.fixture(scope="module")
 def batch(tiny_shards, collate):
-    return next(WindowSet(tiny_shards[0], "test", collate, COARSE).batches())
+    return next(HeldOutWindows(tiny_shards[0], "test", collate, COARSE).batches())
 
 
 def dense(simulation, bin_size, chrom):
@@ -49,7 +49,7 @@ def dense(simulation, bin_size, chrom):
 
 def test_every_test_window_is_scored_once_by_every_row(tiny_shards, collate):
     folder, manifest = tiny_shards
-    found = WindowSet(folder, "test", collate, COARSE).score(baselines(collate))
+    found = HeldOutWindows(folder, "test", collate, COARSE).score(baselines(collate))
     assert set(found) == {"upsampled coarse", "distance only", "coarse O/E x fine expected"}
     for one in found.values():
         places = one.windows[["chrom", "row_start"]]
@@ -96,12 +96,12 @@ def test_compare_scores_a_network_as_validation_did_in_any_precision(
     model = build(trial.model, **manifest.layout(COARSE))
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
     train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
-    place = Place(0, 1, torch.device("cpu"))
+    place = Worker(0, 1, torch.device("cpu"))
     loop = Loop(trial, Data(manifest, train, val), place, model, make_optimizer(model, trial))
     exact = loop.validate()
     monkeypatch.setattr(run, "in_bf16", lambda _: True)
     rounded = loop.validate()
-    scored = WindowSet(folder, "val", collate, COARSE).score({"noseq": model_predictor(model)})
+    scored = HeldOutWindows(folder, "val", collate, COARSE).score({"noseq": model_predictor(model)})
     compared = scored["noseq"]
     assert rounded["mse"] != exact["mse"]
     assert compared.decay_error == pytest.approx(rounded["decay_error"], rel=1e-12)
@@ -110,7 +110,7 @@ def test_compare_scores_a_network_as_validation_did_in_any_precision(
 
 
 def test_what_is_kept_of_a_window_is_sums_not_maps(tiny_shards, collate, batch):
-    empty = WindowSet(tiny_shards[0], "test", collate, COARSE)._empty()
+    empty = HeldOutWindows(tiny_shards[0], "test", collate, COARSE)._empty()
     empty.add(batch.base, Truth.of(batch))
     kept = sum(tensor.nbytes for part in empty._parts for tensor in part)
     assert kept / len(batch) <= 8 * (12 * SIDE + 4)  # bytes; a pair of maps has 8 * SIDE^2
@@ -118,7 +118,7 @@ def test_what_is_kept_of_a_window_is_sums_not_maps(tiny_shards, collate, batch):
 
 def level_of_upsampled(folder, manifest, size):
     """Contacts of the baseline over those of the target, and those of the coarse map itself."""
-    windows, sums = WindowSet(folder, "test", Collate(manifest, size), size), np.zeros(3)
+    windows, sums = HeldOutWindows(folder, "test", Collate(manifest, size), size), np.zeros(3)
     for batch in windows.batches():
         maps = baselines(windows.collate)["upsampled coarse"](batch), batch.target, batch.coarse
         sums += [float(from_network(one)[batch.usable].sum()) for one in maps]
@@ -148,7 +148,7 @@ def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):
         ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE
     ).eval()
     rows = {**baselines(collate), "noseq": model_predictor(model)}
-    found = WindowSet(tiny_shards[0], "val", collate, COARSE).score(rows)
+    found = HeldOutWindows(tiny_shards[0], "val", collate, COARSE).score(rows)
     base, noseq = found["coarse O/E x fine expected"], found["noseq"]
     for name in ("mse", "pearson", "oe_pearson"):
         assert noseq.mean(name) == pytest.approx(base.mean(name), abs=1e-6)
@@ -219,7 +219,7 @@ def scores_of_halves(counts, rng):
 def test_halves_of_the_reads_are_scored_at_full_depth(poisson):
     """Within what chance allows of reads that are dealt anew, densely, from the file."""
     path, manifest, folder = poisson
-    found = WindowSet(folder, "test", Collate(manifest, COARSE), COARSE).score_halves()
+    found = HeldOutWindows(folder, "test", Collate(manifest, COARSE), COARSE).score_halves()
     assert len(found.windows) == 10
     clr = cooler.Cooler(f"{path}::/resolutions/{FINE}")
     counts = clr.matrix(balance=False).fetch("chrC")

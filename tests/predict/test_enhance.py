@@ -53,7 +53,7 @@ def identity(gap, window, offsets=1):
         chroms=(),
         sources=(flat_source(offsets * window),),
     )
-    return Shown(shows="coarse", kind="checkpoint", place="identity", trained=trained, digest="0")
+    return Shown(shows="coarse", kind="checkpoint", where="identity", trained=trained, digest="0")
 
 
 def coarse_map(path, rng, gap, bins):
@@ -280,7 +280,7 @@ def test_a_trials_folder_stands_for_its_best_checkpoint(seq, tmp_path):
         note["history"] = [{"val_oe_pearson": score}]
         (folder / checkpoint.TRIAL).write_text(json.dumps(note))
     found = find(str(tmp_path))
-    assert found.place == str(tmp_path / "checkpoint_000000")
+    assert found.where == str(tmp_path / "checkpoint_000000")
     assert not found.reads_dna
 
 

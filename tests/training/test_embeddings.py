@@ -20,7 +20,7 @@ from hicray.training import embeddings
 from hicray.training.data import Data
 from hicray.training.embeddings import NOTE, embed
 from hicray.training.optimizer import make_optimizer
-from hicray.training.train import Loop, Place, network
+from hicray.training.train import Loop, Worker, network
 from hicray.training.trial import trial_name
 from hicray.windows.batches import Collate
 from hicray.windows.manifest import GENOME
@@ -30,7 +30,7 @@ from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 from tests.published import published_file
 
 COARSE = 512
-CPU = Place(0, 1, torch.device("cpu"))
+CPU = Worker(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

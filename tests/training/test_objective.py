@@ -105,8 +105,8 @@ class _Model(torch.nn.Module):
 def report_undefined(config: dict[str, Any]) -> None:
     """Report the best epoch first, then two that are undefined, then a poor one."""
     model = _Model()
-    place = train.Place(0, 1, torch.device("cpu"))
-    loop: Any = type("Loop", (), {"place": place, "bare": model, "optimizer": None})
+    worker = train.Worker(0, 1, torch.device("cpu"))
+    loop: Any = type("Loop", (), {"worker": worker, "bare": model, "optimizer": None})
     loop.optimizer = torch.optim.SGD(model.parameters())
     epochs = history(0.9, UNKNOWN, UNKNOWN, 0.3)
     for done in range(1, len(epochs) + 1):

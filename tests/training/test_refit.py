@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hicray.cli.main import tune_from_command_line
-from hicray.config import DataConfig, ModelConfig, Sequence, TrainConfig, TrialConfig, UserError
+from hicray.config import DataConfig, ModelConfig, SequenceMode, TrainConfig, TrialConfig, UserError
 from hicray.maps.bins import Split, nothing_held_out, parse_split, read_split
 from hicray.maps.contacts import ContactMap
 from hicray.model import checkpoint
@@ -29,7 +29,7 @@ WHAT = SearchConfig(
 )
 
 
-def trained(storage: Path, sequence: Sequence, ssim_weight: float, *scores: float) -> str:
+def trained(storage: Path, sequence: SequenceMode, ssim_weight: float, *scores: float) -> str:
     """Leave the checkpoints of a trial of which nothing but the scores counts."""
     trial = TrialConfig(
         coarse_bin_size=16_000,

@@ -15,7 +15,7 @@ SEEDS = range(12)
 TRIALS = 16
 
 
-def make(sequence: cfg.Sequence, seed: int, **choices: tuple) -> DistinctSearch:
+def make(sequence: cfg.SequenceMode, seed: int, **choices: tuple) -> DistinctSearch:
     # The report's network and loss: few choices, which a test can try all of.
     train = cfg.TrainConfig(loss="report", ssim_weight=0.1)
     what = SearchConfig(model=cfg.ModelConfig(coarse_path="off"), train=train, seed=seed)

@@ -20,7 +20,7 @@ from hicray.model.checkpoint import Progress
 from hicray.training import train
 from hicray.training.data import Data
 from hicray.training.optimizer import make_optimizer
-from hicray.training.train import Loop, Place
+from hicray.training.train import Loop, Worker
 from hicray.training.trial import worker_loop
 from hicray.windows.manifest import GENOME, Manifest
 from hicray.windows.stream import Blocks, Reader, columns, open_windows, train_slice, whole_slice
@@ -42,8 +42,8 @@ def make_loop(data, trial=TRIAL, rank=0, workers=1):
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
     model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
-    place = Place(rank, workers, torch.device("cpu"))
-    return Loop(trial, data, place, model, make_optimizer(model, trial))
+    worker = Worker(rank, workers, torch.device("cpu"))
+    return Loop(trial, data, worker, model, make_optimizer(model, trial))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import ray
 import torch
 from planted.truth import noise_free, read_motif
 
-from hicray.comparison.judge import describe, judge, load, windows_of
+from hicray.comparison.arms import describe, load, score_arms, windows_of
 from hicray.comparison.results import (
     HALVES,
     MAPLESS,
@@ -75,7 +75,7 @@ def windows(swept, tiny_shards):
 
 @pytest.fixture(scope="module")
 def judged(swept, tiny_shards, tiny_simulation, windows):
-    return judge(swept, *tiny_shards, COARSE, more=noise_free(tiny_simulation, windows))
+    return score_arms(swept, *tiny_shards, COARSE, more=noise_free(tiny_simulation, windows))
 
 
 def test_every_row_is_there_with_its_seeds(judged):

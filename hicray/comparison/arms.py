@@ -31,7 +31,14 @@ from hicray.comparison.results import (
 from hicray.config import TrialConfig
 from hicray.evaluation.baselines import baselines
 from hicray.evaluation.rivals import CEILING, Rivals, ceiling, fit
-from hicray.evaluation.window_set import Band, HeldOut, Predictor, WindowSet, band_score, device
+from hicray.evaluation.window_set import (
+    HeldOutWindows,
+    Predictor,
+    SeparationBand,
+    WindowScores,
+    band_score,
+    device,
+)
 from hicray.io.storage import Location
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
@@ -52,7 +59,7 @@ Arms = Mapping[str, Sequence[Location]]
 """Checkpoints of each arm, one for each seed."""
 
 
-def judge(
+def score_arms(
     arms: Arms,
     shards: Location,
     manifest: Manifest,
@@ -106,7 +113,7 @@ def judge(
 def _score(
     arms: Arms,
     trials: Mapping[str, Sequence[TrialConfig]],
-    windows: WindowSet,
+    windows: HeldOutWindows,
     first: Batch,
     rivals: Rivals,
     *,
@@ -123,11 +130,11 @@ def _score(
         fresh = {UNTRAINED: model_predictor(_fresh(trials[NOSEQ][0], manifest))}
         once |= windows.score(fresh, UNTRAINED)
         fresh.clear()
-    runs: dict[str, dict[int, HeldOut]] = {}
+    runs: dict[str, dict[int, WindowScores]] = {}
     shown = {rivals.best: rivals.predictors[rivals.best](first)}
     for arm in sorted(arms, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS)):
-        for trial, place in zip(trials[arm], arms[arm], strict=True):
-            seed, model = trial.train.seed, load(place, manifest)
+        for trial, folder in zip(trials[arm], arms[arm], strict=True):
+            seed, model = trial.train.seed, load(folder, manifest)
             views = _views(arm, model, windows.collate, swappable=swappable)
             for name, run in windows.score(views, f"{arm}, seed {seed}").items():
                 runs.setdefault(name, {})[seed] = run
@@ -143,7 +150,7 @@ def windows_of(
     manifest: Manifest,
     size: int,
     split: SplitName,
-) -> WindowSet:
+) -> HeldOutWindows:
     """Return windows that serve all networks of a gap, with their stored tokens if there are."""
     models = [one.model for own in trials.values() for one in own]
     genome = read_packed(shards / GENOME) if any(m.reads_dna for m in models) else None
@@ -151,19 +158,21 @@ def windows_of(
     flank = max((model.flank_bins for model in models), default=0)
     kept = find(models[0], shards, manifest, size) if models else None
     collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
-    return WindowSet(shards, split, collate, size, kept.folder if kept else None)
+    return HeldOutWindows(shards, split, collate, size, kept.folder if kept else None)
 
 
-def _plain_windows(shards: Location, manifest: Manifest, size: int, split: SplitName) -> WindowSet:
+def _plain_windows(
+    shards: Location, manifest: Manifest, size: int, split: SplitName
+) -> HeldOutWindows:
     """Return windows of maps alone."""
-    return WindowSet(shards, split, Collate(manifest, size), size)
+    return HeldOutWindows(shards, split, Collate(manifest, size), size)
 
 
-def load(place: Location, manifest: Manifest) -> Enhancer:
+def load(folder: Location, manifest: Manifest) -> Enhancer:
     """Return a checkpoint's network, on the GPU where there is one."""
-    trial = checkpoint.read_progress(place).trial
+    trial = checkpoint.read_progress(folder).trial
     model = _fresh(trial, manifest)
-    checkpoint.load_weights(place, model)
+    checkpoint.load_weights(folder, model)
     return model
 
 
@@ -207,7 +216,7 @@ def _differences(
     }
 
 
-def _by_separation(rows: Mapping[str, Row], bands: list[Band]) -> GainBySeparation:
+def _by_separation(rows: Mapping[str, Row], bands: list[SeparationBand]) -> GainBySeparation:
     if SEQ not in rows or NOSEQ not in rows:
         return {}
     pair = rows[SEQ].frames, rows[NOSEQ].frames
