@@ -23,14 +23,13 @@ from hicray.config import UserError
 from hicray.evaluation.compared import leaks, open_compared, resolve
 from hicray.evaluation.options import Evaluate
 from hicray.metrics.objective import rank
-from hicray.model.checkpoint import Progress, load_weights, read_progress
+from hicray.model.checkpoint import Progress, best_checkpoint, load_weights, read_progress
 from hicray.predict.network import find
 from hicray.simulation.simulate import Simulation
 from hicray.tracking.stores import default_uri
 from hicray.tracking.track import REFIT, Store, TrialRun
 from hicray.training.gaps import Gaps
 from hicray.training.space import Cell
-from hicray.training.trial import best_checkpoint
 from hicray.windows.manifest import read_manifest
 from tests.test_search import PROGRAM, plain_loop
 
