@@ -46,6 +46,7 @@ from hicray.metrics.paired import Difference, difference_of_gains, paired_differ
 from hicray.model import checkpoint
 from hicray.model.build import build
 from hicray.model.enhancer import Enhancer
+from hicray.model.opened import open_network
 from hicray.panels import Locus
 from hicray.predict.predictors import mapless_predictor, model_predictor
 from hicray.training.data import SEARCHED
@@ -171,9 +172,7 @@ def _plain_windows(
 def load(folder: Location, manifest: Manifest) -> Enhancer:
     """Return a checkpoint's network, on the GPU where there is one."""
     trial = checkpoint.read_progress(folder).trial
-    model = _fresh(trial, manifest)
-    checkpoint.load_weights(folder, model)
-    return model
+    return open_network(folder, manifest.layout(trial.coarse_bin_size)).to(device())
 
 
 def _fresh(trial: TrialConfig, manifest: Manifest) -> Enhancer:

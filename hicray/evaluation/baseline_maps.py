@@ -181,8 +181,10 @@ class Maker:
         self.how = Layout(width, width, (0,))
         self.sums = {name: self._sums(name) for name in ("fine", self.name)}
         # Both stand at the fine map's depth, which a coarse level of its own need not have.
-        reads = self.sums["fine"][0]
-        self.scale = {name: reads / own if own else 1.0 for name, (_, own) in self.sums.items()}
+        reads = self.sums["fine"].reads
+        self.scale = {
+            name: own._replace(reads=reads).reads_per_balanced for name, own in self.sums.items()
+        }
         self.expected = self._expected(train)
         self.usable = {chrom: self.coarse(chrom).usable for chrom in chroms}
 

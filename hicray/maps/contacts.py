@@ -153,10 +153,6 @@ class ContactMap:
         """Return the number of reads within a chromosome, each contact counted once."""
         return self.sums([chrom], balanced=False)[chrom].reads
 
-    def balanced_total(self, chrom: str) -> float:
-        """Return the sum of the balanced contacts within a chromosome."""
-        return self.sums([chrom])[chrom].balanced
-
     def weight_names(self) -> list[str]:
         """Return the columns of balancing weights that the map has."""
         return self._reader.weight_names()

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float64, Int64, Shaped
+from jaxtyping import Float64, Int64, Shaped
 
 from hicray.io.copies import local_uri
 from hicray.maps.expected import Curve, smoothed
@@ -76,38 +76,6 @@ def _diagonal(
     excess = contacts - IMPLAUSIBLE_READS * factors
     kept = excess <= most  # not so of NaN, which is not usable
     return float(contacts[kept].sum()), int(kept.sum()), float(excess[kept].max(initial=0.0))
-
-
-def observed_over_expected(
-    window: Float[np.ndarray, "rows cols"], expected: Curve, *, diagonal: int
-) -> Float[np.ndarray, "rows cols"]:
-    """Divide each pixel by the mean contacts at its separation.
-
-    Args:
-        window: Contacts; pixels of unusable bins are NaN.
-        expected: ``expected[s]`` is the mean of the s-th diagonal.
-        diagonal: First column bin minus first row bin of the window, in bins.
-
-    Returns:
-        Dimensionless ratios; NaN where the pixel is masked or nothing is expected.
-
-    Raises:
-        ValueError: The window reaches further from the diagonal than ``expected`` does.
-
-    Source:
-        Lieberman-Aiden et al. 2009, doi:10.1126/science.1181369.
-    """
-    rows, cols = window.shape
-    separation = np.abs(np.arange(cols)[None, :] + diagonal - np.arange(rows)[:, None])
-    if separation.max() >= len(expected):
-        raise ValueError(
-            f"window reaches {separation.max()} bins from the diagonal, but expected stops at "
-            f"{len(expected) - 1}; compute it for at least {separation.max() + 1} separations"
-        )
-    mean = expected[separation]
-    ratios: Float[np.ndarray, "rows cols"] = np.full_like(window, np.nan)
-    np.divide(window, mean, out=ratios, where=mean > 0)
-    return ratios
 
 
 def insulation(uri: str, window: int) -> pd.DataFrame:

@@ -114,4 +114,4 @@ def open_scaled(uri: str, bin_size: int, weights_name: str) -> ScaledMap:
         raise UserError(
             f"{uri} has no contacts between usable bins; balance it anew by `cooler balance {uri}`"
         )
-    return ScaledMap(contacts, balanced=True, factor=total.reads / total.balanced)
+    return ScaledMap(contacts, balanced=True, factor=total.reads_per_balanced)

@@ -19,6 +19,11 @@ class Sums(NamedTuple):
     reads: int | float
     balanced: float
 
+    @property
+    def reads_per_balanced(self) -> float:
+        """Factor that brings balanced contacts to the depth of the reads; 1 without contacts."""
+        return self.reads / self.balanced if self.balanced else 1.0
+
     def __add__(self, other: object) -> "Sums":
         """Add what lies within another chromosome."""
         if not isinstance(other, Sums):

@@ -81,7 +81,7 @@ def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: in
         level, own = _read(contacts, chrom, num_separations, raw=raw)
         sums += decay_sums(level.band, level.weights)
         total += own
-    scale = total.reads / total.balanced if total.balanced else 1.0
+    scale = total.reads_per_balanced
     expected = np.nan_to_num(sums.expected() * scale)
     return MapFacts(int(total.reads), scale, tuple(expected.tolist()))
 

@@ -19,9 +19,9 @@ from hicray.config import UserError
 from hicray.io.copies import local
 from hicray.io.storage import Location, locate
 from hicray.model import checkpoint, hicfoundation
-from hicray.model.build import build
 from hicray.model.checkpoint import Progress
 from hicray.model.enhancer import Enhancer
+from hicray.model.opened import open_network
 from hicray.model.patches import PATCH
 from hicray.model.run import predict
 from hicray.model.trained import Trained, TrainedSource
@@ -253,25 +253,10 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
     return state.hexdigest()
 
 
-def _empty(progress: Progress) -> Enhancer:
-    """Build a checkpoint's network without the weights of published files."""
-    trained = progress.trained
-    assert trained is not None
-    return Enhancer(progress.trial.model, **trained.layout)
-
-
 def _open_checkpoint(folder: Path) -> Enhancer:
-    progress = checkpoint.read_progress(folder)
-    checkpoint.require_whole(folder)
-    if not progress.frozen:
-        enhancer = _empty(progress)
-        enhancer.load_state_dict(checkpoint.read_weights(folder / checkpoint.WEIGHTS), assign=True)
-        return enhancer
-    trained = progress.trained
+    trained = checkpoint.read_progress(folder).trained
     assert trained is not None
-    enhancer = build(progress.trial.model, **trained.layout)
-    checkpoint.load_weights(folder, enhancer)
-    return enhancer
+    return open_network(folder, trained.layout)
 
 
 def _open_logged(uri: str, tracking_uri: str) -> Enhancer:
@@ -279,6 +264,9 @@ def _open_logged(uri: str, tracking_uri: str) -> Enhancer:
     from hicray.tracking.logged import read_model
 
     model = read_model(uri, tracking_uri)
-    enhancer = _empty(checkpoint.progress_from(model.progress, uri))
+    progress = checkpoint.progress_from(model.progress, uri)
+    trained = progress.trained
+    assert trained is not None
+    enhancer = Enhancer(progress.trial.model, **trained.layout)
     enhancer.load_state_dict(model.weights, assign=True)
     return enhancer

@@ -19,7 +19,7 @@ from hicray.io.progress import tqdm
 from hicray.io.storage import Location
 from hicray.metrics.objective import BEST_OBJECTIVE, VAL_OBJECTIVE, best_of
 from hicray.model import checkpoint
-from hicray.model.build import build
+from hicray.model.opened import open_network
 from hicray.model.run import predict
 from hicray.panels import locus_panels
 from hicray.tracking import track
@@ -62,9 +62,7 @@ def open_best(folder: Location, data: Data) -> Best:
     """Open a checkpoint, and enhance a few validation windows with it; a refit has training's."""
     progress = checkpoint.read_progress(folder)
     trial, manifest = progress.trial, data.manifest
-    model = build(trial.model, **manifest.layout(trial.coarse_bin_size))
-    checkpoint.load_weights(folder, model)
-    model.eval()
+    model = open_network(folder, manifest.layout(trial.coarse_bin_size))
     collate = data.collate(trial)
     windows, whose = (data.val, "validation") if data.val.rows else (data.train, "training")
     shown = min(3, windows.rows)

@@ -65,9 +65,8 @@ def train_worker(config: dict[str, Any]) -> None:
     """Train on one worker; Ray Train calls this on each."""
     trial, data = config["trial"], config["data"]
     context = ray.train.get_context()
-    worker = Worker(
-        context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device()
-    )
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    worker = Worker(rank, workers, ray.train.torch.get_device())
     torch.manual_seed(trial.train.seed)
     manifest = data.manifest
     # On its device before the optimizer's state is loaded, which goes where the parameters are.

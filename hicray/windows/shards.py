@@ -28,6 +28,7 @@ from hicray.maps.features import DecaySums
 from hicray.maps.genome import Genome, write_packed
 from hicray.maps.names import genome_names
 from hicray.maps.split import Sets, grid_of, region_name, split_sets
+from hicray.maps.totals import Sums
 from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.parts import Job, cut_part, keyed_schema, shard_rows, units_of
@@ -163,9 +164,9 @@ def _source_info(
     config: DataConfig, source: Source, parts: list[dict[str, Any]], index: int
 ) -> mf.SourceInfo:
     own = [part for part in parts if part["source"] == source.name]
-    reads = {n: sum(p["totals"][n][0] for p in own) for n in source.maps}
-    balanced = {n: sum(p["totals"][n][1] for p in own) for n in source.maps}
-    scale = {n: reads[n] / balanced[n] if balanced[n] else 1.0 for n in source.maps}
+    totals = {n: sum((Sums(*p["totals"][n]) for p in own), Sums(0, 0)) for n in source.maps}
+    reads = {name: int(total.reads) for name, total in totals.items()}
+    scale = {name: total.reads_per_balanced for name, total in totals.items()}
     genome_length = sum(source.fine.chromsizes.values())
     train = [part for part in own if part.get("decays")]
     expected = {}

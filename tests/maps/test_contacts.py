@@ -69,7 +69,7 @@ def test_a_total_counts_each_contact_once(yeast, chrom):
 @pytest.mark.parametrize("chrom", CHROMS)
 def test_a_balanced_total_sums_usable_pixels(yeast, chrom):
     balanced = np.triu(dense(yeast, chrom, balance=True))
-    assert yeast.balanced_total(chrom) == pytest.approx(np.nansum(balanced), rel=1e-12)
+    assert yeast.sums([chrom])[chrom].balanced == pytest.approx(np.nansum(balanced), rel=1e-12)
 
 
 @pytest.mark.parametrize("chrom", CHROMS)
@@ -135,7 +135,7 @@ def test_divisive_weights_of_a_hic_are_inverted(juicer, name):
     assert np.count_nonzero(balanced[usable]) > 10_000
     np.testing.assert_allclose(balanced[usable], juicer_dense(juicer, name)[usable], rtol=1e-5)
     total = np.nansum(np.triu(balanced))
-    assert contacts.balanced_total("22") == pytest.approx(total, rel=1e-5)
+    assert contacts.sums(["22"])["22"].balanced == pytest.approx(total, rel=1e-5)
     assert not (weights <= 0).any()
 
 
@@ -365,6 +365,6 @@ def test_a_chromosome_of_one_bin_has_its_pixel(tmp_path):
     (expected,) = cooler.Cooler(uri).matrix(balance=False).fetch("one")[0]
     assert expected > 0
     assert contacts.band("one", 3).tolist() == [[expected, 0, 0]]
-    assert contacts.total("one") == contacts.balanced_total("one") == expected
+    assert contacts.total("one") == contacts.sums(["one"])["one"].balanced == expected
     (table,) = contacts.pixels("one")
     assert table.to_numpy().tolist() == [[0, 0, expected]]

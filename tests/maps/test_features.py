@@ -7,7 +7,7 @@ import pytest
 
 from hicray.maps.contacts import open_map
 from hicray.maps.expected import smoothed
-from hicray.maps.features import DecaySums, decay_sums, insulation, observed_over_expected
+from hicray.maps.features import DecaySums, decay_sums, insulation
 from tests.shared_data import shared_data
 
 BIN = 8_000
@@ -109,37 +109,12 @@ def test_decay_of_the_expected_map_is_the_expected():
     assert np.isnan(empty.expected()).all()
 
 
-@pytest.mark.parametrize("diagonal", [0, 3, -3, 40])
-def test_observed_over_expected_equals_a_double_loop(rng, diagonal):
-    window = rng.uniform(0, 9, (8, 11))
-    window[2] = np.nan
-    expected = rng.uniform(1, 5, 60)
-    expected[4], expected[5] = np.nan, 0
-    truth = np.full(window.shape, np.nan)
-    for i in range(window.shape[0]):
-        for j in range(window.shape[1]):
-            mean = expected[abs(j + diagonal - i)]
-            if mean > 0:
-                truth[i, j] = window[i, j] / mean
-    found = observed_over_expected(window, expected, diagonal=diagonal)
-    np.testing.assert_allclose(found, truth)
-    assert np.isnan(found[2]).all()
-
-
-def test_every_diagonal_of_observed_over_expected_means_one(yeast):
+def test_sums_over_pixels_are_the_mean_of_every_diagonal(yeast):
     balanced = cooler.Cooler(yeast.uri).matrix(balance=True).fetch("chrIV")
     sums = decay_sums(yeast.band("chrIV", len(balanced)), yeast.weights("chrIV"))
-    expected = sums.contacts / np.maximum(sums.pixels, 1)
-    ratios = observed_over_expected(balanced, expected, diagonal=0)
+    means = sums.contacts / np.maximum(sums.pixels, 1)
     for s in (0, 1, 5, 50):
-        assert np.nanmean(np.diagonal(ratios, s)) == pytest.approx(1)
-
-
-def test_a_window_beyond_the_expected_is_refused():
-    window = np.ones((4, 4))
-    observed_over_expected(window, np.ones(7), diagonal=3)
-    with pytest.raises(ValueError, match=r"reaches 6 bins .* at least 7 separations"):
-        observed_over_expected(window, np.ones(6), diagonal=3)
+        assert means[s] == pytest.approx(np.nanmean(np.diagonal(balanced, s)))
 
 
 @pytest.fixture(scope="module")

@@ -348,4 +348,4 @@ def test_a_column_of_weights_without_attributes_is_multiplied(changed, name):
         right = own.bins().fetch(chrom)[name].to_numpy()
         np.testing.assert_array_equal(contacts.weights(chrom), right)
         balanced = np.nansum(np.triu(own.matrix(balance=name).fetch(chrom)))
-        assert contacts.balanced_total(chrom) == pytest.approx(balanced, rel=1e-12)
+        assert contacts.sums([chrom])[chrom].balanced == pytest.approx(balanced, rel=1e-12)

@@ -1,0 +1,34 @@
+"""A checkpoint's network, opened."""
+
+from collections.abc import Mapping
+
+from hicray.io.copies import local
+from hicray.io.storage import Location
+from hicray.model import checkpoint
+from hicray.model.build import build
+from hicray.model.enhancer import Enhancer
+
+
+def open_network(folder: Location, layout: Mapping[str, int]) -> Enhancer:
+    """Return a checkpoint's network in eval mode, on the host.
+
+    The published file that an encoder started from is read only where that encoder was frozen: all
+    other weights are in the checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        layout: How windows lie, as ``Trained.layout`` and ``Manifest.layout`` have it.
+
+    Raises:
+        UserError: The folder is no checkpoint, or it is damaged.
+    """
+    progress = checkpoint.read_progress(folder)
+    if progress.frozen:
+        enhancer = build(progress.trial.model, **layout)
+        checkpoint.load_weights(folder, enhancer)
+        return enhancer.eval()
+    checkpoint.require_whole(folder)
+    enhancer = Enhancer(progress.trial.model, **layout)
+    weights = checkpoint.read_weights(local(folder / checkpoint.WEIGHTS))
+    enhancer.load_state_dict(weights, assign=True)
+    return enhancer.eval()
