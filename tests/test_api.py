@@ -94,6 +94,34 @@ def test_the_package_offers_its_names_and_no_others():
         hicray.sharpen  # noqa: B018 - whether it is there is what is asked
 
 
+WITHOUT_TRAIN = """
+import sys
+sys.modules |= dict.fromkeys(("ray", "mlflow", "optuna", "markdown_it"))
+import hicray
+trial, contacts, genome = sys.argv[1:]
+model = hicray.load_model(trial)
+region = model.enhance("chr5:0-4,096", hicray.open_map(contacts, 512), hicray.Genome(genome))
+assert region.contacts.shape == (32, 32)
+fine = contacts + "::/resolutions/128"
+assert len(hicray.evaluate(fine, {"itself": fine}, chroms=["chr5"], window_bins=64)) == 1
+from hicray.cli.main import main
+sys.argv = ["hicray", "enhance", "--checkpoint", trial, "--contacts", contacts]
+sys.argv += ["--genome", genome, "--out", "enhanced.mcool"]
+main()
+"""
+
+
+def test_what_the_extra_train_brings_is_needed_for_searches_and_whole_maps_alone(files, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TRAIN, files["trial"], files["map"], files["genome"]],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("hicray: this verb needs ray, which is not installed; install it")
+    assert last.endswith("pip install 'hicray[train]'")
+
+
 # A region
 
 

@@ -16,6 +16,8 @@ from hicray.wording import scrubbed
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO})
 """What a disk may have against being written."""
+_TRAIN = frozenset({"ray", "mlflow", "optuna", "markdown_it"})
+"""What the extra ``train`` brings, as it is imported."""
 _STDOUT = 1
 
 
@@ -44,6 +46,14 @@ def guarded(work: Callable[[], Any]) -> None:
         # Python would write what is left once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         sys.exit(128 + signal.SIGPIPE)
+    except ModuleNotFoundError as error:
+        if error.name not in _TRAIN:
+            raise
+        sys.stderr.write(
+            f"hicray: this verb needs {error.name}, which is not installed; install it with all "
+            "that searches and whole maps need: pip install 'hicray[train]'\n"
+        )
+        sys.exit(2)
     except (UserError, OSError) as error:
         # What a Ray task raised says its traceback too.
         own = getattr(error, "cause", error)
