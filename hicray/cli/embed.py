@@ -6,7 +6,13 @@ from hicray.config import DataConfig, ModelConfig, Run, UserError
 
 
 def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
-    """Prepare, and run the frozen encoder once over all windows of every gap."""
+    """Prepare, and run the frozen encoder once over all windows of every gap.
+
+    Args:
+        data: Maps and windows.
+        model: Of a frozen encoder with its weights.
+        run: Storage and what to run on.
+    """
     if model.encoder != "frozen" or model.embeddings == "none":
         raise UserError(
             f"--encoder {model.encoder} --embeddings {model.embeddings} leaves nothing to embed; "

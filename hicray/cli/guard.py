@@ -46,22 +46,10 @@ def guarded(work: Callable[[], Any]) -> None:
         # Python would write what is left once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         sys.exit(128 + signal.SIGPIPE)
-    except ModuleNotFoundError as error:
-        if error.name not in _TRAIN:
+    except (UserError, OSError, ModuleNotFoundError) as error:
+        if (sentence := _sentence(error)) is None:
             raise
-        sys.stderr.write(
-            f"hicray: this verb needs {error.name}, which is not installed; install it with all "
-            "that searches and whole maps need: pip install 'hicray[train]'\n"
-        )
-        sys.exit(2)
-    except (UserError, OSError) as error:
-        # What a Ray task raised says its traceback too.
-        own = getattr(error, "cause", error)
-        if isinstance(own, OSError) and own.errno not in _DISK:
-            raise
-        more = "; mend that and run the same command, which goes on from what is there"
-        sentence = f"hicray: {own}{more if isinstance(own, OSError) else ''}"
-        sys.stderr.write(f"{scrubbed(sentence)}\n")
+        sys.stderr.write(f"{scrubbed(f'hicray: {sentence}')}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would leave Ray behind
@@ -69,6 +57,24 @@ def guarded(work: Callable[[], Any]) -> None:
             sys.modules["hicray.cluster.connection"].leave()
         sys.stderr.write("\nhicray: interrupted; the same command goes on from what is finished\n")
         sys.exit(130)
+
+
+def _sentence(error: Exception) -> str | None:
+    """Return what a user can do about an error; None where that is not known."""
+    if isinstance(error, ModuleNotFoundError):
+        if error.name not in _TRAIN:
+            return None
+        return (
+            f"this verb needs {error.name}, which is not installed; install it with all that "
+            "searches and whole maps need: pip install 'hicray[train]'"
+        )
+    # What a Ray task raised says its traceback too.
+    own = getattr(error, "cause", error)
+    if not isinstance(own, OSError):
+        return str(own)
+    if own.errno not in _DISK:
+        return None
+    return f"{own}; mend that and run the same command, which goes on from what is there"
 
 
 def _unread() -> bool:

@@ -155,6 +155,11 @@ def leave() -> None:
 def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     """Refuse at once what Ray would wait for for ever; nodes yet to be started count as there.
 
+    Args:
+        workers: Of one trial.
+        cpus_per_worker: CPUs reserved for each.
+        use_gpu: Whether each has a GPU.
+
     Raises:
         UserError: The cluster lacks the CPUs or the GPUs.
     """

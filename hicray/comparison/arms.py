@@ -152,7 +152,15 @@ def windows_of(
     size: int,
     split: SplitName,
 ) -> HeldOutWindows:
-    """Return windows that serve all networks of a gap, with their stored tokens if there are."""
+    """Return windows that serve all networks of a gap, with their stored tokens if there are.
+
+    Args:
+        trials: Of each arm: what its networks read decides what windows bring.
+        shards: Folder of the shard set.
+        manifest: Of the shard set.
+        size: Coarse bin size, in bp.
+        split: Set whose windows are meant.
+    """
     models = [one.model for own in trials.values() for one in own]
     genome = read_packed(shards / GENOME) if any(m.reads_dna for m in models) else None
     # Each model cuts what it reads out of the widest flanks; a search's encoder is one.

@@ -42,7 +42,13 @@ def refuse_refits(trials: Mapping[str, Sequence[TrialConfig]]) -> None:
 
 
 def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) -> str:
-    """Return what published weights may have seen of a set; empty where nothing."""
+    """Return what published weights may have seen of a set; empty where nothing.
+
+    Args:
+        trials: Configurations that are compared.
+        manifest: Of the shard set.
+        split: Set that is scored.
+    """
     if all(trial.model.encoder == "scratch" for trial in trials):
         return ""
     chroms = list(dict.fromkeys(region.chrom for region in manifest.regions_of(split)))

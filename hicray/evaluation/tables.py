@@ -266,7 +266,13 @@ def _null(value: float) -> float | None:
 
 
 def write(found: Evaluation, out: Path, identity: Mapping[str, Any]) -> str:
-    """Write evaluate.md, the figures and, last, evaluate.json; return the tables."""
+    """Write evaluate.md, the figures and, last, evaluate.json; return the tables.
+
+    Args:
+        found: The evaluation.
+        out: Folder, made if need be.
+        identity: As ``identify`` returned it.
+    """
     text = render(found)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluate.md").write_text(text + "\n")

@@ -62,7 +62,13 @@ def pack(codes: Codes) -> PackedSequence:
 
 
 def unpack(packed: PackedSequence, start: int, end: int) -> Codes:
-    """Return the codes of [start, end) bp, N where it reaches beyond the chromosome."""
+    """Return the codes of [start, end) bp, N where it reaches beyond the chromosome.
+
+    Args:
+        packed: A chromosome.
+        start: First base, in bp; may be below 0.
+        end: Past the last base, in bp; may lie beyond the chromosome.
+    """
     codes = np.full(end - start, N, dtype=np.uint8)
     low, high = max(start, 0), min(end, packed.length)
     if low >= high:
@@ -100,6 +106,11 @@ class Genome:
 
     def codes(self, chrom: str, start: int, end: int) -> Codes:
         """Return the codes of [start, end) bp, N where it reaches beyond the chromosome.
+
+        Args:
+            chrom: Name in the file.
+            start: First base, in bp; may be below 0.
+            end: Past the last base, in bp; may lie beyond the chromosome.
 
         Raises:
             UserError: Lines within the chromosome are not as long as its others.

@@ -43,7 +43,14 @@ iterated here, and the first two separations are left out, as by cooler's defaul
 def write_cool(
     path: Path, chromsizes: Mapping[str, int], bin_size: int, pixels: Iterable[pd.DataFrame]
 ) -> None:
-    """Write a single-resolution .cool; ``pixels`` hold genome-wide bin ids, in order."""
+    """Write a single-resolution .cool; ``pixels`` hold genome-wide bin ids, in order.
+
+    Args:
+        path: File to write.
+        chromsizes: Length of each chromosome, in bp.
+        bin_size: In bp.
+        pixels: Tables of bin1_id, bin2_id (genome-wide) and count, in order.
+    """
     bins = cooler.binnify(pd.Series(dict(chromsizes)), bin_size)
     cooler.create_cooler(str(path), bins, pixels, ordered=True, symmetric_upper=True)
 
@@ -60,7 +67,13 @@ def genome_wide(
 
 
 def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
-    """Sum a .cool of cis contacts into a balanced .mcool of the given bin sizes."""
+    """Sum a .cool of cis contacts into a balanced .mcool of the given bin sizes.
+
+    Args:
+        base: A .cool without contacts between chromosomes.
+        out: The .mcool to write.
+        bin_sizes: In bp, multiples of the base's.
+    """
     sizes = sorted(bin_sizes)
     cooler.zoomify_cooler(str(base), str(out), sizes, chunksize=_CHUNK_PIXELS)
     for size in sizes:

@@ -150,6 +150,11 @@ def _by_seed(table: pd.DataFrame, score: str) -> dict[int, pd.DataFrame]:
 def gains(ours: Runs, theirs: Runs, score: str) -> pd.DataFrame:
     """Return chrom, row_start, and ours minus theirs in a column for each seed, by locus.
 
+    Args:
+        ours: Windows of each run of a method, by training seed.
+        theirs: Those of another.
+        score: Column that is compared.
+
     Raises:
         ValueError: The windows are not the same.
     """

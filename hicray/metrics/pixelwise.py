@@ -15,6 +15,11 @@ def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
 
     pytorch-msssim has no mask: unusable pixels are set to the target, so that they carry no
     gradient. They still count as equal, which is why windows need a usable share.
+
+    Args:
+        prediction: In network units.
+        target: In network units.
+        usable: Pixels that count; the others are 0 in both.
     """
     filled = where(usable, prediction, target)
     likeness: Tensor = _ssim(filled[:, None], target[:, None], data_range=1.0, size_average=False)
@@ -22,7 +27,13 @@ def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
 
 
 def mse(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
-    """Return each window's mean squared error over its usable pixels."""
+    """Return each window's mean squared error over its usable pixels.
+
+    Args:
+        prediction: In network units.
+        target: In network units.
+        usable: Pixels that count.
+    """
     return masked_mean((prediction - target) ** 2, usable)
 
 

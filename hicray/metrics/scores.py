@@ -57,7 +57,13 @@ predicted contacts x reads per contact."""
 
 
 def pearson(a: Maps | Float64[Tensor, "batch rows cols"], b: Tensor, mask: Mask) -> PerWindow:
-    """Return each window's correlation over its masked pixels; NaN where either is constant."""
+    """Return each window's correlation over its masked pixels; NaN where either is constant.
+
+    Args:
+        a: Values.
+        b: Values of the same pixels.
+        mask: Pixels that count.
+    """
     weight = mask.double()
     count = weight.sum(dim=(1, 2)).clamp(min=1)
 

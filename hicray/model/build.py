@@ -13,6 +13,12 @@ from hicray.model.hicfoundation import fitting, load_into
 def build(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> Enhancer:
     """Build an Enhancer with the contact encoder that its configuration asks for.
 
+    Args:
+        config: The network.
+        window_bins: Fine bins along each side of a window.
+        bin_size: Of the fine map, in bp.
+        gap: Fine bins to a coarse one.
+
     Raises:
         UserError: A tuned or frozen encoder without weights, or with ones that do not fit.
     """
@@ -25,6 +31,12 @@ def build(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> 
 
 def build_head(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> Head:
     """Build what follows a frozen encoder, exactly as ``build`` would, without the encoder.
+
+    Args:
+        config: The network.
+        window_bins: Fine bins along each side of a window.
+        bin_size: Of the fine map, in bp.
+        gap: Fine bins to a coarse one.
 
     Raises:
         UserError: As ``build`` does.

@@ -59,7 +59,14 @@ class Progress:
 def save(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write a checkpoint into an empty folder."""
+    """Write a checkpoint into an empty folder.
+
+    Args:
+        folder: Empty.
+        model: Whole, or the head that was trained on stored tokens.
+        optimizer: Its state goes along.
+        progress: Configuration, history and scale.
+    """
     tensors = {name: tensor.contiguous() for name, tensor in learnt(model).items()}
     save_file(tensors, folder / WEIGHTS)
     torch.save(optimizer.state_dict(), folder / OPTIMIZER)

@@ -92,6 +92,11 @@ def run_chunks(
     """Run a module's work on each chunk; in training, several are computed again on the way back.
 
     A single one is no longer than what the caches hold, and is kept.
+
+    Args:
+        module: In training or evaluation mode, which decides whether chunks are recomputed.
+        work: Returns a chunk's result.
+        chunks: Pieces of the input.
     """
     if module.training and torch.is_grad_enabled() and len(chunks) > 1:
         return [checkpoint(work, *chunk, use_reentrant=False) for chunk in chunks]

@@ -60,7 +60,14 @@ PRESETS: dict[Preset, Size] = {
 
 
 def transformer_blocks(dim: int, depth: int, heads: int, *, eps: float) -> nn.Sequential:
-    """Stack pre-norm transformer blocks: biased qkv, exact GELU, hidden layer of 4 x ``dim``."""
+    """Stack pre-norm transformer blocks: biased qkv, exact GELU, hidden layer of 4 x ``dim``.
+
+    Args:
+        dim: Width of a token.
+        depth: How many blocks.
+        heads: Attention heads of each.
+        eps: Of the normalisations.
+    """
     norm = partial(nn.LayerNorm, eps=eps)
     return nn.Sequential(
         *(

@@ -32,7 +32,13 @@ def patchify(maps: Float[Tensor, "batch rows cols"]) -> Float[Tensor, "batch pat
 def unpatchify(
     patches: Float[Tensor, "batch patches pixels"], patch_rows: int, patch_cols: int
 ) -> Float[Tensor, "batch rows cols"]:
-    """Lay patches out as maps: the inverse of ``patchify``."""
+    """Lay patches out as maps: the inverse of ``patchify``.
+
+    Args:
+        patches: Of a grid, row by row; 16 x 16 pixels each.
+        patch_rows: Rows of the grid.
+        patch_cols: Columns of the grid.
+    """
     tiles = patches.reshape(-1, patch_rows, patch_cols, PATCH, PATCH).transpose(2, 3)
     return tiles.reshape(-1, patch_rows * PATCH, patch_cols * PATCH)
 
@@ -46,7 +52,13 @@ def sincos_1d(positions: Float[Tensor, " places"], dim: int) -> Float[Tensor, "p
 
 
 def sincos_2d(patch_rows: int, patch_cols: int, dim: int) -> Float[Tensor, "patches dim"]:
-    """Encode the places of patches; the first half of the channels is the COLUMN, not the row."""
+    """Encode the places of patches; the first half of the channels is the COLUMN, not the row.
+
+    Args:
+        patch_rows: Rows of the grid.
+        patch_cols: Columns of the grid.
+        dim: Width of an encoding.
+    """
     rows = sincos_1d(torch.arange(patch_rows, dtype=torch.float64), dim // 2)
     cols = sincos_1d(torch.arange(patch_cols, dtype=torch.float64), dim // 2)
     return torch.cat([cols.repeat(patch_rows, 1), rows.repeat_interleave(patch_cols, 0)], dim=1)
@@ -88,6 +100,11 @@ def resize_positions(
     table: Float[Tensor, "places dim"], patch_rows: int, patch_cols: int
 ) -> Float[Tensor, "patches dim"]:
     """Interpolate the position table of a square grid of patches for another grid (bicubic).
+
+    Args:
+        table: Encodings of a square grid, row by row.
+        patch_rows: Rows of the other grid.
+        patch_cols: Columns of the other grid.
 
     Raises:
         ValueError: The table is not that of a square grid.

@@ -15,7 +15,13 @@ from hicray.predict.tiler import Blended, Job, Tiler, Unit
 
 
 def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
-    """Predict units by a pool of actors; results come in the order of the units."""
+    """Predict units by a pool of actors; results come in the order of the units.
+
+    Args:
+        job: What is enhanced with what.
+        facts: Of the whole map.
+        units: In the order in which results are wanted.
+    """
     pool = connection.pool(len(units), use_gpu=job.use_gpu)
     items = [{"index": index} for index in range(len(units))]
     table = ray.data.from_items(items, override_num_blocks=len(items)).map(

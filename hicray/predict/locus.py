@@ -94,7 +94,14 @@ def measure_for(trained: Trained, contacts: ContactMap) -> MapFacts:
 
 
 def read_level(contacts: ContactMap, chrom: str, num_separations: int, *, raw: bool) -> Level:
-    """Return a chromosome's counts near the diagonal and its weights; raw: 1 where it was read."""
+    """Return a chromosome's counts near the diagonal and its weights; raw: 1 where it was read.
+
+    Args:
+        contacts: The coarse map.
+        chrom: Chromosome.
+        num_separations: Of its own bins, from 0 up.
+        raw: Take raw counts instead of balanced contacts.
+    """
     return _read(contacts, chrom, num_separations, raw=raw)[0]
 
 

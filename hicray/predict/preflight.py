@@ -65,6 +65,11 @@ def check_ablation(request: Ablate) -> tuple[Opened, Region]:
 def require_ablatable(network: NetworkFile, region: Region, contacts: ContactMap) -> None:
     """Refuse a network without DNA, and a stretch that no window holds.
 
+    Args:
+        network: The one that is to read the DNA.
+        region: The stretch that is to be replaced.
+        contacts: The map, for its chromosomes.
+
     Raises:
         UserError: It is one of these.
     """

@@ -110,7 +110,13 @@ def tiles_of(job: Tiled, unit: Unit) -> list[list[tuple[int, int]]]:
 
 
 def in_process(job: Tiled, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
-    """Predict units one after another here, without Ray."""
+    """Predict units one after another here, without Ray.
+
+    Args:
+        job: What is enhanced with what.
+        facts: Of the whole map.
+        units: In the order in which results are wanted.
+    """
     yield from map(Tiler(job, facts), units)
 
 

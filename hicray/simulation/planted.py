@@ -124,7 +124,13 @@ def random_numbers(config: SimulationConfig, *purpose: str | int) -> np.random.G
 
 
 def plan_chromosome(config: SimulationConfig, chrom: str, length: int) -> Plan:
-    """Place anchors and compartments on a chromosome of ``length`` bp."""
+    """Place anchors and compartments on a chromosome of ``length`` bp.
+
+    Args:
+        config: Densities and strengths.
+        chrom: Its name, from which its random numbers follow.
+        length: In bp.
+    """
     rng = random_numbers(config, "anchors", chrom)
     bins = np.arange(num_bins(length, config.bin_size))
     filled = np.minimum(length - bins * config.bin_size, config.bin_size)
@@ -145,7 +151,14 @@ def _compartments(config: SimulationConfig, chrom: str, bins: int) -> Track:
 
 
 def visibility(config: SimulationConfig, cell: CellLine, chrom: str, bins: int) -> Track:
-    """Return each bin's log visibility in a cell line."""
+    """Return each bin's log visibility in a cell line.
+
+    Args:
+        config: How much it varies, and whether the DNA shows it.
+        cell: Cell line.
+        chrom: Chromosome.
+        bins: How many it has.
+    """
     seed = 0 if config.visibility_in_dna else cell.visibility_seed
     return config.visibility_sd * _standard_visibility(config, seed, chrom, bins)
 
@@ -225,7 +238,14 @@ def random_pwm(config: SimulationConfig) -> Pwm:
 
 
 def chromosome_dna(config: SimulationConfig, chrom: str, plan: Plan, pwm: Pwm) -> Codes:
-    """Return a chromosome's bases, with motifs, GC content and cut sites as configured."""
+    """Return a chromosome's bases, with motifs, GC content and cut sites as configured.
+
+    Args:
+        config: What is written in the DNA.
+        chrom: Chromosome.
+        plan: Where its anchors and compartments lie.
+        pwm: The motif: frequencies of A, C, G, T at each position.
+    """
     rng = random_numbers(config, "bases", chrom)
     coupling = config.gc_coupling if config.structure_in_dna else 0.0
     codes = _random_bases(rng, np.repeat(_GC + coupling * plan.compartments, plan.filled))

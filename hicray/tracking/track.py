@@ -182,11 +182,23 @@ class Store:
         return [m.value for m in sorted(history, key=lambda m: m.step)]
 
     def figure(self, run_id: str, figure: Figure, name: str) -> None:
-        """Log a picture."""
+        """Log a picture.
+
+        Args:
+            run_id: Run that it belongs to.
+            figure: Drawn by matplotlib.
+            name: File name of the artifact.
+        """
         self.client.log_figure(run_id, figure, name)
 
     def text(self, run_id: str, text: str, name: str) -> None:
-        """Log a text file."""
+        """Log a text file.
+
+        Args:
+            run_id: Run that it belongs to.
+            text: Its content.
+            name: File name of the artifact.
+        """
         self.client.log_text(run_id, text, name)
 
     def resume(self, run_id: str) -> None:

@@ -60,7 +60,14 @@ def wanted(model: ModelConfig) -> bool:
 def find(
     model: ModelConfig, shards: Location, manifest: Manifest, coarse_bin_size: int
 ) -> KeptTokens | None:
-    """Return the finished tokens of a network's encoder; None if there are none to be had."""
+    """Return the finished tokens of a network's encoder; None if there are none to be had.
+
+    Args:
+        model: Whose encoder is meant.
+        shards: Folder of the shard set.
+        manifest: Of the shard set.
+        coarse_bin_size: In bp.
+    """
     if not wanted(model):
         return None
     kept = _place(model, shards, manifest, coarse_bin_size)

@@ -42,6 +42,11 @@ def layer_scale(name: str, depth: int, decay: float) -> float:
     """Return the factor of a parameter's learning rate: ``decay`` to the number of layers above.
 
     The last encoder block has one above it (the head), patches and positions have all.
+
+    Args:
+        name: Of the parameter, in the whole network.
+        depth: Blocks of the encoder.
+        decay: Factor from one block to the one before.
     """
     if block := _BLOCK.match(name):
         return decay ** (depth - int(block[1]))
@@ -50,7 +55,14 @@ def layer_scale(name: str, depth: int, decay: float) -> float:
 
 
 def learning_rate(peak: float, warmup: float, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine to 0."""
+    """Return the rate of a step: linear warm-up, then half a cosine to 0.
+
+    Args:
+        peak: Highest rate, reached at the end of the warm-up.
+        warmup: Share of all steps that warm up.
+        step: From 0.
+        steps: Of the whole run.
+    """
     rising = max(1, round(warmup * steps))
     if step < rising:
         return peak * (step + 1) / rising
@@ -58,7 +70,14 @@ def learning_rate(peak: float, warmup: float, step: int, steps: int) -> float:
 
 
 def move_to(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, steps: int) -> float:
-    """Set every group's rate for a step of the whole run; return the rate of scale 1."""
+    """Set every group's rate for a step of the whole run; return the rate of scale 1.
+
+    Args:
+        optimizer: Whose groups have a ``scale`` each.
+        config: Peak rate and warm-up.
+        step: From 0.
+        steps: Of the whole run.
+    """
     rate = learning_rate(config.peak_learning_rate, config.warmup, step, steps)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]

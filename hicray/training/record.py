@@ -120,7 +120,13 @@ class Trials:
         self.store.resume(self.run(config))
 
     def log(self, config: cfg.TrialConfig, metrics: Epoch, at: int) -> None:
-        """Log an epoch once; a restarted trial reports its past again."""
+        """Log an epoch once; a restarted trial reports its past again.
+
+        Args:
+            config: Of the trial.
+            metrics: Of the epoch.
+            at: When it ended, in ms since 1970.
+        """
         run, epoch = self.run(config), int(metrics["epoch"])
         if epoch > self._logged[run]:
             self.store.log(run, _ours(metrics), epoch, at)

@@ -95,7 +95,14 @@ def sweep(
 
 
 def train_alone(trial: TrialConfig, data: Data, folder: Path, build: Build = own_network) -> None:
-    """Train one configuration on one core; write its best epoch's weights and all its history."""
+    """Train one configuration on one core; write its best epoch's weights and all its history.
+
+    Args:
+        trial: The configuration.
+        data: Windows and genome.
+        folder: Where its checkpoint goes; written whole or not at all.
+        build: Makes the network.
+    """
     from hicray.training.optimizer import make_optimizer
     from hicray.training.train import Loop, Worker
 

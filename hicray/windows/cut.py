@@ -137,7 +137,15 @@ def pad(level: Level, window: int) -> Level:
 def cut(
     source: Source, chrom: str, chromosome: Chromosome, windows: pd.DataFrame, how: Layout
 ) -> pa.Table:
-    """Return the rows of some of a chromosome's windows, in their order."""
+    """Return the rows of some of a chromosome's windows, in their order.
+
+    Args:
+        source: Map and its thinned or derived levels.
+        chrom: Chromosome.
+        chromosome: Its bands and weights at every bin size.
+        windows: Their first rows and columns, in bp.
+        how: Length and offsets of windows.
+    """
     fine_size = source.fine.bin_size
     total = num_bins(source.fine.chromsizes[chrom], fine_size)
     rows, cols = windows["row_start"].to_numpy(), windows["col_start"].to_numpy()
@@ -161,7 +169,14 @@ def cut(
 
 
 def window_counts(band: CountBand, row: int, col: int, side: int) -> Int32[np.ndarray, " pixels"]:
-    """Return a window's counts, row-major: on the diagonal the upper triangle, else the square."""
+    """Return a window's counts, row-major: on the diagonal the upper triangle, else the square.
+
+    Args:
+        band: Raw counts of a chromosome near the diagonal.
+        row: First row, in bins of the band.
+        col: First column, in bins of the band.
+        side: Bins along each side.
+    """
     slab, index = band[row : row + side], np.arange(side)
     if row == col:  # band rows hold separations 0.., so this is the row-major upper triangle
         return slab[:, :side][index[None, :] < side - index[:, None]]

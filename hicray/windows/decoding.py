@@ -13,7 +13,13 @@ from hicray.windows.batches import Batch, Collate
 def decoded(
     tables: Iterable[pa.Table], collate: Collate, device: torch.device | str = "cpu"
 ) -> Iterator[Batch]:
-    """Yield tables as batches on a device; a thread makes them compact ahead of time."""
+    """Yield tables as batches on a device; a thread makes them compact ahead of time.
+
+    Args:
+        tables: Rows of a shard set.
+        collate: How rows become tensors.
+        device: Where dense maps are made.
+    """
     pinned = torch.device(device).type == "cuda"
 
     def compact(table: pa.Table) -> dict[str, Tensor]:

@@ -39,7 +39,13 @@ class DnaReader:
     def read(
         self, chroms: Sequence[str], starts: Sequence[int], dna: Whose = "own"
     ) -> UInt8[np.ndarray, "batch bases"]:
-        """Return base codes of windows that start at ``starts`` bp, N beyond chromosomes' ends."""
+        """Return base codes of windows that start at ``starts`` bp, N beyond chromosomes' ends.
+
+        Args:
+            chroms: Index of each window's chromosome in the manifest.
+            starts: First base of each window, in bp.
+            dna: Whose bases are read: the windows' own, or a control's.
+        """
         loci = zip(chroms, starts, strict=True)
         return np.stack([self._one(chrom, int(start), dna) for chrom, start in loci])
 

@@ -191,7 +191,13 @@ class _Writer:
 
 
 def shard_rows(job: Job, split: SplitName, index: int) -> Iterator[pa.Table]:
-    """Yield the rows of one shard, of every part that has any."""
+    """Yield the rows of one shard, of every part that has any.
+
+    Args:
+        job: Where parts lie.
+        split: Set of the shard.
+        index: Of the shard within its set.
+    """
     for unit in range(len(job.units)):
         part, note = job.part(unit)
         groups = json.loads(note.read_text())["groups"]

@@ -63,6 +63,11 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
 def read_rows(shard: Shard, names: list[str], at_once: int = ROWS_AT_ONCE) -> Iterator[pa.Table]:
     """Yield a shard's rows a few at a time, and beside them their tokens if they are stored.
 
+    Args:
+        shard: File, its checksum, and its stored tokens if any.
+        names: Columns that are wanted.
+        at_once: Rows of a table.
+
     Raises:
         UserError: The shard or its tokens are not what was written.
     """

@@ -135,6 +135,11 @@ def fine_pixels(
 
     gap^2 off the diagonal, gap (gap + 1) / 2 on it, since a map counts each pair once; fewer in
     the last bin of a chromosome. Pixels past the end give 1, so that one may divide.
+
+    Args:
+        exists: Fine pixels inside the chromosome.
+        diagonal: First column minus first row of each window, in fine bins.
+        gap: Fine bins to a coarse one.
     """
 
     def per_bin(axis: Bool[Tensor, "batch bins"]) -> Float[Tensor, "batch bins"]:
@@ -151,7 +156,13 @@ def fine_pixels(
 def balance(
     counts: Maps, rows: Float[Tensor, "batch rows"], cols: Float[Tensor, "batch cols"]
 ) -> Maps:
-    """Multiply counts by the weights of both axes; unusable pixels (NaN weights) become 0."""
+    """Multiply counts by the weights of both axes; unusable pixels (NaN weights) become 0.
+
+    Args:
+        counts: Raw, dense.
+        rows: Weights of the rows' bins.
+        cols: Weights of the columns' bins.
+    """
     return counts * rows.nan_to_num(0.0)[:, :, None] * cols.nan_to_num(0.0)[:, None, :]
 
 

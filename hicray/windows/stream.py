@@ -118,18 +118,37 @@ class Slice(NamedTuple):
 
 
 def train_slice(rows: int, rank: int, workers: int, batch: int) -> Slice:
-    """Return a rank's equal share; ``rows mod (workers x batch)`` windows are left out."""
+    """Return a rank's equal share; ``rows mod (workers x batch)`` windows are left out.
+
+    Args:
+        rows: Of the whole set.
+        rank: Of this worker.
+        workers: How many share an epoch.
+        batch: Windows of a worker and step.
+    """
     share = rows // (workers * batch) * batch
     return Slice(rank * share, (rank + 1) * share)
 
 
 def whole_slice(rows: int, rank: int, workers: int) -> Slice:
-    """Return a rank's share of a set of which every window counts once."""
+    """Return a rank's share of a set of which every window counts once.
+
+    Args:
+        rows: Of the whole set.
+        rank: Of this worker.
+        workers: How many share the set.
+    """
     return Slice(rows * rank // workers, rows * (rank + 1) // workers)
 
 
 def epoch_order(rows: int, seed: int, epoch: int) -> Int64[np.ndarray, " rows"]:
-    """Return the order of an epoch: a pure function of (seed, epoch)."""
+    """Return the order of an epoch: a pure function of (seed, epoch).
+
+    Args:
+        rows: Of the whole set.
+        seed: Of training.
+        epoch: From 0.
+    """
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
@@ -158,6 +177,11 @@ class Reader:
 
         Resident windows are permuted one by one. Streamed ones are permuted by shard and among
         their neighbours; they were shuffled over the whole genome when the shards were written.
+
+        Args:
+            part: Slice of the epoch's order.
+            seed: Of training.
+            epoch: From 0.
         """
         if isinstance(self.windows, Blocks):
             rows = epoch_order(self.windows.rows, seed, epoch)[part.start : part.end]

@@ -1,4 +1,4 @@
-"""The lines of docs/cluster.md on a cluster that `ray up` started: submit a search, look, take it down."""
+"""The lines of docs/cluster.md, on a cluster that `ray up` started: submit, look, take it down."""
 
 import json
 import shlex
