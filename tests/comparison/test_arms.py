@@ -1,6 +1,6 @@
 """All rows of a gap, from networks that were trained for a moment; and by the truth."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -113,7 +113,7 @@ def test_a_checkpoint_knows_its_history(swept):
         assert [one["epoch"] for one in history] == [1]
 
 
-def test_swapped_dna_changes_what_a_seq_network_says_and_nothing_else(judged):
+def test_swapped_dna_changes_what_a_seq_network_says(judged):
     rows = judged.rows
     for swapped in (SHUFFLED, SWAPPED):
         ours, theirs = (rows[name].windows("mse") for name in (SEQ, swapped))
@@ -121,6 +121,22 @@ def test_swapped_dna_changes_what_a_seq_network_says_and_nothing_else(judged):
     assert np.allclose(
         rows[UNTRAINED].windows("mse"), rows["coarse O/E x fine expected"].windows("mse")
     )
+
+
+@pytest.mark.parametrize("whose", ["shuffled", "elsewhere"])
+def test_windows_of_swapped_dna_differ_in_their_bases_and_in_nothing_else(
+    windows, swept, tiny_shards, whose
+):
+    batch = next(windows.batches())
+    swapped = windows.collate.with_dna(batch, whose)
+    for field in fields(batch):
+        before, after = getattr(batch, field.name), getattr(swapped, field.name)
+        if field.name == "row_bases":
+            assert (before != after).float().mean(dim=1).min() > 0.5
+        else:
+            assert before is after, field.name
+    noseq = model_predictor(load(swept["noseq"][0], tiny_shards[1]))
+    assert torch.equal(noseq(batch), noseq(swapped))
 
 
 def test_the_elsewhere_arm_is_judged_with_another_locus_dna(swept, tiny_shards, judged, windows):
@@ -182,9 +198,21 @@ def test_noseq_is_held_against_the_filter_that_validation_chose(judged):
     assert list(panels) == ["coarse", judged.best_filter, "noseq", "seq", "fine"]
 
 
-def test_halves_share_no_read(tiny_shards, windows):
-    """Two halves of pure noise do not correlate; two of a map correlate less than copies."""
+def test_halves_share_no_read(windows, monkeypatch):
+    decode, dealt = windows.collate.decode, []
+    monkeypatch.setattr(
+        windows.collate,
+        "decode",
+        lambda compact, *where: dealt.append(compact["fine_counts"]) or decode(compact, *where),
+    )
     halves = windows.score_halves()
+    whole = [windows.collate.compact(table)["fine_counts"] for table in windows.tables()]
+    assert len(dealt) == 2 * len(whole) > 0
+    for one, other, both in zip(dealt[::2], dealt[1::2], whole, strict=True):
+        # Each read is in one half, and nothing else is.
+        assert min(int(one.min()), int(other.min())) >= 0
+        assert torch.equal(one + other, both)
+        assert float(one.sum() / both.sum()) == pytest.approx(0.5, abs=0.01)
     assert 0.3 < halves.mean(OBJECTIVE) < 0.95
     again = windows.score_halves()
     assert again.windows.equals(halves.windows)
