@@ -8,7 +8,7 @@ Command (an hour on 2 cores; a killed run goes on where it stopped):
     python experiments/dna_designs.py
 
 Expected: no gain over noseq where DNA joins as tokens alone, whether pooled or one per bin;
-about +0.19 O/E Pearson for the tower with pairwise features, at any depth.
+about +0.09 O/E Pearson for the tower with pairwise features, at any depth.
 """
 
 from dataclasses import dataclass, replace
