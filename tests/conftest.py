@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+from hypothesis import settings
 
 from hicray.cluster import connection
 from hicray.config import DataConfig
@@ -16,6 +17,9 @@ from hicray.windows.shards import prepare
 
 pytest_plugins = ["tests.alone", "tests.command_line", "tests.buckets"]
 torch.set_num_threads(1)
+# Machines that others use, too, take longer now and then.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks

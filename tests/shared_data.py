@@ -13,12 +13,26 @@ from Bio.bgzf import BgzfWriter
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def shared_data(relative: str) -> Path:
-    """Return a path below $HICRAY_DATA (or ../shared/data); skip the test where it is absent."""
+YEAST = "yeast_g1"
+
+
+def shared_data(relative: str, *, real: bool = False) -> Path:
+    """Return a path below $HICRAY_DATA, or ../shared/data.
+
+    Where it is absent, yeast's map and genome have a stand-in that is drawn; a test that needs the
+    real one, or another file, is skipped. With $HICRAY_NEEDS_DATA it fails instead.
+    """
     path = Path(os.environ.get("HICRAY_DATA") or SHARED) / relative
-    if not path.exists():
-        pytest.skip(f"needs {path}; set HICRAY_DATA to its data folder", allow_module_level=True)
-    return path
+    if path.exists():
+        return path
+    if os.environ.get("HICRAY_NEEDS_DATA"):
+        pytest.fail(f"{path} is absent, and HICRAY_NEEDS_DATA says that it has to be there")
+    folder, _, name = relative.partition("/")
+    if folder == YEAST and not real:
+        from tests.stand_in import stand_in
+
+        return stand_in() / name
+    pytest.skip(f"needs {path}; set HICRAY_DATA to its data folder", allow_module_level=True)
 
 
 def write_fasta(path: Path, chromsizes: Mapping[str, int], width: int = 60) -> Path:

@@ -83,7 +83,7 @@ def test_a_single_separation_with_contacts_does_not_break_the_fit():
 
 def test_the_curve_is_near_that_of_cooltools():
     yeast = cooler.Cooler(
-        f"{shared_data('yeast_g1/scer_w303_g1.mcool')}::/resolutions/2000"
+        f"{shared_data('yeast_g1/scer_w303_g1.mcool', real=True)}::/resolutions/2000"
     )  # fmt: skip
     view = bioframe.make_viewframe(yeast.chromsizes)
     table = cooltools.expected_cis(yeast, view, ignore_diags=0, smooth=True)

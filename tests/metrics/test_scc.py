@@ -28,7 +28,9 @@ FARTHEST = 51
 @pytest.fixture(scope="module")
 def maps():
     """By chromosome: bands of all reads and of a fifth of them, as the reference read them."""
-    contacts = open_map(str(shared_data("yeast_g1/scer_w303_g1.mcool")), 2_000, fractional=True)
+    contacts = open_map(
+        str(shared_data("yeast_g1/scer_w303_g1.mcool", real=True)), 2_000, fractional=True
+    )
     clr = cooler.Cooler(contacts.uri)
     pixels = clr.pixels()[:]
     thinned = np.random.default_rng(7).binomial(pixels["count"].to_numpy(), 0.2)
