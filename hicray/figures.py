@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib as mpl
 import matplotlib.ticker
@@ -10,20 +11,32 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-mpl.use("Agg")
-
 Picture = Figure
 Map = Float[np.ndarray, "rows cols"]
 Curves = Mapping[str, Sequence[float]]
 Values = Float[np.ndarray, " windows"]
 BandValues = Float[np.ndarray, " bands"]
-Gain = tuple[BandValues, BandValues, BandValues, BandValues]
-Level = tuple[BandValues, BandValues]
 PANELS_ACROSS = 4
 _DPI = 110
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind people tell apart; line styles change with each round."""
 STYLES = ("-", "--", ":", "-.")
+
+
+class Gain(NamedTuple):
+    """A gain by band of separations: where each begins, in bp, the gain, and its interval."""
+
+    start: BandValues
+    mean: BandValues
+    low: BandValues
+    high: BandValues
+
+
+class Level(NamedTuple):
+    """A score by band of separations: where each begins, in bp, and the score."""
+
+    start: BandValues
+    score: BandValues
 
 
 def png(picture: Picture) -> bytes:

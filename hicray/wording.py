@@ -7,6 +7,7 @@ is printed, raised, logged or traced passes through here.
 import re
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:/+"
@@ -63,3 +64,9 @@ def command(program: str, *words: object) -> str:
 def in_markdown(text: str) -> str:
     """Return a name so that Markdown shows it, in a table's cell too."""
     return re.sub(r"([\\|`*<\[])", r"\\\1", " ".join(text.split()))
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table; cells are taken as they are."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]

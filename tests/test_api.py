@@ -59,6 +59,7 @@ import logging, os, sys
 def levels():
     names = ("", "ray", "ray.data", "ray.tune", "mlflow", "alembic", "matplotlib")
     return {name: logging.getLogger(name).level for name in names}
+os.environ["MPLBACKEND"] = "svg"
 variables, before = dict(os.environ), levels()
 import hicray
 assert "hicray.api" not in sys.modules and "numpy" not in sys.modules
@@ -67,9 +68,9 @@ for name in hicray.__all__:
 assert not {"torch", "ray", "mlflow", "matplotlib"} & set(sys.modules), "names alone load little"
 model = hicray.load_model(sys.argv[1])
 assert not {"ray", "mlflow", "optuna"} & set(sys.modules), "a network needs no cluster"
-import hicray.figures, hicray.panels
+import hicray.figures, hicray.panels, matplotlib
 assert before == levels()
-assert "matplotlib.pyplot" not in sys.modules, "a backend would be chosen"
+assert matplotlib.rcParams["backend"] == "svg", "a backend was chosen"
 import hicray.cluster.connection
 changed = {name for name, value in os.environ.items() if variables.get(name) != value}
 # torch names its compiler's cache, Ray what kind of client it is.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
+from hicray.figures import Level
 from hicray.panels import MASKED, NOTE, Locus, locus_panels, overview
 from hicray.training.examples import loci
 from hicray.windows.batches import Collate
@@ -150,7 +151,7 @@ def test_a_stretch_is_pointed_out_and_one_difference_is_drawn(locus):
 
 def test_an_overview_has_a_locus_and_every_methods_line_the_ceiling_dashed(locus):
     starts = np.array([4_000.0, 8_000.0])
-    levels = {name: (starts, np.array([0.5, 0.4])) for name in ("noseq", "seq", "ceiling")}
+    levels = {name: Level(starts, np.array([0.5, 0.4])) for name in ("noseq", "seq", "ceiling")}
     figure = overview({"8000->2000": (locus, levels), "4000->2000": (locus, levels)}, "score")
     assert [len(row) for row in drawn(figure)] == [3, 3, 3, 3]
     charts = [axes for axes in figure.axes if axes.get_ylabel() == "score"]

@@ -15,6 +15,7 @@ from hicray.evaluation.window_set import SeparationBand, band_score
 from hicray.metrics.correlation import distance_bands
 from hicray.metrics.scores import LABELS, OBJECTIVE
 from hicray.windows.manifest import Manifest
+from hicray.wording import markdown_table
 
 _TRUTH = (RATES, SPLIT, HALVES, CEILING)
 """Rows that no method made of the coarse map alone."""
@@ -53,12 +54,16 @@ def lines(result: GapResult, manifest: Manifest) -> list[str]:
     levels, size = scores_by_separation(result, manifest), manifest.fine_bin_size
     if not levels:
         return []
-    heads = f"{LABELS[OBJECTIVE]} by separation, {result.gap} bp, {result.split}"
-    table = [f"| {heads} | {' | '.join(levels)} |", "| --- |" + " --- |" * len(levels)]
+    title = f"{LABELS[OBJECTIVE]} by separation, {result.gap} bp, {result.split}"
     bands = dict.fromkeys(band for own in levels.values() for band in own)
-    for band in bands:
-        cells = (f"{own[band]:.4f}" if band in own else "undefined" for own in levels.values())
-        table.append(f"| {_apart(band, size)} | {' | '.join(cells)} |")
+    rows = [
+        [
+            _apart(band, size),
+            *(f"{own[band]:.4f}" if band in own else "undefined" for own in levels.values()),
+        ]
+        for band in bands
+    ]
+    table = markdown_table([title, *levels], rows)
     return [*table, "", *_above(result, list(bands), size)]
 
 

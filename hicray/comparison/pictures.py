@@ -70,7 +70,7 @@ def figures(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Pictu
 def _levels(result: GapResult, manifest: Manifest) -> dict[str, Level]:
     """Return each method's O/E Pearson by the first separation of each band, in bp."""
     return {
-        name: (
+        name: Level(
             np.array([float(first * manifest.fine_bin_size) for first, _ in own]),
             np.array([*own.values()]),
         )
@@ -88,11 +88,11 @@ def _gain(result: GapResult, score: str, bin_size: int) -> Gain:
     bands: list[SeparationBand] = list(result.by_separation[score])
     found = [result.by_separation[score][band] for band in bands]
     start = np.array([float(first * bin_size) for first, _ in bands])
-    return (
+    return Gain(
         start,
-        np.array([one.mean for one in found]),
-        np.array([one.low for one in found]),
-        np.array([one.high for one in found]),
+        mean=np.array([one.mean for one in found]),
+        low=np.array([one.low for one in found]),
+        high=np.array([one.high for one in found]),
     )
 
 

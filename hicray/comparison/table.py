@@ -14,7 +14,7 @@ from hicray.evaluation.window_set import WindowScores
 from hicray.metrics.paired import BLOCK_WINDOWS, MIN_SEEDS, Difference
 from hicray.metrics.scores import LABELS, OBJECTIVE, SCORES, VERSION
 from hicray.windows.manifest import Manifest
-from hicray.wording import in_markdown
+from hicray.wording import in_markdown, markdown_table
 
 _DIGITS = {"mse": 6, "pearson": 4, "ssim": 4, "oe_pearson": 4, "bits_per_read": 4}
 _LABELS = {ELSEWHERE: "trained on another locus' DNA"}
@@ -68,20 +68,18 @@ def _how(manifest: Manifest) -> str:
 def _table(result: GapResult, manifest: Manifest) -> list[str]:
     chroms = [in_markdown(c) for c, name in manifest.splits.items() if name == result.split]
     count = len(next(iter(result.rows.values())).runs[0].windows)
-    heads = [LABELS[name] for name in SHOWN]
-    lines = [
-        f"### {result.gap} bp, {result.split} (n = {count} windows of {', '.join(chroms)})",
-        "",
-        f"| method | {' | '.join(heads)} | undefined | decay error | seeds (sd of O/E Pearson) |",
-        "| --- |" + " --- |" * (len(SHOWN) + 3),
-    ]
-    for method, row in result.rows.items():
-        cells = [cell(row, name) for name in SHOWN]
-        undefined = int(np.isnan([row.windows(name) for name in SHOWN]).any(axis=0).sum())
-        error = f"{row.decay_error:.4f}" if np.isfinite(row.decay_error) else "undefined"
-        cells += [str(undefined), error, _seeds(row)]
-        lines.append(f"| {_name(method, result)} | {' | '.join(cells)} |")
-    return [*lines, "", *([f"**{result.leak}**", ""] if result.leak else [])]
+    title = f"### {result.gap} bp, {result.split} (n = {count} windows of {', '.join(chroms)})"
+    heads = ["method", *(LABELS[name] for name in SHOWN)]
+    heads += ["undefined", "decay error", "seeds (sd of O/E Pearson)"]
+    rows = [[_name(method, result), *_cells(row)] for method, row in result.rows.items()]
+    leak = [f"**{result.leak}**", ""] if result.leak else []
+    return [title, "", *markdown_table(heads, rows), "", *leak]
+
+
+def _cells(row: Row) -> list[str]:
+    undefined = int(np.isnan([row.windows(name) for name in SHOWN]).any(axis=0).sum())
+    error = f"{row.decay_error:.4f}" if np.isfinite(row.decay_error) else "undefined"
+    return [*(cell(row, name) for name in SHOWN), str(undefined), error, _seeds(row)]
 
 
 def _effort(result: GapResult) -> list[str]:
@@ -131,16 +129,13 @@ def _contrasts(result: GapResult) -> list[str]:
     said = [] if both else ["Seq and noseq were not both trained at this gap.", ""]
     if not result.differences:
         return said
-    lines = [
-        *said,
-        f"| difference, {result.gap} bp, {result.split} | score | value |",
-        "| --- " * 3 + "|",
+    rows = [
+        [f"{_LABELS.get(ours, ours)} - {theirs}", LABELS[name], str(scores[name])]
+        for (ours, theirs), scores in result.differences.items()
+        for name in (SHOWN if (ours, theirs) == (SEQ, NOSEQ) else JUDGED)
     ]
-    for (ours, theirs), scores in result.differences.items():
-        pair = f"{_LABELS.get(ours, ours)} - {theirs}"
-        shown = SHOWN if (ours, theirs) == (SEQ, NOSEQ) else JUDGED
-        lines += [f"| {pair} | {LABELS[name]} | {scores[name]} |" for name in shown]
-    return [*lines, ""]
+    heads = [f"difference, {result.gap} bp, {result.split}", "score", "value"]
+    return [*said, *markdown_table(heads, rows), ""]
 
 
 def _between_gaps(results: Sequence[GapResult]) -> list[str]:
@@ -166,13 +161,16 @@ def _separations(result: GapResult, manifest: Manifest) -> list[str]:
     if not result.by_separation:
         return []
     size = manifest.fine_bin_size
-    heads = " | ".join(f"seq - noseq, {LABELS[name]}" for name in result.by_separation)
-    lines = [f"| separation, {result.gap} bp, {result.split} | {heads} |"]
-    lines.append("| --- |" + " --- |" * len(result.by_separation))
-    for first, end in next(iter(result.by_separation.values())):
-        cells = " | ".join(str(bands[first, end]) for bands in result.by_separation.values())
-        lines.append(f"| {first * size:,} to {end * size:,} bp | {cells} |")
-    return [*lines, ""]
+    heads = [f"separation, {result.gap} bp, {result.split}"]
+    heads += [f"seq - noseq, {LABELS[name]}" for name in result.by_separation]
+    rows = [
+        [
+            f"{first * size:,} to {end * size:,} bp",
+            *(str(bands[first, end]) for bands in result.by_separation.values()),
+        ]
+        for first, end in next(iter(result.by_separation.values()))
+    ]
+    return [*markdown_table(heads, rows), ""]
 
 
 def plain(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What an evaluation found, written down: tables for people, values for programs, pictures."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from hicray.metrics.window_scores import WINDOW_SCORES
 from hicray.panels import locus_panels
 from hicray.windows.manifest import EPS
 from hicray.windows.scales import MIN_SEPARATION
-from hicray.wording import in_markdown
+from hicray.wording import in_markdown, markdown_table
 
 _HEADS = LABELS | {
     "mae": "MAE", "psnr": "PSNR (dB)", "spearman": "Spearman", "scc": "SCC",
@@ -75,10 +75,8 @@ def render(found: Evaluation) -> str:
     )
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    heads = list(heads)
-    lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
-    return [*lines, *(f"| {' | '.join(map(in_markdown, row))} |" for row in rows), ""]
+def _table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    return [*markdown_table(heads, ([*map(in_markdown, row)] for row in rows)), ""]
 
 
 def _number(value: float, name: str = "") -> str:

@@ -23,7 +23,7 @@ def open_network(folder: Location, layout: Mapping[str, int]) -> Enhancer:
         UserError: The folder is no checkpoint, or it is damaged.
     """
     progress = checkpoint.read_progress(folder)
-    if progress.frozen:
+    if progress.trial.model.encoder == "frozen":
         enhancer = build(progress.trial.model, **layout)
         checkpoint.load_weights(folder, enhancer)
         return enhancer.eval()
