@@ -28,7 +28,21 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         guarded(lambda: say(f"hicray {__version__}"))
         return
-    base = defaults(sys.argv)
+    verbs: dict[str, Callable[..., Any]] = {
+        "check": check,
+        "simulate": simulate,
+        **_of_data_sets(defaults(sys.argv)),
+        "compare": compare_arms,
+        "enhance": enhance,
+        "ablate": ablate,
+        "evaluate": evaluate,
+        "baselines": baselines,
+    }
+    guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
+
+
+def _of_data_sets(base: Tune) -> dict[str, Callable[..., Any]]:
+    """Return the verbs that cut or train, whose defaults are a search's."""
 
     def prepare(data: DataConfig = base.data, run: Run = base.run) -> None:
         """Cut windows of maps and genome into parquet shards; an interrupted run is finished."""
@@ -50,33 +64,22 @@ def main() -> None:
         options = Tune(data=data, model=model, train=train, run=run, trials=1)
         search_cells(options, (model.sequence,))
 
-    def compare_arms(
-        storage: str, tracking_uri: str = "", search: str | None = None, use_gpu: bool = False
-    ) -> None:
-        """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
+    return {"prepare": prepare, "embed": embed, "train": train}
 
-        Args:
-            storage: Folder of the search, or s3://bucket/folder.
-            tracking_uri: MLflow store or server; if not given, $MLFLOW_TRACKING_URI or the SQLite
-                file in the storage.
-            search: Run id of the search; the storage's own that was run last if not given.
-            use_gpu: Score on a GPU of the cluster.
-        """
-        compare(locate(storage), tracking_uri, search, use_gpu=use_gpu)
 
-    verbs: dict[str, Callable[..., Any]] = {
-        "check": check,
-        "simulate": simulate,
-        "prepare": prepare,
-        "embed": embed,
-        "train": train,
-        "compare": compare_arms,
-        "enhance": enhance,
-        "ablate": ablate,
-        "evaluate": evaluate,
-        "baselines": baselines,
-    }
-    guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
+def compare_arms(
+    storage: str, tracking_uri: str = "", search: str | None = None, use_gpu: bool = False
+) -> None:
+    """Print and log seq vs noseq from MLflow: per gap, best trials beside the baselines.
+
+    Args:
+        storage: Folder of the search, or s3://bucket/folder.
+        tracking_uri: MLflow store or server; if not given, $MLFLOW_TRACKING_URI or the SQLite file
+            in the storage.
+        search: Run id of the search; the storage's own that was run last if not given.
+        use_gpu: Score on a GPU of the cluster.
+    """
+    compare(locate(storage), tracking_uri, search, use_gpu=use_gpu)
 
 
 def tune_from_command_line(arguments: list[str] | None = None) -> None:

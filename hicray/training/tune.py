@@ -179,39 +179,16 @@ class CellJob:
         config: tune.TuneConfig,
     ) -> tune.ResultGrid:
         own = self._folder(suffix)
-        drive = tune.with_parameters(
-            drive_trial,
-            first=first,
-            data=self.gaps.data(self.cell),
-            folder=self.gaps.trials,
-            resources=self.resources,
-        )
-        trainable = tune.with_resources(drive, connection.driver())
         recorder = Recorder(self.outbox, self.trials, first)
         count = self.what.seeds - 1 if suffix else self.what.trials
         kind = "refit of " if first.refit_epochs else ""
         bar = Bar(f"{kind}{arm(first)} {self._gap()}{suffix}", count * first.most_epochs)
-        where = str(own.resolve())
         if fault := damage(own):
-            sys.stderr.write(f"{where} is damaged: {fault}; the trials go on from checkpoints\n")
-            remove_tree(own)
-        if tune.Tuner.can_restore(where):
-            tuner = tune.Tuner.restore(where, trainable, resume_errored=True)
-            # Tune would call those that it pickled, of a process that is no more.
-            tuner._local_tuner.get_run_config().callbacks = [recorder, bar]
-        else:
-            tuner = tune.Tuner(
-                trainable,
-                param_space=space,
-                tune_config=config,
-                run_config=tune.RunConfig(
-                    name=own.name,
-                    storage_path=str(self.state.resolve()),
-                    callbacks=[recorder, bar],
-                    verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=1),
-                ),
+            sys.stderr.write(
+                f"{own.resolve()} is damaged: {fault}; the trials go on from checkpoints\n"
             )
+            remove_tree(own)
+        tuner = self._tuner(own, self._trainable(first), space, config, [recorder, bar])
         with bar:
             try:
                 results = tuner.fit()
@@ -222,6 +199,45 @@ class CellJob:
             self._give_up(own.name, first, results)
         note_end(own, statuses)
         return results
+
+    def _trainable(self, first: cfg.TrialConfig) -> Any:
+        """Return what Tune runs for each choice."""
+        drive = tune.with_parameters(
+            drive_trial,
+            first=first,
+            data=self.gaps.data(self.cell),
+            folder=self.gaps.trials,
+            resources=self.resources,
+        )
+        return tune.with_resources(drive, connection.driver())
+
+    def _tuner(
+        self,
+        own: Location,
+        trainable: Any,
+        space: dict[str, Any],
+        config: tune.TuneConfig,
+        callbacks: list[tune.Callback],
+    ) -> tune.Tuner:
+        """Return the Tuner whose state lies in a folder, or a new one."""
+        where = str(own.resolve())
+        if tune.Tuner.can_restore(where):
+            tuner = tune.Tuner.restore(where, trainable, resume_errored=True)
+            # Tune would call those that it pickled, of a process that is no more.
+            tuner._local_tuner.get_run_config().callbacks = callbacks
+            return tuner
+        return tune.Tuner(
+            trainable,
+            param_space=space,
+            tune_config=config,
+            run_config=tune.RunConfig(
+                name=own.name,
+                storage_path=str(self.state.resolve()),
+                callbacks=callbacks,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=1),
+            ),
+        )
 
     def _give_up(self, name: str, first: cfg.TrialConfig, results: tune.ResultGrid) -> NoReturn:
         """Say why all trials failed, in a sentence where they diverged or a user can mend it."""
