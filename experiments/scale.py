@@ -48,7 +48,7 @@ COARSE, BATCH = 512, 4
 @contextmanager
 def nodes(count: int, cpus: int, gpus: int = 0) -> Iterator[list[str]]:
     """Start a head without CPUs and some nodes; join them, and give the nodes' ids."""
-    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
+    os.environ |= {"RAY_AUTH_MODE": "disabled", **connection.SETTINGS}
     with tempfile.TemporaryDirectory(prefix="hr-", dir="/tmp", ignore_cleanup_errors=True) as own:
         head = {"num_cpus": 0, "resources": {connection.DRIVER: 100}, "temp_dir": own}
         here = Cluster(initialize_head=True, head_node_args=head | {"include_dashboard": False})

@@ -9,7 +9,8 @@ Command, on a laptop (a simulated genome and map; 9 minutes on 2 cores):
     python experiments/tune_encoder.py
 
 Expected: at the wider gap, O/E Pearson on test chromosomes about 0.66 for 'coarse O/E x fine
-expected' and for noseq, and above 0.8 for seq; at the narrower gap about 0.80 and 0.87.
+expected', 0.71 for the best filter, 0.77 for noseq and 0.89 for seq; at the narrower gap seq gains
+about 0.04.
 
 Command, on the cluster, with the report's maps (H1-ESC and HFF micro-C, GRCh38):
 

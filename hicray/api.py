@@ -4,7 +4,9 @@ Every function imports what it needs when it is called, so that opening a map do
 network, and opening a network does not load Ray.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +52,11 @@ def load_model(
     Args:
         where: A trial's or a checkpoint's folder, the URI of a model in MLflow (``models:/...``,
             ``runs:/...``), or a published HiCFoundation file.
-        coarse_bin_size: Bins of the maps that a published file is to read, in bp; other networks
-            know theirs.
+        coarse_bin_size: Bins of the maps that a published file is to read, in bp (the command
+            line's --bin-size); other networks know theirs.
         fine_bin_size: Bins of the maps that a published file is to return, in bp.
         tracking_uri: MLflow store, for a URI; $MLFLOW_TRACKING_URI if not given.
-        device: 'cpu' or 'cuda'.
+        device: 'cpu', 'cuda', 'cuda:1', ...
 
     Raises:
         UserError: There is no such network, or it is not of these bin sizes.
@@ -65,7 +67,9 @@ def load_model(
     return Model(find(str(where), BinSizes(coarse_bin_size, fine_bin_size), tracking_uri), device)
 
 
-def enhance(checkpoint: str | Path, contacts: str, out: str | Path, **options: Any) -> "Done":
+def enhance(
+    checkpoint: str | Path, contacts: str | Path, out: str | Path, **options: Any
+) -> "Done":
     """Sharpen a whole map and write it as an .mcool, as `hicray enhance` does.
 
     Args:
@@ -84,13 +88,20 @@ def enhance(checkpoint: str | Path, contacts: str, out: str | Path, **options: A
     from hicray.cli.predict import enhance_map
     from hicray.predict.request import Enhance
 
-    return enhance_map(
-        Enhance(checkpoint=str(checkpoint), contacts=contacts, out=Path(out), **options)
-    )
+    if isinstance(chroms := options.get("chroms", ()), str):
+        options["chroms"] = (chroms,)
+    asked = Enhance(checkpoint=str(checkpoint), contacts=str(contacts), out=Path(out), **options)
+    return enhance_map(asked)
 
 
 def ablate(
-    checkpoint: str | Path, contacts: str, genome: str, stretch: str, *, draws: int = 8
+    checkpoint: str | Path,
+    contacts: str | Path,
+    genome: str | Path,
+    stretch: str,
+    *,
+    draws: int = 8,
+    weights: str = "weight",
 ) -> "LocusAblation":
     """Replace a stretch of DNA by random bases, and return the window around it with and without.
 
@@ -100,20 +111,21 @@ def ablate(
         genome: FASTA that the map was aligned to.
         stretch: ``chrom:start-end`` in bp, 0-based and half-open.
         draws: Random replacements whose predictions are averaged.
+        weights: Column of balancing weights.
 
     Raises:
         UserError: The network reads no DNA, or the stretch does not fit a window.
     """
     model = load_model(checkpoint)
-    coarse = open_map(contacts, model.trained.coarse_bin_size)
+    coarse = open_map(contacts, model.trained.coarse_bin_size, weights_name=weights)
     return model.ablate(stretch, coarse, Genome(genome), draws=draws)
 
 
 def evaluate(
-    fine: str,
-    maps: Mapping[str, str],
+    fine: str | Path,
+    maps: Mapping[str, str | Path],
     *,
-    chroms: Sequence[str] = (),
+    chroms: str | Sequence[str] = (),
     bin_size: int = 0,
     window_bins: int = 224,
     weights: str = "weight",
@@ -123,8 +135,8 @@ def evaluate(
     Args:
         fine: The truth: .cool, .hic, or one resolution of an .mcool (F.mcool::/resolutions/4000).
         maps: URI of each method's map, by the method's name.
-        chroms: Chromosomes to score, none of which may have been trained on; those of a window
-            and more if not given.
+        chroms: Chromosomes to score, none of which may have been trained on; all of a window and
+            more if not given. A warning names maps whose networks were trained on them.
         bin_size: In bp, where ``fine`` holds several.
         window_bins: Bins along each side of a window.
         weights: Column of balancing weights, where a map has it.
@@ -141,14 +153,17 @@ def evaluate(
     from hicray.evaluation.score_maps import evaluate as run
 
     asked = EvaluationPlan(
-        fine=fine,
-        others=dict(maps),
-        chroms=tuple(chroms),
+        fine=str(fine),
+        others={name: str(uri) for name, uri in maps.items()},
+        chroms=(chroms,) if isinstance(chroms, str) else tuple(chroms),
         bin_size=bin_size,
         window_bins=window_bins,
         weights=weights,
     )
-    return frame(run(open_compared(checked(asked if chroms else long_chroms(asked)))))
+    table = frame(run(open_compared(checked(asked if chroms else long_chroms(asked)))))
+    for leak in table.attrs["leaks"]:
+        warnings.warn(leak, stacklevel=2)
+    return table
 
 
 def simulate(folder: str | Path, config: "SimulationConfig | None" = None) -> "Simulation":
@@ -187,11 +202,15 @@ def prepare(data: DataConfig, storage: str) -> "Manifest":
     return found
 
 
-def search(options: Tune) -> "pd.DataFrame":
+def search(data: DataConfig, storage: str, options: Tune | None = None) -> "pd.DataFrame":
     """Search every arm at every gap with equal effort, and compare the best on test windows.
 
     Args:
-        options: Data, network, training and storage, as `tune_encoder.py` takes them.
+        data: Maps, genome, bin sizes and split; ``SIMULATED.data`` for a simulation.
+        storage: Folder, or s3://bucket/folder; an interrupted search there goes on.
+        options: Arms, network, training and effort, of which data and storage are replaced; the
+            defaults of `tune_encoder.py` if not given (``hicray.cli.defaults.REAL``, and
+            ``SIMULATED`` without maps: what to start from, by ``dataclasses.replace``).
 
     Returns:
         As ``compare``.
@@ -199,10 +218,13 @@ def search(options: Tune) -> "pd.DataFrame":
     Raises:
         UserError: Something cannot be, and is refused before hours are spent.
     """
+    from hicray.cli.defaults import REAL, SIMULATED
     from hicray.cli.search import tune
     from hicray.comparison.frame import frame
 
-    return frame(tune(options).results)
+    options = options or (REAL if data.contacts else SIMULATED)
+    run = replace(options.run, storage=storage)
+    return frame(tune(replace(options, data=data, run=run)).results)
 
 
 def compare(storage: str, *, tracking_uri: str = "", search: str | None = None) -> "pd.DataFrame":

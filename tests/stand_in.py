@@ -5,6 +5,8 @@ between chromosomes, and bins that nothing maps to. So tests that hold code agai
 another library run anywhere; only those that say something of yeast itself need the real map.
 """
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -34,6 +36,7 @@ BETWEEN = 400_000
 def stand_in() -> Path:
     """Return a folder with scer_w303_g1.mcool and sacCer3.fa.gz, made once a process."""
     folder = Path(tempfile.mkdtemp(prefix="hicray-stand-in-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rng = np.random.default_rng(0)
     bins = cooler.binnify(pd.Series(LENGTHS), BIN)
     seen = rng.random(len(bins)) >= UNMAPPED

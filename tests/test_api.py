@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cooler
@@ -13,7 +14,8 @@ import pandas as pd
 import pytest
 
 import hicray
-from hicray.config import ModelConfig, UserError
+from hicray.cli.defaults import REAL, SIMULATED
+from hicray.config import DataConfig, ModelConfig, UserError
 from hicray.predict.enhance import enhance
 from hicray.predict.preflight import check
 from hicray.predict.request import Enhance
@@ -119,8 +121,8 @@ def test_what_the_extra_train_brings_is_needed_for_searches_and_whole_maps_alone
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("hicray: this verb needs ray, which is not installed; install it")
-    assert last.endswith("pip install 'hicray[train]'")
+    assert last.startswith("hicray: this verb needs ray, which is not installed; install hicray")
+    assert last.endswith("pip install '.[train]' in its folder")
 
 
 # A region
@@ -165,10 +167,11 @@ def test_regions_reach_the_ends_of_a_chromosome_and_keep_what_was_read_of_the_ma
     assert found.bins["end"].iloc[-1] == length
     assert np.isfinite(found.contacts).any()
     monkeypatch.setattr("hicray.predict.model.measure_for", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("hicray.predict.locus._read", lambda *_, **__: pytest.fail("read again"))
     assert model.enhance("chr6:0-128", coarse, genome).contacts.shape == (1, 1)
 
 
-def test_what_cannot_be_enhanced_is_said_in_a_sentence(files, tmp_path):
+def test_what_cannot_be_enhanced_is_said_in_a_sentence(files, monkeypatch):
     model, coarse, genome = opened(files)
     with pytest.raises(UserError, match="reads 512; open it with that bin size"):
         model.enhance(REGION, hicray.open_map(files["map"], 256), genome)
@@ -180,6 +183,9 @@ def test_what_cannot_be_enhanced_is_said_in_a_sentence(files, tmp_path):
         model.enhance("chr5", coarse, genome)
     with pytest.raises(UserError, match="does not fit"):
         model.ablate("chr5:0-20000", coarse, genome)
+    monkeypatch.setattr("hicray.predict.region.MAX_BINS", 50)
+    with pytest.raises(UserError, match=r"has 56 bins of 128 bp; give a region of at most 50"):
+        model.enhance(REGION, coarse, genome)
 
 
 def test_ablating_changes_the_window_that_holds_the_stretch(files):
@@ -217,6 +223,47 @@ def test_without_chromosomes_all_that_are_long_enough_are_scored(files, whole):
     assert list(table.loc["seq"].index) == [f"chr{n}" for n in range(1, 7)]
 
 
+def test_paths_and_one_chromosome_are_taken_as_they_come(files, whole):
+    fine = Path(f"{files['map']}{LEVEL}")
+    table = hicray.evaluate(fine, {"seq": Path(whole)}, chroms="chr5", window_bins=64)
+    assert list(table.index) == [("seq", "chr5")]
+    assert table.attrs["leaks"] == []
+    with pytest.raises(UserError, match="give the map another name"):
+        hicray.evaluate(fine, {"fine": whole}, chroms="chr5", window_bins=64)
+    with pytest.raises(UserError, match=r"no chromosome of 51,200 bp, a window of 400 bins"):
+        hicray.evaluate(fine, {"seq": whole}, window_bins=400)
+
+
+def test_a_map_whose_network_was_trained_on_what_is_scored_is_warned_of(files, tmp_path):
+    folder = tmp_path / "trial" / "checkpoint_0"
+    trained = trained_for(files["map"], 128, 512, 64)
+    write_checkpoint(folder, ModelConfig(sequence="off"), replace(trained, chroms=("chr1", "chr5")))
+    out = tmp_path / "leaky.mcool"
+    asked = Enhance(checkpoint=str(folder), contacts=files["map"], out=out, chroms=("chr5", "chr6"))
+    enhance(check(asked), in_process)
+    fine, maps = f"{files['map']}{LEVEL}", {"leaky": f"{out}{LEVEL}"}
+    with pytest.warns(UserWarning, match="leaky was trained on chr5, so that its scores"):
+        hicray.evaluate(fine, maps, chroms=["chr5", "chr6"], window_bins=64)
+
+
+def test_a_search_from_python_is_that_of_the_command_line(monkeypatch):
+    asked = []
+
+    class Found:
+        results = ()
+
+    monkeypatch.setattr("hicray.cli.search.tune", lambda options: asked.append(options) or Found())
+    monkeypatch.setattr("hicray.comparison.frame.frame", list)
+    data = DataConfig(contacts=("a.mcool",), genome="g.fa")
+    hicray.search(data, "runs/a")
+    hicray.search(SIMULATED.data, "runs/b")
+    hicray.search(data, "runs/c", replace(REAL, seeds=3))
+    ours, simulated, more = asked
+    assert ours == replace(REAL, data=data, run=replace(REAL.run, storage="runs/a"))
+    assert simulated == replace(SIMULATED, run=replace(SIMULATED.run, storage="runs/b"))
+    assert more.seeds == 3
+
+
 def test_the_readme_runs(files, tmp_path, monkeypatch, local_ray):
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     place = tmp_path / "runs" / "simulated"
@@ -226,7 +273,7 @@ def test_the_readme_runs(files, tmp_path, monkeypatch, local_ray):
     monkeypatch.chdir(tmp_path)
     # The simulation of `make tune` has more chromosomes than that of the tests.
     names: dict[str, object] = {}
-    exec(code.replace("chr31", "chr5"), names)
+    exec(code.replace("chr31", "chr5").replace("chr32", "chr6"), names)
     assert names["region"].contacts.shape == (32, 32)
     assert names["scores"]["oe_pearson"].notna().all()
-    assert len(code.splitlines()) <= 20
+    assert len(code.splitlines()) <= 22

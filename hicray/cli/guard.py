@@ -65,8 +65,8 @@ def _sentence(error: Exception) -> str | None:
         if error.name not in _TRAIN:
             return None
         return (
-            f"this verb needs {error.name}, which is not installed; install it with all that "
-            "searches and whole maps need: pip install 'hicray[train]'"
+            f"this verb needs {error.name}, which is not installed; install hicray with its extra "
+            "train, as README.md says: pip install '.[train]' in its folder"
         )
     # What a Ray task raised says its traceback too.
     own = getattr(error, "cause", error)

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 # Of this process and of a Ray that it starts. A cluster's processes have the environment of their
 # nodes, where Ray Train's own values hold: it watches for nodes that a cloud announces to take
 # away, which no local run needs.
-_QUIET = {
+SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -52,10 +52,10 @@ def connect(num_cpus: int | None = None) -> None:
     Raises:
         UserError: No cluster answers at RAY_ADDRESS, or none can be started here.
     """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     if ray.is_initialized():
         return
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
     address = os.environ.get("RAY_ADDRESS", "local")
     if address != "local":
         _join(address)

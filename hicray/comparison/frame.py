@@ -13,7 +13,8 @@ def frame(results: Sequence[GapResult]) -> pd.DataFrame:
     Returns:
         Rows by gap (as '16000->4000', in bp) and method; columns ``windows`` and ``seeds`` (how
         many), for each score its mean over windows and seeds and, as NAME_sd, the standard
-        deviation over windows, and ``decay_error``.
+        deviation over windows, and ``decay_error``. ``attrs["leaks"]`` says what published weights
+        may have seen of the set that was scored.
     """
     rows = {}
     for result in results:
@@ -28,4 +29,5 @@ def frame(results: Sequence[GapResult]) -> pd.DataFrame:
             rows[result.gap, method] = cells | {"decay_error": row.decay_error}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["gap", "method"])
+    table.attrs["leaks"] = [result.leak for result in results if result.leak]
     return table

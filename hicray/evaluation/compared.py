@@ -121,6 +121,8 @@ def checked(maps: EvaluationPlan) -> EvaluationPlan:
     Raises:
         UserError: They do not fit each other.
     """
+    if FINE in maps.others:
+        raise UserError(f"{FINE!r} is the name of the truth; give the map another name")
     bin_size = maps.bin_size or named_bin_size(maps.fine)
     fine = open_map(maps.fine, bin_size, fractional=True)
     maps = replace(maps, bin_size=bin_size, chroms=named_chroms(maps.chroms, fine))
@@ -132,10 +134,20 @@ def checked(maps: EvaluationPlan) -> EvaluationPlan:
 
 
 def long_chroms(maps: EvaluationPlan) -> EvaluationPlan:
-    """Name all chromosomes of a window and more that the fine map has."""
+    """Name all chromosomes of a window and more that the fine map has.
+
+    Raises:
+        UserError: There is none.
+    """
     bin_size = maps.bin_size or named_bin_size(maps.fine)
     sizes = open_map(maps.fine, bin_size, fractional=True).chromsizes
-    return replace(maps, chroms=teaching(sizes, maps.window_bins * bin_size))
+    window = maps.window_bins * bin_size
+    if not (chroms := teaching(sizes, window)):
+        raise UserError(
+            f"{maps.fine} has no chromosome of {window:,} bp, a window of {maps.window_bins} bins; "
+            "take smaller windows, or name the chromosomes"
+        )
+    return replace(maps, chroms=chroms)
 
 
 def open_compared(maps: EvaluationPlan) -> Compared:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from hicray.evaluation.compared import leaks
 from hicray.evaluation.score_maps import Evaluation
 from hicray.metrics.window_scores import WINDOW_SCORES
 
@@ -13,7 +14,7 @@ def frame(found: Evaluation) -> pd.DataFrame:
         Rows by method and chrom; columns ``windows`` (how many were scored), the means of window
         scores (mse, ssim, oe_pearson, bits_per_read, ...; NaN where no window has one), and the
         scores of whole chromosomes (scc, distance_pearson, insulation_pearson, boundary_f1,
-        decay_error).
+        decay_error). ``attrs["leaks"]`` names maps whose networks were trained on what is scored.
     """
     rows = {
         (method, chrom): {
@@ -26,4 +27,5 @@ def frame(found: Evaluation) -> pd.DataFrame:
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["method", "chrom"])
+    table.attrs["leaks"] = leaks(found.compared)
     return table

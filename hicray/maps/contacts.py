@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cooler
@@ -186,7 +187,7 @@ class ContactMap:
 
 
 def open_map(
-    uri: str, bin_size: int, *, weights_name: str = "weight", fractional: bool = False
+    uri: str | Path, bin_size: int, *, weights_name: str = "weight", fractional: bool = False
 ) -> ContactMap:
     """Open one resolution of a map.
 
@@ -199,7 +200,7 @@ def open_map(
     Raises:
         UserError: As ``find_level``, or its counts are not whole.
     """
-    level = find_level(uri, bin_size)
+    level = find_level(str(uri), bin_size)
     whole = "::" not in level or _count_kind(level) != "f"
     if not whole and not fractional:
         raise UserError(

@@ -19,7 +19,7 @@ def ssim(*, prediction: Maps, target: Maps, usable: Mask) -> PerWindow:
     Args:
         prediction: In network units.
         target: In network units.
-        usable: Pixels that count; the others are 0 in both.
+        usable: Pixels that count; the others are taken as equal.
     """
     filled = where(usable, prediction, target)
     likeness: Tensor = _ssim(filled[:, None], target[:, None], data_range=1.0, size_average=False)

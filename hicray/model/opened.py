@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from hicray.io.copies import local
 from hicray.io.storage import Location
 from hicray.model import checkpoint
 from hicray.model.build import build
@@ -25,10 +24,7 @@ def open_network(folder: Location, layout: Mapping[str, int]) -> Enhancer:
     progress = checkpoint.read_progress(folder)
     if progress.trial.model.encoder == "frozen":
         enhancer = build(progress.trial.model, **layout)
-        checkpoint.load_weights(folder, enhancer)
-        return enhancer.eval()
-    checkpoint.require_whole(folder)
-    enhancer = Enhancer(progress.trial.model, **layout)
-    weights = checkpoint.read_weights(local(folder / checkpoint.WEIGHTS))
-    enhancer.load_state_dict(weights, assign=True)
+    else:
+        enhancer = Enhancer(progress.trial.model, **layout)
+    checkpoint.load_weights(folder, enhancer)
     return enhancer.eval()

@@ -10,7 +10,8 @@ from hicray.maps.bins import Region
 from hicray.model.trained import Trained
 from hicray.panels import Locus, locus_panels
 from hicray.predict.interpret import Ablation, Site, ablate
-from hicray.predict.locus import Loci, measure_for
+from hicray.predict.locus import Loci, MapFacts, measure_for
+from hicray.predict.network import Network
 from hicray.predict.preflight import Opened
 from hicray.training.examples import COARSE
 from hicray.windows.scales import from_network
@@ -66,25 +67,35 @@ class LocusAblation(NamedTuple):
         return locus_panels([locus], f"DNA of {stretch} (dotted) replaced")
 
 
-def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAblation:
+def ablate_locus(
+    opened: Opened,
+    region: Region,
+    *,
+    draws: int = 8,
+    facts: MapFacts | None = None,
+    network: Network | None = None,
+) -> LocusAblation:
     """Predict the window around a stretch of DNA with and without it.
 
     Args:
         opened: A network that reads DNA, its map and genome.
         region: The stretch.
         draws: Random replacements that are averaged.
+        facts: Of the whole map, which is read for them if they are not given.
+        network: That of ``opened``, where it is open already.
     """
     file, contacts = opened.network, opened.contacts
-    facts = measure_for(file.trained, contacts)
+    facts = facts or measure_for(file.trained, contacts)
+    network = network or file.open()
     scale = file.trained.chosen(facts.total_reads)
     file = file.for_map(facts.total_reads, sum(contacts.chromsizes.values()))
     trained = file.trained
     loci = Loci(contacts, facts, trained, opened.dna)
     start = _window_start(region, contacts.chromsizes[region.chrom], trained)
-    windows = loci.inputs(region.chrom, [(start, start)])
+    windows = loci.inputs(region.chrom, [(start, start)], network.device)
     site = Site(0, region.start - start + file.flank_bins * trained.fine_bin_size)
     length = region.end - region.start
-    found = ablate(file.open().values, windows, [site], length, draws=draws)
+    found = ablate(network.values, windows, [site], length, draws=draws)
     first = start // trained.fine_bin_size
     usable = np.zeros(trained.window_bins, bool)
     own = loci.usable(region.chrom)[first : first + trained.window_bins]
@@ -94,11 +105,11 @@ def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAbla
         scale=scale,
         start=start,
         bin_size=trained.fine_bin_size,
-        coarse=from_network(windows.coarse),
-        base=from_network(windows.base),
-        expected=from_network(windows.expected),
+        coarse=from_network(windows.coarse).cpu(),
+        base=from_network(windows.base).cpu(),
+        expected=from_network(windows.expected).cpu(),
         usable=torch.from_numpy(usable),
-        ablation=found,
+        ablation=Ablation(*(maps.cpu() for maps in found)),
     )
 
 

@@ -95,7 +95,7 @@ def mutation_profile(
 
     Args:
         predict: The network.
-        batch: AnyWindows on the diagonal, with DNA.
+        batch: Windows on the diagonal, with DNA.
         sites: Where to look.
         length: Of a site, in bp.
         flank: Bases beyond either end that are looked at too.
@@ -142,14 +142,14 @@ def filter_motifs(
 
 @torch.no_grad()
 def filter_strengths(model: Enhancer, batch: Batch) -> Float64[np.ndarray, " filters"]:
-    """Return how much predictions change, in log2, where a filter's answers trade positions.
+    """Return how much predictions change, in log2, where a filter's answers trade places.
 
     Silencing would favour filters that answer everywhere alike: it shifts a level that the
     network counts on. Among the same answers at random places, only what they told is lost.
 
     Args:
         model: With a DNA tower; left as it is.
-        batch: AnyWindows on the diagonal, with DNA.
+        batch: Windows on the diagonal, with DNA.
 
     Raises:
         ValueError: The network has no DNA tower.

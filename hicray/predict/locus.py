@@ -141,6 +141,12 @@ class Loci:
         """Return which fine bins lie in usable coarse ones."""
         return self._chromosome(chrom).usable
 
+    def level(self, chrom: str) -> Level:
+        """Return a chromosome's counts near the diagonal, and its weights."""
+        padded = self._chromosome(chrom).level
+        bins = self.contacts.num_bins(chrom)
+        return padded._replace(band=padded.band[:bins], weights=padded.weights[:bins])
+
     def inputs(
         self, chrom: str, starts: Sequence[tuple[int, int]], device: torch.device | str = "cpu"
     ) -> Inputs:

@@ -14,11 +14,11 @@ from hicray.maps.genome import Genome
 from hicray.maps.names import named_chroms
 from hicray.model.trained import Trained
 from hicray.predict.ablation import LocusAblation, ablate_locus
-from hicray.predict.locus import MapFacts, measure_for
+from hicray.predict.locus import Dna, MapFacts, measure_for
 from hicray.predict.network import Network, NetworkFile
 from hicray.predict.preflight import Opened, dna_of, require_ablatable
 from hicray.predict.region import EnhancedRegion, enhance_region
-from hicray.predict.tiler import Tiled
+from hicray.predict.tiler import Tiled, Tiler
 from hicray.windows.tiles import tiling
 
 
@@ -29,18 +29,26 @@ class _Map(NamedTuple):
     file: NetworkFile
 
 
+class _Held(NamedTuple):
+    """The chromosome that was enhanced last: which it is, and what holds it."""
+
+    key: tuple[str, ...]
+    tiler: Tiler
+
+
 class Model:
     """A trained network.
 
     Args:
         file: As ``network.find`` found it.
-        device: Where it predicts, 'cpu' or 'cuda'.
+        device: Where it predicts: 'cpu', 'cuda', 'cuda:1', ...
     """
 
     def __init__(self, file: NetworkFile, device: str = "cpu") -> None:
         self.file, self.device = file, device
         self._network: Network = file.open(torch.device(device))
         self._maps: dict[tuple[str, str], _Map] = {}
+        self._held: _Held | None = None
 
     @property
     def trained(self) -> Trained:
@@ -62,7 +70,8 @@ class Model:
     ) -> EnhancedRegion:
         """Return an enhanced stretch of a chromosome.
 
-        The map is read once, when it is first used, for its depth and its decay with distance.
+        The whole map is read when it is first used, for its depth and its decay with distance; of
+        its chromosomes, the last one is kept.
 
         Args:
             region: ``chrom:start-end`` in bp, 0-based and half-open; commas are allowed.
@@ -78,22 +87,19 @@ class Model:
         """
         asked = self._region(region, contacts)
         dna = dna_of(self.file, contacts, (asked.chrom,), genome, match_chr=match_chr)
-        facts, file = self._facts(contacts)
-        trained = file.trained
-        tiled = Tiled(
-            network=file,
-            contacts=contacts,
-            dna=dna,
-            tiling=tiling(trained.offsets, window=trained.window_bins, gap=trained.gap),
-            use_gpu=self.device == "cuda",
-        )
-        found = enhance_region(tiled, facts, asked, self._network)
+        found = enhance_region(self._tiler(contacts, dna, asked.chrom), asked)
         if np.isnan(found.contacts).all():
-            require_any(contacts, (asked.chrom,), raw=trained.raw)
+            require_any(contacts, (asked.chrom,), raw=self.trained.raw)
         return found
 
     def ablate(
-        self, stretch: str, contacts: ContactMap, genome: Genome, *, draws: int = 8
+        self,
+        stretch: str,
+        contacts: ContactMap,
+        genome: Genome,
+        *,
+        draws: int = 8,
+        match_chr: bool = False,
     ) -> LocusAblation:
         """Return the window around a stretch of DNA with and without it.
 
@@ -102,14 +108,17 @@ class Model:
             contacts: Of the coarse bin size that the network reads.
             genome: That the map was aligned to.
             draws: Random replacements whose predictions are averaged.
+            match_chr: Take names of map and genome that differ only in 'chr' as the same.
 
         Raises:
             UserError: The network reads no DNA, or the stretch does not fit a window.
         """
         asked = self._region(stretch, contacts)
         require_ablatable(self.file, asked, contacts)
-        dna = dna_of(self.file, contacts, (asked.chrom,), genome, match_chr=False)
-        return ablate_locus(Opened(self.file, contacts, dna), asked, draws=draws)
+        dna = dna_of(self.file, contacts, (asked.chrom,), genome, match_chr=match_chr)
+        facts, _ = self._facts(contacts)
+        opened = Opened(self.file, contacts, dna)
+        return ablate_locus(opened, asked, draws=draws, facts=facts, network=self._network)
 
     def _region(self, text: str, contacts: ContactMap) -> Region:
         """Read a region of a map that this network can read."""
@@ -134,6 +143,19 @@ class Model:
             length = sum(contacts.chromsizes.values())
             self._maps[key] = _Map(facts, self.file.for_map(facts.total_reads, length))
         return self._maps[key]
+
+    def _tiler(self, contacts: ContactMap, dna: Dna | None, chrom: str) -> Tiler:
+        """Return what predicts on a chromosome; the same one as before where nothing differs."""
+        sequence = (dna.fasta, dna.names[chrom]) if dna else ()
+        key = (contacts.uri, contacts.weights_name, chrom, *sequence)
+        if self._held is None or self._held.key != key:
+            self._held = None  # before the next is read, so that memory is one chromosome's
+            facts, file = self._facts(contacts)
+            trained = file.trained
+            how = tiling(trained.offsets, window=trained.window_bins, gap=trained.gap)
+            tiled = Tiled(network=file, contacts=contacts, dna=dna, tiling=how)
+            self._held = _Held(key, Tiler(tiled, facts, self._network))
+        return self._held.tiler
 
     def like(self, name: str) -> "Model":
         """Return it with the scale of one of the maps that it was trained on.

@@ -57,6 +57,12 @@ class Network:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
 
+    @property
+    def device(self) -> torch.device:
+        """Where it predicts."""
+        own = next(self.module.parameters(), None)
+        return torch.device("cpu") if own is None else own.device
+
     def predict(self, inputs: Inputs) -> Float[Tensor, "batch rows cols"]:
         """Return enhanced windows in scaled contacts, none below 0."""
         return from_network(self.values(inputs))

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
+from hicray.config import UserError
 from hicray.maps.bins import Region
-from hicray.predict.locus import MapFacts
-from hicray.predict.network import Network
-from hicray.predict.tiler import Tiled, Tiler, units_of
+from hicray.predict.tiler import Tiler, units_of
 from hicray.predict.unit import balanced_per_contact
 from hicray.windows.tiles import Blend
+
+MAX_BINS = 5_000
+"""Fine bins of a region: its matrix is 200 MB then."""
 
 
 @dataclass(frozen=True)
@@ -29,42 +31,48 @@ class EnhancedRegion:
     bins: pd.DataFrame
 
 
-def enhance_region(
-    tiled: Tiled, facts: MapFacts, region: Region, network: Network | None = None
-) -> EnhancedRegion:
+def enhance_region(tiler: Tiler, region: Region) -> EnhancedRegion:
     """Predict the bins that a region touches, by every tile that a whole map has there.
 
     The constant that gives the result the input's unit is the region's own; that of a whole map
     is the whole map's, so that the two differ by one factor.
 
     Args:
-        tiled: Network, map and tiles; the network has the scale of one source.
-        facts: Of the whole map.
+        tiler: Network, map and tiles; the network has the scale of one source.
         region: Within one chromosome.
-        network: The one of ``tiled``, where it is open already.
+
+    Raises:
+        UserError: The region has more than ``MAX_BINS`` fine bins.
     """
-    size, bins = tiled.fine.bin_size, tiled.fine.num_bins(region.chrom)
+    tiled, chrom = tiler.job, region.chrom
+    size, bins = tiled.fine.bin_size, tiled.fine.num_bins(chrom)
     first, end = region.start // size, min(-(-region.end // size), bins)
-    units = units_of(tiled, region.chrom, (first, end))
-    tiler = Tiler(tiled, facts, network)
+    if end - first > MAX_BINS:
+        raise UserError(
+            f"{chrom}:{region.start:,}-{region.end:,} has {end - first:,} bins of {size:,} bp; "
+            f"give a region of at most {MAX_BINS:,}, or write the whole map by hicray.enhance"
+        )
+    units = units_of(tiled, chrom, (first, end))
     before, last = units[0].rows[0], units[-1].rows[-1]
     held = before, min(last + tiled.tiling.window, bins)
     blend = Blend(bins, reach=tiled.tiling.reach, rows=held)
     for one in units:
         blend.merge(one.rows[0], tiler(one).sums)
     band = blend.mean()[first - before : end - before].astype(np.float32)
-    unit = balanced_per_contact(tiled, lambda _: band, (region.chrom,), first)
+    unit = balanced_per_contact(
+        tiled, lambda _: band, (chrom,), first_row=first, level=tiler.loci.level
+    )
     starts = np.arange(first, end) * size
-    ends = np.minimum(starts + size, tiled.contacts.chromsizes[region.chrom])
-    table = pd.DataFrame({"chrom": region.chrom, "start": starts, "end": ends})
-    return EnhancedRegion(_square(band) * unit * tiled.network.trained.gap, table)
+    ends = np.minimum(starts + size, tiled.contacts.chromsizes[chrom])
+    table = pd.DataFrame({"chrom": chrom, "start": starts, "end": ends})
+    return EnhancedRegion(_square(band) * (unit * tiled.network.trained.gap), table)
 
 
-def _square(band: np.ndarray) -> Float64[np.ndarray, "bins bins"]:
+def _square(band: Float[np.ndarray, "bins separations"]) -> Float64[np.ndarray, "bins bins"]:
     """Return a band's rows as a symmetric matrix, NaN beyond its separations."""
-    rows, cols = np.indices((len(band), len(band)))
-    low, apart = np.minimum(rows, cols), abs(cols - rows)
-    inside = apart < band.shape[1]
-    matrix = np.full(rows.shape, np.nan)
-    matrix[inside] = band[low[inside], apart[inside]]
+    bins = len(band)
+    matrix = np.full((bins, bins), np.nan)
+    for apart in range(min(band.shape[1], bins)):
+        rows = np.arange(bins - apart)
+        matrix[rows, rows + apart] = matrix[rows + apart, rows] = band[: bins - apart, apart]
     return matrix

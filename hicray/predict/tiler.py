@@ -154,8 +154,7 @@ class Tiler:
 
     def __init__(self, job: Tiled, facts: MapFacts, network: Network | None = None) -> None:
         self.job = job
-        self.device = "cuda" if job.use_gpu else "cpu"
-        self.network = network or job.network.open(self.device)
+        self.network = network or job.network.open("cuda" if job.use_gpu else "cpu")
         self.loci = Loci(job.contacts, facts, job.network.trained, job.dna)
         self.worth = worth(job.tiling.window)
 
@@ -186,7 +185,7 @@ class Tiler:
     ) -> Float32[np.ndarray, "batch rows cols"]:
         size = self.job.network.trained.fine_bin_size
         starts = [(row * size, col * size) for row, col in tiles]
-        inputs = self.loci.inputs(chrom, starts, self.device)
+        inputs = self.loci.inputs(chrom, starts, self.network.device)
         clock.lap("decode")
         maps = self.network.predict(inputs).cpu().numpy()
         clock.lap("forward")

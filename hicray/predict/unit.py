@@ -5,6 +5,7 @@ where both are in one unit: a cooler's pixel times the weights of its two bins.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -12,6 +13,7 @@ from jaxtyping import Float32, Float64
 from hicray.maps.bands import at_columns, fine_pixels
 from hicray.predict.locus import read_level
 from hicray.predict.tiler import Tiled
+from hicray.windows.cut import Level
 
 IGNORED = 2
 """Separations of the input that count only where there are no others: self-ligation fills them,
@@ -20,9 +22,16 @@ _CHUNK_ROWS = 2_000
 Predicted = Float32[np.ndarray, "bins separations"]
 """Contacts near the diagonal: ``band[row, s]`` is the pixel (row, row + s); NaN at masked bins."""
 
+Shares = Float64[np.ndarray, "coarse_bins coarse_separations"]
+
 
 def balanced_per_contact(
-    job: Tiled, predicted: Callable[[str], Predicted], chroms: Iterable[str], first_row: int = 0
+    job: Tiled,
+    predicted: Callable[[str], Predicted],
+    chroms: Iterable[str],
+    *,
+    first_row: int = 0,
+    level: Callable[[str], Level] | None = None,
 ) -> float:
     """Return what a predicted contact is in balanced contacts of the input map, at its bin size.
 
@@ -34,13 +43,15 @@ def balanced_per_contact(
         predicted: Opens a chromosome's predicted contacts.
         chroms: Chromosomes that were.
         first_row: Fine bin of their first row.
+        level: Returns a chromosome of the input, which is read if not given.
 
     Returns:
         1 where either map has no contacts.
     """
     sums = np.zeros((2, 2))
     for chrom in chroms:
-        sums += _sums(job, chrom, predicted(chrom), first_row)
+        shares = _shares(job, chrom, (level or partial(_read, job))(chrom))
+        sums += _sums(job, chrom, predicted(chrom), shares, first_row)
     for theirs, own in sums[::-1]:
         if theirs and own:
             return float(theirs / own)
@@ -48,13 +59,12 @@ def balanced_per_contact(
 
 
 def _sums(
-    job: Tiled, chrom: str, predicted: Predicted, first_row: int
+    job: Tiled, chrom: str, predicted: Predicted, shares: Shares, first_row: int
 ) -> Float64[np.ndarray, "2 2"]:
     """Sum the input's balanced contacts and the predicted ones, in and beyond first separations."""
     gap, apart = job.network.trained.gap, np.arange(predicted.shape[1])
     sums = np.zeros((2, 2))
     bins = job.fine.num_bins(chrom)
-    shares = _shares(job, chrom, bins)
     for start in range(0, len(predicted), _CHUNK_ROWS):
         some = predicted[start : start + _CHUNK_ROWS]
         rows = np.arange(start, start + len(some))[:, None] + first_row
@@ -69,13 +79,16 @@ def _sums(
     return sums
 
 
-def _shares(job: Tiled, chrom: str, bins: int) -> Float64[np.ndarray, "coarse_bins separations"]:
-    """Return the input's balanced contacts of each fine pixel inside a coarse one."""
+def _read(job: Tiled, chrom: str) -> Level:
     trained = job.network.trained
     separations = trained.num_separations // trained.gap
-    level = read_level(job.contacts, chrom, separations, raw=trained.raw)
+    return read_level(job.contacts, chrom, separations, raw=trained.raw)
+
+
+def _shares(job: Tiled, chrom: str, level: Level) -> Shares:
+    """Return the input's balanced contacts of each fine pixel inside a coarse one."""
+    gap, bins, separations = job.network.trained.gap, job.fine.num_bins(chrom), level.band.shape[1]
     weights = level.weights[:, None] * at_columns(level.weights, separations)
-    pixels = fine_pixels(bins, trained.gap, separations)
-    shares: Float64[np.ndarray, "coarse_bins separations"]
-    shares = level.band * weights / np.maximum(pixels, 1)
+    pixels = fine_pixels(bins, gap, separations)
+    shares: Shares = level.band * weights / np.maximum(pixels, 1)
     return shares

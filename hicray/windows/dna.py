@@ -42,7 +42,7 @@ class DnaReader:
         """Return base codes of windows that start at ``starts`` bp, N beyond chromosomes' ends.
 
         Args:
-            chroms: Index of each window's chromosome in the manifest.
+            chroms: Name of each window's chromosome.
             starts: First base of each window, in bp.
             dna: Whose bases are read: the windows' own, or a control's.
         """
