@@ -1,6 +1,14 @@
 """What lies near the diagonal of a chromosome: ``band[row, s]`` is the pixel (row, row + s).
 
 A band holds the upper triangle of a symmetric map, 0 past the chromosome's end.
+
+    map, 5 bins               band, 3 separations
+
+    a b c . .                 a b c
+      d e f .                 d e f
+        g h i        ->       g h i
+          j k                 j k 0
+            l                 l 0 0
 """
 
 from typing import Any
@@ -28,6 +36,13 @@ def fine_pixels(
     bins: int, gap: int, num_separations: int
 ) -> Float64[np.ndarray, "coarse_bins separations"]:
     """Return how many distinct fine pixels each pixel of a coarse band holds.
+
+    A map counts each pair of bins once, so that a coarse pixel on the diagonal holds a triangle of
+    fine ones; with 4 fine bins to a coarse one, and 2 left for the last:
+
+        10 16  8
+           10  8
+               3
 
     Args:
         bins: Fine bins of the chromosome, whose last coarse bin may have fewer of them.

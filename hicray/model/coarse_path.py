@@ -1,5 +1,8 @@
 """Sharpening on the coarse grid: convolutions over what the coarse map says, and how surely.
 
+    evidence, 5 channels  ->  residual blocks  ->  1x1 to gap^2 channels  ->  pixel shuffle
+    16 x 16 coarse bins       16 x 16              16 x 16                    64 x 64 fine bins
+
 Axis names: ``coarse_rows coarse_cols`` are a window's bins at the coarse map's own resolution,
 ``rows cols`` its fine bins, ``gap`` of them to a coarse one.
 """

@@ -1,5 +1,14 @@
 """The dual-encoder network: contact tokens and DNA embeddings in, a finer map out.
 
+    coarse map   image     -> encoder     -> tokens -----+
+                                                         +-> decoder -> map -+
+                              +-> tokens (fusion) -------+                   |
+    DNA          bases     -> tower -> an embedding a bin -> pairs ----------+-> pixels -+
+                                                                             |           |
+    coarse map   evidence  -> coarse path -> features -----------------------+           |
+                                          -> correction ---------------------------------+
+    coarse map   base, coarse O/E x fine expected ---------------------------------------+-> sum
+
 Axis names: ``batch``; ``rows cols`` are fine bins of a window; ``places`` are the DNA embeddings
 along one axis (its bins, or 1); ``width`` is that of a DNA embedding; ``tokens`` and ``dim`` are
 the contact encoder's. Maps are in network units, log10(contacts + 1) / log10(1001).

@@ -5,6 +5,9 @@ blocks are shared by all workers and trials without copying (`resident`); a larg
 streamed anew each epoch (`streamed`). Each rank owns a contiguous slice of the epoch's order,
 cut at window granularity, so that validation sees every window once and training drops fewer
 than workers x batch.
+
+    epoch 3, 11 windows, 2 workers, batches of 2        7 2 9 4 | 0 5 8 1 | 3 6 10
+                                                        rank 0    rank 1    left out
 """
 
 from collections.abc import Iterable, Iterator
