@@ -22,6 +22,7 @@ from hicray.predict.request import Enhance
 from hicray.predict.tiler import in_process
 from tests.trained import trained_for, write_checkpoint
 
+pytestmark = pytest.mark.ray  # one of them needs Ray, and their files are made once
 README = Path(__file__).parents[1] / "README.md"
 LEVEL = "::/resolutions/128"
 REGION, FIRST, END = "chr5:2,048-9,100", 16, 72
