@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from hicray.config import DataConfig, Run, Tune
 from hicray.io.storage import locate
-from hicray.maps.contacts import ContactMap, open_map
-from hicray.maps.genome import Genome
+from hicray.maps.contacts import ContactMap as ContactMap
+from hicray.maps.contacts import open_map as open_map
+from hicray.maps.genome import Genome as Genome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,20 +24,6 @@ if TYPE_CHECKING:
     from hicray.predict.model import Model
     from hicray.simulation.simulate import Simulation, SimulationConfig
     from hicray.windows.manifest import Manifest
-
-__all__ = [
-    "ContactMap",
-    "Genome",
-    "ablate",
-    "compare",
-    "enhance",
-    "evaluate",
-    "load_model",
-    "open_map",
-    "prepare",
-    "search",
-    "simulate",
-]
 
 
 def load_model(
@@ -197,9 +184,7 @@ def prepare(data: DataConfig, storage: str) -> "Manifest":
     """
     from hicray.cli.data_set import prepare_shards
 
-    _, manifest = prepare_shards(data, Run(storage=storage))
-    found: Manifest = manifest
-    return found
+    return prepare_shards(data, Run(storage=storage))[1]
 
 
 def search(data: DataConfig, storage: str, options: Tune | None = None) -> "pd.DataFrame":

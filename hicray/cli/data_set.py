@@ -5,11 +5,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hicray.cli.guard import say
 from hicray.config import DataConfig, ModelConfig, Run
 from hicray.io.storage import Location, locate, require_writable
+
+if TYPE_CHECKING:
+    from hicray.windows.manifest import Manifest
 
 
 def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
@@ -45,7 +48,7 @@ def connect(run: Run, workers: int = 1) -> None:
     connection.require(workers, run.cpus_per_worker, run.use_gpu)
 
 
-def prepare_shards(data: DataConfig, run: Run) -> tuple[Location, Any]:
+def prepare_shards(data: DataConfig, run: Run) -> "tuple[Location, Manifest]":
     """Check the data set, cut it into shards, and return their folder and manifest."""
     from hicray.cluster import connection
 
@@ -91,7 +94,7 @@ def _storage(run: Run, name: str) -> Location:
     return locate(run.storage) if run.storage else root / name
 
 
-def shards_of(data: DataConfig, storage: Location) -> tuple[Location, Any]:
+def shards_of(data: DataConfig, storage: Location) -> "tuple[Location, Manifest]":
     """Cut a data set that is resolved, say what came of it, and return folder and manifest."""
     from hicray.cluster import connection
     from hicray.maps.bins import SPLIT_NAMES

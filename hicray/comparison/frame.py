@@ -27,7 +27,6 @@ def frame(results: Sequence[GapResult]) -> pd.DataFrame:
                 values = pd.Series(row.windows(score))
                 cells |= {score: float(values.mean()), f"{score}_sd": float(values.std())}
             rows[result.gap, method] = cells | {"decay_error": row.decay_error}
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(list(rows), names=["gap", "method"])
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["gap", "method"])
     table.attrs["leaks"] = [result.leak for result in results if result.leak]
     return table

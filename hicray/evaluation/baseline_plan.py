@@ -13,7 +13,7 @@ from hicray.evaluation.options import Baselines
 from hicray.evaluation.rivals import FILTERS, UNCHOSEN
 from hicray.io.copies import fingerprint
 from hicray.io.notes import refuse_others, write_json
-from hicray.io.storage import locate, remove_leftovers
+from hicray.io.storage import locate_uri, remove_leftovers
 from hicray.maps.bands import Band
 from hicray.maps.bins import SPLIT_NAMES, Region, SplitName, parse_split
 from hicray.maps.contacts import open_map
@@ -191,8 +191,7 @@ def commands(plan: BaselinePlan, out: Path) -> list[str]:
     maps = [f"{name}={out / file_name(name)}" for name in plan.names]
     halves = ["--fine", out / OTHER_HALF, "--enhanced", f"half reads={out / HALF}"]
     evaluate = partial(command, "hicray", "evaluate")
-    path, separator, group = plan.contacts.partition("::")
-    fine = f"{locate(path)}{separator}{group}"
+    fine = locate_uri(plan.contacts)
     return [
         _chosen(plan, out),
         evaluate("--fine", fine, "--enhanced", *maps, *shared, "--out", out / "scores"),

@@ -25,7 +25,6 @@ def frame(found: Evaluation) -> pd.DataFrame:
         for method, chroms in found.scores.items()
         for chrom, score in chroms.items()
     }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(list(rows), names=["method", "chrom"])
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["method", "chrom"])
     table.attrs["leaks"] = leaks(found.compared)
     return table

@@ -163,6 +163,12 @@ def open_file(location: Location) -> Any:
     return pafs.LocalFileSystem().open_input_file(str(location))
 
 
+def locate_uri(uri: str) -> str:
+    """Return a map's URI (``FILE::/group``) with its file's absolute location."""
+    path, separator, group = uri.partition("::")
+    return f"{locate(path)}{separator}{group}"
+
+
 def matching(folder: Location, pattern: str) -> list[Location]:
     """Return what matches a pattern under a folder, in the order of names."""
     if isinstance(folder, S3Path):

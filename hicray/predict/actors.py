@@ -44,7 +44,7 @@ def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
 
 
 class _Actor:
-    """A Tiler that takes its units by their place, and answers in plain columns."""
+    """A Tiler that takes its units by their index, and answers in plain columns."""
 
     def __init__(self, job: Job, facts: MapFacts, units: list[Unit], threads: int) -> None:
         torch.set_num_threads(threads)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hicray.config import UserError
-from hicray.io.storage import locate
+from hicray.io.storage import locate_uri
 from hicray.maps.bins import Region, parse_region
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.contents import require_any
@@ -101,9 +101,7 @@ def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
     if request.like:
         network = replace(network, trained=network.trained.like(request.like))
     trained = network.trained
-    # Actors may run in another folder.
-    path, *group = request.contacts.partition("::")
-    uri = "".join([str(locate(path)), *group])
+    uri = locate_uri(request.contacts)  # actors may run in another folder
     contacts = open_map(uri, trained.coarse_bin_size, weights_name=request.weights)
     if not trained.raw:
         contacts.weights(next(iter(contacts.chromsizes)))

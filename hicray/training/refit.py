@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hicray import config as cfg
 from hicray.config import UserError
-from hicray.io.storage import Location, locate
+from hicray.io.storage import Location, locate, locate_uri
 from hicray.model.checkpoint import best_checkpoint, read_progress
 from hicray.tracking import track
 from hicray.tracking.outbox import Outbox
@@ -118,8 +118,7 @@ def _line(
 ) -> str:
     """Return the line for a shell that sharpens a coarse map by a network."""
     coarse = source.coarse[trial.coarse_bin_size]
-    path, group, level = coarse.uri.partition("::")
-    words = ["--checkpoint", str(folder), "--contacts", f"{locate(path)}{group}{level}"]
+    words = ["--checkpoint", str(folder), "--contacts", locate_uri(coarse.uri)]
     if trial.model.reads_dna:
         words += ["--genome", str(locate(data.genome))]
         words += ["--match-chr"] if data.match_chr else []
