@@ -189,12 +189,14 @@ def test_what_cannot_be_enhanced_is_said_in_a_sentence(files, monkeypatch):
         model.enhance(REGION, coarse, genome)
 
 
-def test_ablating_changes_the_window_that_holds_the_stretch(files):
+def test_ablating_changes_the_window_that_holds_the_stretch(files, monkeypatch):
     model, coarse, genome = opened(files)
     found = model.ablate("chr5:5,000-5,400", coarse, genome, draws=1)
     assert found.ablation.log2_change.abs().max() > 0
     again = hicray.ablate(files["trial"], files["map"], files["genome"], "chr5:5000-5400", draws=1)
     assert (found.ablation.after == again.ablation.after).all()
+    monkeypatch.setattr("hicray.predict.locus._read", lambda *_, **__: pytest.fail("read again"))
+    model.ablate("chr5:6,000-6,400", coarse, genome, draws=1)
 
 
 # Scores

@@ -10,7 +10,7 @@ from hicray.maps.bins import Region
 from hicray.model.trained import Trained
 from hicray.panels import Locus, locus_panels
 from hicray.predict.interpret import Ablation, Site, ablate
-from hicray.predict.locus import Loci, MapFacts, measure_for
+from hicray.predict.locus import Loci, measure_for
 from hicray.predict.network import Network
 from hicray.predict.preflight import Opened
 from hicray.training.examples import COARSE
@@ -67,33 +67,38 @@ class LocusAblation(NamedTuple):
         return locus_panels([locus], f"DNA of {stretch} (dotted) replaced")
 
 
-def ablate_locus(
-    opened: Opened,
-    region: Region,
-    *,
-    draws: int = 8,
-    facts: MapFacts | None = None,
-    network: Network | None = None,
-) -> LocusAblation:
-    """Predict the window around a stretch of DNA with and without it.
+def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAblation:
+    """Read a map, and predict the window around a stretch of its DNA with and without it.
 
     Args:
         opened: A network that reads DNA, its map and genome.
         region: The stretch.
         draws: Random replacements that are averaged.
-        facts: Of the whole map, which is read for them if they are not given.
-        network: That of ``opened``, where it is open already.
     """
     file, contacts = opened.network, opened.contacts
-    facts = facts or measure_for(file.trained, contacts)
-    network = network or file.open()
+    facts = measure_for(file.trained, contacts)
     scale = file.trained.chosen(facts.total_reads)
     file = file.for_map(facts.total_reads, sum(contacts.chromsizes.values()))
-    trained = file.trained
-    loci = Loci(contacts, facts, trained, opened.dna)
-    start = _window_start(region, contacts.chromsizes[region.chrom], trained)
+    loci = Loci(contacts, facts, file.trained, opened.dna)
+    return ablate_window(loci, file.open(), region, scale=scale, draws=draws)
+
+
+def ablate_window(
+    loci: Loci, network: Network, region: Region, *, scale: str, draws: int
+) -> LocusAblation:
+    """Predict the window around a stretch of DNA with and without it.
+
+    Args:
+        loci: Of a map with its DNA, as the network sees it.
+        network: One that reads DNA.
+        region: The stretch.
+        scale: Whose scale the network took, and why.
+        draws: Random replacements that are averaged.
+    """
+    trained, flank_bins = loci.trained, loci.dna.flank_bins if loci.dna else 0
+    start = _window_start(region, loci.contacts.chromsizes[region.chrom], trained)
     windows = loci.inputs(region.chrom, [(start, start)], network.device)
-    site = Site(0, region.start - start + file.flank_bins * trained.fine_bin_size)
+    site = Site(0, region.start - start + flank_bins * trained.fine_bin_size)
     length = region.end - region.start
     found = ablate(network.values, windows, [site], length, draws=draws)
     first = start // trained.fine_bin_size

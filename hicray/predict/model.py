@@ -13,10 +13,10 @@ from hicray.maps.contents import require_any
 from hicray.maps.genome import Genome
 from hicray.maps.names import named_chroms
 from hicray.model.trained import Trained
-from hicray.predict.ablation import LocusAblation, ablate_locus
+from hicray.predict.ablation import LocusAblation, ablate_window
 from hicray.predict.locus import Dna, MapFacts, measure_for
 from hicray.predict.network import Network, NetworkFile
-from hicray.predict.preflight import Opened, dna_of, require_ablatable
+from hicray.predict.preflight import dna_of, require_ablatable
 from hicray.predict.region import EnhancedRegion, enhance_region
 from hicray.predict.tiler import Tiled, Tiler
 from hicray.windows.tiles import tiling
@@ -116,9 +116,9 @@ class Model:
         asked = self._region(stretch, contacts)
         require_ablatable(self.file, asked, contacts)
         dna = dna_of(self.file, contacts, (asked.chrom,), genome, match_chr=match_chr)
-        facts, _ = self._facts(contacts)
-        opened = Opened(self.file, contacts, dna)
-        return ablate_locus(opened, asked, draws=draws, facts=facts, network=self._network)
+        loci = self._tiler(contacts, dna, asked.chrom).loci
+        scale = self.trained.chosen(loci.facts.total_reads)
+        return ablate_window(loci, self._network, asked, scale=scale, draws=draws)
 
     def _region(self, text: str, contacts: ContactMap) -> Region:
         """Read a region of a map that this network can read."""
