@@ -121,7 +121,7 @@ def evaluate(
 
     Args:
         fine: The truth: .cool, .hic, or one resolution of an .mcool (F.mcool::/resolutions/4000).
-        maps: URI of each method's map, by the method's name.
+        maps: URI of each method's map, by the method's name, which holds no '='.
         chroms: Chromosomes to score, none of which may have been trained on; all of a window and
             more if not given. A warning names maps whose networks were trained on them.
         bin_size: In bp, where ``fine`` holds several.
@@ -135,19 +135,20 @@ def evaluate(
     Raises:
         UserError: The maps do not fit each other.
     """
-    from hicray.evaluation.compared import EvaluationPlan, checked, long_chroms, open_compared
+    from hicray.evaluation.compared import checked, long_chroms, open_compared
     from hicray.evaluation.frame import frame
+    from hicray.evaluation.options import Evaluate
     from hicray.evaluation.score_maps import evaluate as run
 
-    asked = EvaluationPlan(
+    options = Evaluate(
         fine=str(fine),
-        others={name: str(uri) for name, uri in maps.items()},
+        enhanced=tuple(f"{name}={uri}" for name, uri in maps.items()),
         chroms=(chroms,) if isinstance(chroms, str) else tuple(chroms),
         bin_size=bin_size,
         window_bins=window_bins,
         weights=weights,
     )
-    table = frame(run(open_compared(checked(asked if chroms else long_chroms(asked)))))
+    table = frame(run(open_compared(checked(options if chroms else long_chroms(options)))))
     for leak in table.attrs["leaks"]:
         warnings.warn(leak, stacklevel=2)
     return table

@@ -20,7 +20,7 @@ import torch
 from hicray.cli.main import main, tune_from_command_line
 from hicray.comparison.arms import score_arms
 from hicray.config import UserError
-from hicray.evaluation.compared import leaks, open_compared, resolve
+from hicray.evaluation.compared import checked, leaks, open_compared
 from hicray.evaluation.options import Evaluate
 from hicray.metrics.objective import rank
 from hicray.model.checkpoint import Progress, best_checkpoint, load_weights, read_progress
@@ -210,10 +210,9 @@ def test_the_line_enhances_and_evaluate_says_what_the_network_saw(
         fine=f"{tiny_simulation.contacts[0]}::/resolutions/128",
         enhanced=(f"mine={made}",),
         chroms=("chr6",),
-        out=tmp_path,
         window_bins=64,
     )
-    (said,) = leaks(open_compared(resolve(options)))
+    (said,) = leaks(open_compared(checked(options)))
     assert said.startswith("leak: the network that made mine was trained on chr6, so that")
 
 

@@ -30,13 +30,12 @@ REAL = Tune(
 """With maps: HiCFoundation's window, and as many epochs as their windows ask for."""
 
 
-def defaults(words: list[str]) -> Tune:
-    """Return the defaults for one's own maps, or for the simulation where none is given.
+def defaults(*, own_maps: bool, published_weights: bool) -> Tune:
+    """Return the defaults for one's own maps, or for the simulation.
 
     With published weights, the learning rate is that of tuning them.
     """
-    options = [word for given in words for word in given.split("=")]
-    base = REAL if "--contacts" in options else SIMULATED
-    if "--encoder-weights" not in options:
+    base = REAL if own_maps else SIMULATED
+    if not published_weights:
         return base
     return replace(base, train=replace(base.train, base_learning_rate=PUBLISHED))

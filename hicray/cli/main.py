@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ def main() -> None:
     verbs: dict[str, Callable[..., Any]] = {
         "check": check,
         "simulate": simulate,
-        **_of_data_sets(defaults(sys.argv)),
+        **_of_data_sets(defaults_of(sys.argv[1:])),
         "compare": compare_arms,
         "enhance": enhance,
         "ablate": ablate,
@@ -39,6 +40,23 @@ def main() -> None:
         "baselines": baselines,
     }
     guarded(lambda: tyro.extras.subcommand_cli_from_dict(verbs, prog="hicray", config=(Flat,)))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The options that defaults of others depend on."""
+
+    contacts: tuple[str, ...] | None = None
+    encoder_weights: str = ""
+
+
+def defaults_of(words: list[str]) -> Tune:
+    """Return what is taken where these words of the command line say nothing."""
+    # The verb's own parser needs its defaults first; this one leaves all other words alone.
+    given, _ = tyro.cli(_Given, args=words, return_unknown_args=True, add_help=False)
+    return defaults(
+        own_maps=given.contacts is not None, published_weights=bool(given.encoder_weights)
+    )
 
 
 def _of_data_sets(base: Tune) -> dict[str, Callable[..., Any]]:
@@ -85,7 +103,7 @@ def compare_arms(
 def tune_from_command_line(arguments: list[str] | None = None) -> None:
     """Parse the options of a search, whose defaults depend on whether maps are given, and run."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    guarded(lambda: tune(tyro.cli(Tune, default=defaults(given), args=given, config=(Flat,))))
+    guarded(lambda: tune(tyro.cli(Tune, default=defaults_of(given), args=given, config=(Flat,))))
 
 
 def simulate(

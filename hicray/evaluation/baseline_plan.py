@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hicray.config import DataConfig, UserError, digest
 from hicray.evaluation.baseline_maps import BASELINES, Maker
@@ -31,44 +32,40 @@ HALF, OTHER_HALF = "half_reads.mcool", "other_half.mcool"
 _CLAIM, _CHOSEN = "baselines.json", "chosen.json"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class BaselinePlan:
     """What baselines are made of.
 
     Attributes:
-        contacts: A map of whole counts that has both bin sizes, or the fine one.
-        fine_bin_size: In bp.
-        coarse_bin_size: In bp.
+        options: As a user named them.
         train: Chromosomes that the expected is taken from, and filters are fitted on.
         val: Chromosomes that filters are chosen on; without any, those that need none are made.
         chroms: Chromosomes that are written.
-        window_bins: Fine separations that are written.
-        weights: Column of balancing weights.
-        raw: Raw counts instead of balanced contacts.
     """
 
-    contacts: str
-    fine_bin_size: int
-    coarse_bin_size: int
+    options: Baselines
     train: tuple[str, ...]
     val: tuple[str, ...]
     chroms: tuple[str, ...]
-    window_bins: int
-    weights: str
-    raw: bool
-    split: str
 
     def data(self) -> DataConfig:
         """Return the maps as a data set."""
+        options = self.options
         return DataConfig(
-            contacts=(self.contacts,),
-            fine_bin_size=self.fine_bin_size,
-            coarse_bin_sizes=(self.coarse_bin_size,),
-            window_bins=self.window_bins,
-            weights=self.weights,
-            raw=self.raw,
-            split=self.split,
+            contacts=(options.contacts,),
+            fine_bin_size=options.fine_bin_size,
+            coarse_bin_sizes=(options.coarse_bin_size,),
+            window_bins=options.window_bins,
+            weights=options.weights,
+            raw=options.raw,
+            split=options.split,
         )
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides what is written, with chromosomes by the map's own names."""
+        named = asdict(self.options)
+        del named["train_chroms"]  # in ``train`` as the map names them
+        return named | {"train": self.train, "val": self.val, "chroms": self.chroms}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,24 +86,12 @@ def resolve(options: Baselines) -> BaselinePlan:
     Raises:
         UserError: Chromosomes, bin sizes, window or weights do not fit.
     """
-    train, val, chroms = _chromosomes(options)
-    plan = BaselinePlan(
-        contacts=options.contacts,
-        fine_bin_size=options.fine_bin_size,
-        coarse_bin_size=options.coarse_bin_size,
-        train=train,
-        val=val,
-        chroms=chroms,
-        window_bins=options.window_bins,
-        weights=options.weights,
-        raw=options.raw,
-        split=options.split,
-    )
+    plan = BaselinePlan(options, *_chromosomes(options))
     layout(plan.data())
-    if plan.coarse_bin_size == plan.fine_bin_size:
+    if options.coarse_bin_size == options.fine_bin_size:
         raise UserError(
-            f"coarse bins of {plan.coarse_bin_size:,} bp are the fine ones; give a multiple, such "
-            f"as {2 * plan.fine_bin_size:,}"
+            f"coarse bins of {options.coarse_bin_size:,} bp are the fine ones; give a multiple, "
+            f"such as {2 * options.fine_bin_size:,}"
         )
     _check_levels(plan)
     return plan
@@ -114,13 +99,14 @@ def resolve(options: Baselines) -> BaselinePlan:
 
 def _check_levels(plan: BaselinePlan) -> None:
     """Refuse levels that are not of one map, or lack contacts or weights where they are needed."""
-    sizes = [plan.fine_bin_size]
-    if plan.coarse_bin_size in levels(plan.contacts):
-        sizes.append(plan.coarse_bin_size)
-    fine, *coarse = (open_map(plan.contacts, b, weights_name=plan.weights) for b in sizes)
+    options = plan.options
+    sizes = [options.fine_bin_size]
+    if options.coarse_bin_size in levels(options.contacts):
+        sizes.append(options.coarse_bin_size)
+    fine, *coarse = (open_map(options.contacts, b, weights_name=options.weights) for b in sizes)
     for level in coarse:
         require_lengths(fine, level)
-    for level in () if plan.raw else (fine, *coarse):
+    for level in () if options.raw else (fine, *coarse):
         level.weights(plan.chroms[0])
     reads = reads_within(fine, (*plan.train, *plan.chroms))
     for level in coarse:
@@ -134,7 +120,7 @@ def file_name(name: str) -> str:
     return name.replace("/", "").replace(" ", "_").lower() + ".cool"
 
 
-def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], ...]:
+def _chromosomes(options: Baselines) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the chromosomes to learn from, those to choose on, and those to write."""
     split, train = options.split, options.train_chroms
     if bool(split) == bool(train):
@@ -186,12 +172,12 @@ def _of_split(options: Baselines, offered: Mapping[str, int]) -> tuple[tuple[str
 def commands(plan: BaselinePlan, out: Path) -> list[str]:
     """Return what was chosen, and the lines that judge baselines and half of the reads."""
     out = out.resolve()
-    shared = ["--bin-size", plan.fine_bin_size, "--window-bins", plan.window_bins]
+    shared = ["--bin-size", plan.options.fine_bin_size, "--window-bins", plan.options.window_bins]
     shared += ["--chroms", *plan.chroms]
     maps = [f"{name}={out / file_name(name)}" for name in plan.names]
     halves = ["--fine", out / OTHER_HALF, "--enhanced", f"half reads={out / HALF}"]
     evaluate = partial(command, "hicray", "evaluate")
-    fine = locate_uri(plan.contacts)
+    fine = locate_uri(plan.options.contacts)
     return [
         _chosen(plan, out),
         evaluate("--fine", fine, "--enhanced", *maps, *shared, "--out", out / "scores"),
@@ -207,7 +193,7 @@ def _chosen(plan: BaselinePlan, out: Path) -> str:
             "--train-chroms does not name; give --split 'train=...;val=...;test=...' for them"
         )
     found = json.loads((out / _CHOSEN).read_text())
-    settings = ", ".join(f"{name} {how}" for name, how in found["settings"].items())
+    settings = ", ".join(f"{name} {width}" for name, width in found["settings"].items())
     return f"chosen on {', '.join(plan.val)}: {settings}; best there: {found['best']}"
 
 
@@ -223,12 +209,14 @@ def make_baselines(plan: BaselinePlan, out: Path) -> dict[str, Path]:
     remove_leftovers(out)
     missing = [name for name, path in paths.items() if not path.exists()]
     if missing:
-        maker = Maker(source, plan.window_bins, plan.train, plan.chroms, raw=plan.raw)
+        maker = Maker(
+            source, plan.options.window_bins, plan.train, plan.chroms, raw=plan.options.raw
+        )
         made = _filters(plan, maker, out) if set(missing) & set(FILTERS) else {}
         for name in missing:
             metadata = {"hicray": {"baseline": name, **identity}}
             maker.write(name, paths[name], metadata, made.get(name))
-    size = (plan.fine_bin_size,)
+    size = (plan.options.fine_bin_size,)
     derive(source.fine, size, out / HALF, keep=0.5, side="kept")
     derive(source.fine, size, out / OTHER_HALF, keep=0.5, side="dropped")
     return paths
@@ -247,17 +235,18 @@ def _filters(plan: BaselinePlan, maker: Maker, out: Path) -> dict[str, Callable[
 
 def _claim(plan: BaselinePlan, out: Path) -> dict[str, object]:
     """Make a folder this plan's own, and return what the plan is."""
-    identity = {"plan": asdict(plan), "fingerprint": fingerprint(plan.contacts)}
-    settings = {**asdict(plan), "contacts": plan.contacts.partition("::")[2]}
-    own = digest([settings, identity["fingerprint"]])
+    identity = {"plan": plan.settings(), "fingerprint": fingerprint(plan.options.contacts)}
+    # A map that was moved is the same map: its folder does not count, its level does.
+    level = {"contacts": plan.options.contacts.partition("::")[2]}
+    plan_digest = digest([plan.settings() | level, identity["fingerprint"]])
     note = out / _CLAIM
     refuse_others(
         note,
-        own,
+        plan_digest,
         what="holds other baselines",
         differs="another map, chromosomes or settings",
         option="--out folder",
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_json(note, {"digest": own, **identity})
-    return {"digest": own, **identity}
+    write_json(note, {"digest": plan_digest, **identity})
+    return {"digest": plan_digest, **identity}

@@ -1,13 +1,13 @@
 """The maps of one evaluation: opened, checked against each other, and masked alike."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool
 
 from hicray.config import UserError
-from hicray.evaluation.options import Evaluate
+from hicray.evaluation.options import FINE, Evaluate
 from hicray.maps.bands import read_bins
 from hicray.maps.bins import num_bins, teaching
 from hicray.maps.contacts import open_map
@@ -15,7 +15,6 @@ from hicray.maps.names import listed, named_chroms
 from hicray.maps.scaled import ScaledMap, named_bin_size, open_scaled
 from hicray.maps.split import named_region
 
-FINE = "fine"
 MIN_USABLE = 0.7
 """Smallest share of usable bins of a window that is scored, as in training."""
 MIN_WINDOW_BINS = 32
@@ -59,70 +58,13 @@ class Compared:
         return usable
 
 
-def parse_named(words: Iterable[str]) -> dict[str, str]:
-    """Read 'NAME=MAP' words.
-
-    Raises:
-        UserError: A word is not of that form, or a name is taken.
-    """
-    named: dict[str, str] = {}
-    for word in words:
-        name, _, uri = word.partition("=")
-        if not name or not uri:
-            raise UserError(f"--enhanced {word} names no method; give NAME=MAP, such as seq={word}")
-        if name in named or name == FINE:
-            raise UserError(f"--enhanced {word} has a name that is taken; give each map its own")
-        named[name] = uri
-    return named
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationPlan:
-    """What is compared, as a user names it.
-
-    Attributes:
-        fine: URI of the truth.
-        others: URI of each method's map.
-        chroms: Chromosomes to score.
-        bin_size: In bp; 0 is the fine map's, where it has one.
-        window_bins: Bins along a window's side.
-        weights: Column of balancing weights, where a map has it.
-    """
-
-    fine: str
-    others: Mapping[str, str]
-    chroms: tuple[str, ...]
-    bin_size: int = 0
-    window_bins: int = 224
-    weights: str = "weight"
-
-
-def resolve(options: Evaluate) -> EvaluationPlan:
-    """Read what a user asks for, and check it, before any map is read.
-
-    Raises:
-        UserError: Names are not of the form NAME=MAP, or the maps do not fit each other.
-    """
-    return checked(
-        EvaluationPlan(
-            fine=options.fine,
-            others=parse_named(options.enhanced),
-            chroms=options.chroms,
-            bin_size=options.bin_size,
-            window_bins=options.window_bins,
-            weights=options.weights,
-        )
-    )
-
-
-def checked(maps: EvaluationPlan) -> EvaluationPlan:
+def checked(maps: Evaluate) -> Evaluate:
     """Check maps against each other; return them with names and bin size as the fine map has them.
 
     Raises:
         UserError: They do not fit each other.
     """
-    if FINE in maps.others:
-        raise UserError(f"{FINE!r} is the name of the truth; give the map another name")
+    maps.named()
     bin_size = maps.bin_size or named_bin_size(maps.fine)
     fine = open_map(maps.fine, bin_size, fractional=True)
     maps = replace(maps, bin_size=bin_size, chroms=named_chroms(maps.chroms, fine))
@@ -133,7 +75,7 @@ def checked(maps: EvaluationPlan) -> EvaluationPlan:
     return maps
 
 
-def long_chroms(maps: EvaluationPlan) -> EvaluationPlan:
+def long_chroms(maps: Evaluate) -> Evaluate:
     """Name all chromosomes of a window and more that the fine map has.
 
     Raises:
@@ -150,22 +92,23 @@ def long_chroms(maps: EvaluationPlan) -> EvaluationPlan:
     return replace(maps, chroms=chroms)
 
 
-def open_compared(maps: EvaluationPlan) -> Compared:
-    """Open maps that are resolved, and find what all of them cover.
+def open_compared(maps: Evaluate) -> Compared:
+    """Open maps that were checked, and find what all of them cover.
 
     Raises:
         UserError: There is nothing to score.
     """
-    uris = (maps.fine, *maps.others.values())
-    fine, *others = (open_scaled(uri, maps.bin_size, maps.weights) for uri in uris)
-    named = dict(zip(maps.others, others, strict=True))
+    fine, *others = (
+        open_scaled(uri, maps.bin_size, maps.weights) for uri in (maps.fine, *maps.named().values())
+    )
+    named = dict(zip(maps.named(), others, strict=True))
     compared = Compared(fine, named, maps.chroms, maps.window_bins, maps.window_bins)
     _check_usable(compared)
     return replace(compared, num_separations=_common_reach(compared))
 
 
-def _check_sizes(maps: EvaluationPlan) -> None:
-    for uri in maps.others.values():
+def _check_sizes(maps: Evaluate) -> None:
+    for uri in maps.named().values():
         if "::" in uri and (own := named_bin_size(uri)) != maps.bin_size:
             raise UserError(
                 f"{uri} has bins of {own:,} bp, the fine map {maps.fine} of {maps.bin_size:,} bp; "
@@ -173,7 +116,7 @@ def _check_sizes(maps: EvaluationPlan) -> None:
             )
 
 
-def _check_lengths(maps: EvaluationPlan) -> None:
+def _check_lengths(maps: Evaluate) -> None:
     fine = open_map(maps.fine, maps.bin_size, fractional=True)
     names = fine.weight_names()
     if maps.weights not in ("weight", *names):
@@ -181,7 +124,7 @@ def _check_lengths(maps: EvaluationPlan) -> None:
             f"{maps.fine} has no weights {maps.weights!r}; it has {', '.join(names) or 'none'}: "
             "give one of them by --weights, or leave that out"
         )
-    for uri in maps.others.values():
+    for uri in maps.named().values():
         other = open_map(uri, maps.bin_size, fractional=True)
         for chrom in other.chromsizes.keys() & fine.chromsizes.keys():
             if other.chromsizes[chrom] != fine.chromsizes[chrom]:
@@ -191,12 +134,12 @@ def _check_lengths(maps: EvaluationPlan) -> None:
                 )
 
 
-def _check_chromosomes(maps: EvaluationPlan) -> None:
+def _check_chromosomes(maps: Evaluate) -> None:
     if len(set(maps.chroms)) < len(maps.chroms) or not maps.chroms:
         raise UserError(
             f"--chroms {' '.join(maps.chroms) or 'none'} must name chromosomes, each of them once"
         )
-    for uri in maps.others.values():
+    for uri in maps.named().values():
         offered = open_map(uri, maps.bin_size, fractional=True).chromsizes
         absent = [chrom for chrom in maps.chroms if chrom not in offered]
         if absent:
@@ -206,7 +149,7 @@ def _check_chromosomes(maps: EvaluationPlan) -> None:
             )
 
 
-def _check_windows(maps: EvaluationPlan) -> None:
+def _check_windows(maps: Evaluate) -> None:
     if maps.window_bins < MIN_WINDOW_BINS:
         raise UserError(
             f"--window-bins {maps.window_bins} is too small for the scores; give "

@@ -1,7 +1,12 @@
 """What a user may say about maps that are scored, and about baselines; light to import."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from hicray.config import UserError
+
+FINE = "fine"
+"""The truth's name beside those of other maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,14 +19,32 @@ class Evaluate:
     """What is judged, as NAME=MAP; of an .mcool, the resolution of the fine map."""
     chroms: tuple[str, ...]
     """Chromosomes to score; none of them may have been trained on."""
-    out: Path
-    """Folder for evaluate.md, evaluate.json and the figures."""
     bin_size: int = 0
     """In bp, where --fine holds several."""
     window_bins: int = 224
     """Bins along each side of a window."""
     weights: str = "weight"
     """Column of balancing weights; maps without it are taken by 'weight', or as they are."""
+
+    def named(self) -> Mapping[str, str]:
+        """Return the URI of each map that is judged, by its name.
+
+        Raises:
+            UserError: One is not of the form NAME=MAP, or its name is taken.
+        """
+        uris: dict[str, str] = {}
+        for word in self.enhanced:
+            name, _, uri = word.partition("=")
+            if not name or not uri:
+                raise UserError(
+                    f"--enhanced {word} names no method; give NAME=MAP, such as seq={word}"
+                )
+            if name in uris or name == FINE:
+                raise UserError(
+                    f"--enhanced {word} has a name that is taken; give each map its own"
+                )
+            uris[name] = uri
+        return uris
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +53,6 @@ class Baselines:
 
     contacts: str
     """Map of reads (.mcool, .cool or .hic); a missing coarse level is summed from the fine one."""
-    out: Path
-    """Folder for the maps; an interrupted run is finished."""
     fine_bin_size: int = 4_000
     """In bp."""
     coarse_bin_size: int = 16_000

@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float64, Int64
 
-from hicray.evaluation.compared import FINE, MIN_USABLE, Compared
+from hicray.evaluation.compared import MIN_USABLE, Compared
+from hicray.evaluation.options import FINE
 from hicray.io.progress import tqdm
 from hicray.maps.bands import Band, Mask, square, usable_pixels
 from hicray.maps.bins import teaching

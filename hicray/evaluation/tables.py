@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from hicray.config import digest
-from hicray.evaluation.compared import FINE, MIN_USABLE, EvaluationPlan, leaks
+from hicray.evaluation.compared import MIN_USABLE, leaks
+from hicray.evaluation.options import FINE, Evaluate
 from hicray.evaluation.score_maps import Evaluation, Score, together
 from hicray.figures import by_distance, png
 from hicray.io.copies import fingerprint
@@ -34,9 +35,9 @@ _DIGITS = {"mse": 6, "mae": 5, "psnr": 2}
 _RESULT = "evaluate.json"
 
 
-def identify(maps: EvaluationPlan) -> dict[str, Any]:
+def identify(maps: Evaluate) -> dict[str, Any]:
     """Return what decides an evaluation's result: options, contents of the maps, and a digest."""
-    uris = {FINE: maps.fine, **maps.others}
+    uris = {FINE: maps.fine, **maps.named()}
     prints = {name: fingerprint(uri) for name, uri in uris.items()}
     groups = [uri.partition("::")[2].strip("/") for uri in uris.values()]
     identity = {"options": asdict(maps), "fingerprints": prints}

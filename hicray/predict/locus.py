@@ -164,23 +164,7 @@ class Loci:
         self._refuse_strange(starts)
         trained, chromosome = self.trained, self._chromosome(chrom)
         rows, cols = (torch.tensor(axis) for axis in zip(*starts, strict=True))
-        windows = self._windows(chromosome, rows, cols, device)
-        many = len(starts)
-        maps = decode_coarse(
-            windows,
-            trained.gap,
-            self._cap.to(device).expand(many),
-            coarse_expected=self._coarse_expected.to(device).expand(many, -1),
-            fine_expected=self._fine_expected.to(device).expand(many, -1),
-        )
-        off_diagonal = len(trained.offsets) > 1
-        return Inputs(
-            **maps._asdict(),
-            total_reads=torch.full((many,), float(self.facts.total_reads), device=device),
-            diagonal=windows.diagonal,
-            row_bases=self._bases(chromosome, rows, device),
-            col_bases=self._bases(chromosome, cols, device) if off_diagonal else None,
-        )
+        return decode_coarse(self._windows(chromosome, rows, cols, device), trained.gap)
 
     def _refuse_strange(self, starts: Sequence[tuple[int, int]]) -> None:
         trained = self.trained
@@ -218,15 +202,15 @@ class Loci:
     ) -> CoarseWindows:
         trained, level = self.trained, chromosome.level
         side = trained.window_bins // trained.gap
-        own = [(start // trained.coarse_bin_size).tolist() for start in (rows, cols)]
-        pairs = list(zip(*own, strict=True))
+        first_bins = [(start // trained.coarse_bin_size).tolist() for start in (rows, cols)]
+        pairs = list(zip(*first_bins, strict=True))
         counts = np.stack([window_counts(level.band, row, col, side) for row, col in pairs])
         weights = [
             np.stack([level.weights[start : start + side] for start in axis]).astype(np.float32)
-            for axis in own
+            for axis in first_bins
         ]
-        total = len(chromosome.usable)
-        left = [
+        total, num_windows = len(chromosome.usable), len(rows)
+        inside = [
             (total - start // trained.fine_bin_size).clamp(0, trained.window_bins)
             for start in (rows, cols)
         ]
@@ -234,10 +218,16 @@ class Loci:
             counts=torch.from_numpy(counts).to(device),
             row_weights=torch.from_numpy(weights[0]).to(device),
             col_weights=torch.from_numpy(weights[1]).to(device),
-            scale=torch.full((len(rows),), self.facts.scale, device=device),
-            num_rows=left[0].to(device),
-            num_cols=left[1].to(device),
+            scale=torch.full((num_windows,), self.facts.scale, device=device),
+            num_rows=inside[0].to(device),
+            num_cols=inside[1].to(device),
             diagonal=((cols - rows) // trained.fine_bin_size).to(device),
+            total_reads=torch.full((num_windows,), float(self.facts.total_reads), device=device),
+            cap=self._cap.to(device).expand(num_windows),
+            coarse_expected=self._coarse_expected.to(device).expand(num_windows, -1),
+            fine_expected=self._fine_expected.to(device).expand(num_windows, -1),
+            row_bases=self._bases(chromosome, rows, device),
+            col_bases=self._bases(chromosome, cols, device) if len(trained.offsets) > 1 else None,
         )
 
     def _bases(

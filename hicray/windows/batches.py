@@ -230,43 +230,39 @@ class Collate:
         """Return dense maps made on ``device``."""
         on = {name: tensor.to(device, non_blocking=True) for name, tensor in compact.items()}
         source = on["source"]
-        maps = decode_coarse(
-            self._coarse_windows(on),
-            self.gap,
-            self._of("cap", source),
-            coarse_expected=self._of(f"{self.map_name}_curve", source),
-            fine_expected=self._of("fine_curve", source),
-        )
+        inputs = decode_coarse(self._coarse_windows(on), self.gap)
         weights = on["fine_row_weights"], on["fine_col_weights"]
         reads = spread(on["fine_counts"], weights[0].shape[1], 1)
         scale = self._of("fine_scale", source)[:, None, None]
         per_read = balance(torch.ones_like(reads), *weights) * scale
         usable = [torch.isfinite(axis) for axis in weights]
         return Batch(
-            **maps._asdict(),
+            **vars(inputs),
             target=to_network(reads * per_read),
             usable=usable[0][:, :, None] & usable[1][:, None, :],
             reads=reads,
             reads_per_contact=torch.where(per_read > 0, 1 / per_read.clamp(min=1e-30), 0.0),
-            total_reads=self._of("reads", source),
-            diagonal=on["diagonal"],
             group=on["group"],
             row_start=on["row_start"],
-            row_bases=on.get("row_bases"),
-            col_bases=on.get("col_bases"),
             **{name: on[name].float() for name in (TOKENS, FLIPPED) if name in on},
         )
 
     def _coarse_windows(self, on: Mapping[str, Tensor]) -> CoarseWindows:
-        name = self.map_name
+        name, source = self.map_name, on["source"]
         return CoarseWindows(
             counts=on[f"{name}_counts"],
             row_weights=on[f"{name}_row_weights"],
             col_weights=on[f"{name}_col_weights"],
-            scale=self._of(f"{name}_scale", on["source"]),
+            scale=self._of(f"{name}_scale", source),
             num_rows=on["num_rows"],
             num_cols=on["num_cols"],
             diagonal=on["diagonal"],
+            total_reads=self._of("reads", source),
+            cap=self._of("cap", source),
+            coarse_expected=self._of(f"{name}_curve", source),
+            fine_expected=self._of("fine_curve", source),
+            row_bases=on.get("row_bases"),
+            col_bases=on.get("col_bases"),
         )
 
     def _of(self, name: str, source: Int[Tensor, " batch"]) -> Float[Tensor, "batch ..."]:

@@ -5,7 +5,7 @@ coarse map's own resolution.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
@@ -37,9 +37,9 @@ def given(owner: Any, *names: str) -> dict[str, Tensor]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CoarseWindows:
-    """Compact windows of a coarse map.
+    """Compact windows of a coarse map, with all that a network is told of them.
 
     Attributes:
         counts: Raw, row-major: the upper triangle of windows on the diagonal, else the square.
@@ -49,6 +49,12 @@ class CoarseWindows:
         num_rows: Fine bins of the window inside the chromosome.
         num_cols: Likewise.
         diagonal: First column minus first row, in fine bins.
+        total_reads: Raw reads of the whole coarse map.
+        cap: Of the window's image, as ``caps_of``.
+        coarse_expected: Scaled mean contacts of the coarse map by separation of its bins.
+        fine_expected: Likewise of the fine map, by separation of fine bins.
+        row_bases: Base codes of the rows, or None where DNA is not read.
+        col_bases: Of the columns; None where they are the rows'.
     """
 
     counts: Int[Tensor, "batch pixels"]
@@ -58,21 +64,17 @@ class CoarseWindows:
     num_rows: Int[Tensor, " batch"]
     num_cols: Int[Tensor, " batch"]
     diagonal: Int[Tensor, " batch"]
-
-
-class CoarseMaps(NamedTuple):
-    """A coarse map as networks see it: the fields of ``Inputs``."""
-
-    image: Float[Tensor, "batch 3 rows cols"]
-    coarse: Float[Tensor, "batch rows cols"]
-    base: Float[Tensor, "batch rows cols"]
-    expected: Float[Tensor, "batch rows cols"]
-    evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"]
+    total_reads: Float[Tensor, " batch"]
+    cap: Float64[Tensor, " batch"]
+    coarse_expected: Float[Tensor, "batch coarse_separations"]
+    fine_expected: Float[Tensor, "batch separations"]
+    row_bases: UInt8[Tensor, "batch bases"] | None = None
+    col_bases: UInt8[Tensor, "batch bases"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """A batch of windows without a target.
+    """Dense windows without a target.
 
     Maps are in network units, log10(contacts + 1) / log10(1001).
 
@@ -104,38 +106,32 @@ class Inputs:
         return given(self, "image", "total_reads", *HEAD)
 
 
-def decode_coarse(
-    windows: CoarseWindows,
-    gap: int,
-    cap: Float64[Tensor, " batch"],
-    *,
-    coarse_expected: Float[Tensor, "batch coarse_separations"],
-    fine_expected: Float[Tensor, "batch separations"],
-) -> CoarseMaps:
+def decode_coarse(windows: CoarseWindows, gap: int) -> Inputs:
     """Return dense maps, on the device of the windows.
 
     Args:
-        windows: The coarse map's.
+        windows: Compact.
         gap: Fine bins to a coarse one.
-        cap: Of each window's image, as ``caps_of``.
-        coarse_expected: Scaled mean contacts of each window's coarse map by separation.
-        fine_expected: Likewise of the fine map, by separation of fine bins.
     """
     side = windows.row_weights.shape[1]
     coarse = balance(spread(windows.counts, side, 1), windows.row_weights, windows.col_weights)
     coarse = coarse * windows.scale[:, None, None]
-    coarse_mean = _by_separation(windows.diagonal // gap, side, coarse_expected)
-    fine_mean = _by_separation(windows.diagonal, side * gap, fine_expected)
+    coarse_mean = _by_separation(windows.diagonal // gap, side, windows.coarse_expected)
+    fine_mean = _by_separation(windows.diagonal, side * gap, windows.fine_expected)
     ratio = torch.where(coarse_mean > 0, coarse / coarse_mean.clamp(min=1e-12), 0.0)
     bins = torch.arange(side * gap, device=coarse.device)
     exists = (bins < windows.num_rows[:, None], bins < windows.num_cols[:, None])
     per_fine = repeated(coarse, gap) / fine_pixels(exists, windows.diagonal, gap)
-    return CoarseMaps(
-        image=contact_image(per_fine, windows.diagonal, cap),
+    return Inputs(
+        image=contact_image(per_fine, windows.diagonal, windows.cap),
         coarse=to_network(per_fine),
         base=to_network(repeated(ratio, gap) * fine_mean),
         expected=to_network(fine_mean),
         evidence=evidence_of(windows, coarse, coarse_mean, gap),
+        total_reads=windows.total_reads,
+        diagonal=windows.diagonal,
+        row_bases=windows.row_bases,
+        col_bases=windows.col_bases,
     )
 
 

@@ -12,7 +12,7 @@ from hicray.config import DataConfig
 from hicray.evaluation.baseline_maps import BASELINES, Maker
 from hicray.evaluation.baseline_plan import file_name
 from hicray.evaluation.baselines import baselines
-from hicray.evaluation.compared import open_compared, resolve
+from hicray.evaluation.compared import checked, open_compared
 from hicray.evaluation.filter_maps import FilterMaps
 from hicray.evaluation.options import Evaluate
 from hicray.evaluation.rivals import FILTERS, fit
@@ -192,10 +192,9 @@ def test_maps_score_as_the_same_rows_of_a_comparison(
         fine=f"{tiny_simulation.contacts[0]}::/resolutions/128",
         enhanced=tuple(f"{name}={path}" for name, path in named.items()),
         chroms=test,
-        out=tmp_path,
         window_bins=64,
     )
-    maps = evaluate(open_compared(resolve(asked))).scores
+    maps = evaluate(open_compared(checked(asked))).scores
     for name, row in windows["test"].score(rows).items():
         theirs = row.windows.sort_values("row_start", ignore_index=True)
         ours = maps[name][test[0]].windows

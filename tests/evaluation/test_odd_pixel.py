@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hicray.evaluation.baseline_maps import BASELINES, Maker
-from hicray.evaluation.compared import open_compared, resolve
+from hicray.evaluation.compared import checked, open_compared
 from hicray.evaluation.options import Evaluate
 from hicray.evaluation.score_maps import evaluate
 from hicray.maps.contacts import open_map
@@ -144,9 +144,8 @@ def test_scores_by_the_fixed_decay_do_not_know_of_it(maps, tmp_path):
             fine=f"{uri}::/resolutions/{BIN}",
             enhanced=(f"thin={kept[BIN].uri}",),
             chroms=(TEST,),
-            out=tmp_path,
             window_bins=SIDE,
         )
-        scores = evaluate(open_compared(resolve(asked))).scores["thin"][TEST].windows
+        scores = evaluate(open_compared(checked(asked))).scores["thin"][TEST].windows
         found.append(scores["oe_pearson_fixed"])
     np.testing.assert_allclose(*found, atol=1e-4)

@@ -3,7 +3,6 @@
 import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 import cooler
 import matplotlib.image as mpimg
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hicray.evaluation.compared import open_compared, resolve
+from hicray.evaluation.compared import checked, open_compared
 from hicray.evaluation.options import Evaluate
 from hicray.evaluation.score_maps import evaluate, together
 from hicray.evaluation.tables import render
@@ -58,13 +57,11 @@ def maps(tmp_path_factory):
 
 def options(maps, names, chroms=CHROMS):
     enhanced = tuple(f"{name}={maps[name]}" for name in names)
-    return Evaluate(
-        fine=maps["real"], enhanced=enhanced, chroms=chroms, out=Path(), window_bins=SIDE
-    )
+    return Evaluate(fine=maps["real"], enhanced=enhanced, chroms=chroms, window_bins=SIDE)
 
 
 def scored(maps, names, chroms=CHROMS):
-    return evaluate(open_compared(resolve(options(maps, names, chroms))))
+    return evaluate(open_compared(checked(options(maps, names, chroms))))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +148,7 @@ def test_chromosomes_scored_apart_are_those_of_the_whole(maps, found):
 
 
 def test_a_fine_map_of_shares_of_reads_has_no_bits_per_read(maps):
-    near = evaluate(open_compared(resolve(replace(options(maps, ("half",)), fine=maps["near"]))))
+    near = evaluate(open_compared(checked(replace(options(maps, ("half",)), fine=maps["near"]))))
     assert near.no_reads == CHROMS
     assert near.scores["half"]["chrVI"].windows["bits_per_read"].isna().all()
     assert "undefined on chrIII, chrVI, where the fine map holds no whole counts" in render(near)
@@ -160,7 +157,7 @@ def test_a_fine_map_of_shares_of_reads_has_no_bits_per_read(maps):
 def test_raw_counts_are_given_by_a_map_of_their_own(maps):
     """Without weights a contact is a read; half the reads know the whole, a tenth knows less."""
     raw = evaluate(
-        open_compared(resolve(replace(options(maps, ("half", "real")), fine=maps["tenth"])))
+        open_compared(checked(replace(options(maps, ("half", "real")), fine=maps["tenth"])))
     )
     assert raw.no_reads == ()
     bits = {name: one["chrVI"].windows["bits_per_read"] for name, one in raw.scores.items()}

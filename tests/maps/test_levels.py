@@ -74,7 +74,6 @@ def baselines(config, tmp_path):
         resolve(
             Baselines(
                 contacts=config.contacts[0],
-                out=tmp_path / "out",
                 fine_bin_size=BIN,
                 coarse_bin_size=2 * BIN,
                 split=config.split,

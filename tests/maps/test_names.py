@@ -4,7 +4,7 @@ import pytest
 
 from hicray.config import UserError
 from hicray.evaluation.baseline_plan import resolve as resolve_baselines
-from hicray.evaluation.compared import resolve
+from hicray.evaluation.compared import checked
 from hicray.evaluation.options import Baselines, Evaluate
 from hicray.maps.bins import named_chrom
 from hicray.maps.contacts import open_map
@@ -40,10 +40,8 @@ def test_an_evaluation_takes_chromosomes_by_either_name(contacts, tmp_path):
     uri = contacts.uri.partition("::")[0]
 
     def chosen(*chroms):
-        options = Evaluate(
-            fine=uri, enhanced=(f"a={uri}",), chroms=chroms, out=tmp_path, window_bins=32
-        )
-        return resolve(options).chroms
+        options = Evaluate(fine=uri, enhanced=(f"a={uri}",), chroms=chroms, window_bins=32)
+        return checked(options).chroms
 
     assert chosen("2", "chr1", "chr3", "1") == ("chr2", "chr1", "3", "1")
     with pytest.raises(UserError, match="must name chromosomes, each of them once"):
@@ -53,7 +51,6 @@ def test_an_evaluation_takes_chromosomes_by_either_name(contacts, tmp_path):
 def test_baselines_take_chromosomes_by_either_name(contacts, tmp_path):
     options = Baselines(
         contacts=contacts.uri.partition("::")[0],
-        out=tmp_path,
         fine_bin_size=1_000,
         coarse_bin_size=2_000,
         train_chroms=("1", "chr3"),
