@@ -1,0 +1,1 @@
+"""Published models of DNA, and anybody's own, run once over a genome."""
