@@ -14,6 +14,7 @@ from hicray.cli.compare import compare
 from hicray.cli.data_set import prepare_shards
 from hicray.cli.defaults import defaults
 from hicray.cli.embed import embed_windows
+from hicray.cli.embed_dna import embed_dna
 from hicray.cli.evaluate import baselines, evaluate
 from hicray.cli.guard import guarded, say
 from hicray.cli.predict import ablate, enhance
@@ -33,6 +34,7 @@ def main() -> None:
         "check": check,
         "simulate": simulate,
         **_of_data_sets(defaults_of(sys.argv[1:])),
+        "embed-dna": embed_dna,
         "compare": compare_arms,
         "enhance": enhance,
         "ablate": ablate,
