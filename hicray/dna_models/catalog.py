@@ -18,7 +18,6 @@ from hicray.model.checkpoint import weights_digest
 PUBLISHED = ("enformer", "borzoi")
 TORCHSCRIPT = "torchscript"
 _SIZES = ("window", "stride", "positions", "channels")
-_SIZES = ("window", "stride", "positions", "channels")
 _NAMES = f"{', '.join(PUBLISHED)}, {TORCHSCRIPT} or MODULE:FUNCTION"
 
 
