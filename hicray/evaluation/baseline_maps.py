@@ -107,13 +107,13 @@ def upsampled(coarse: Coarse, expected: Expected) -> Band:
 
 def bilinear(coarse: Coarse, expected: Expected) -> Band:
     """Interpolate shares between coarse bins' centres; the total stays the upsampled map's."""
-    found = coarse.interpolated(coarse.per_fine())
-    found *= _inside(coarse)
-    total = found.sum()
+    band = coarse.interpolated(coarse.per_fine())
+    band *= _inside(coarse)
+    total = band.sum()
     whole = float((upsampled(coarse, expected) * _inside(coarse)).sum())
     if total:
-        found *= whole / total
-    return found
+        band *= whole / total
+    return band
 
 
 def gaussian(coarse: Coarse, expected: Expected) -> Band:
@@ -178,12 +178,13 @@ class Maker:
         # off the diagonal, which filters fill the band with, reach twice as far.
         width = -(-separations // self.gap) * self.gap
         width += max(width, 4 * self.gap)
-        self.how = Layout(width, width, (0,))
+        self.layout = Layout(width, width, (0,))
         self.sums = {name: self._sums(name) for name in ("fine", self.name)}
         # Both stand at the fine map's depth, which a coarse level of its own need not have.
         reads = self.sums["fine"].reads
         self.scale = {
-            name: own._replace(reads=reads).reads_per_balanced for name, own in self.sums.items()
+            name: total._replace(reads=reads).reads_per_balanced
+            for name, total in self.sums.items()
         }
         self.expected = self._expected(train)
         self.usable = {chrom: self.coarse(chrom).usable for chrom in chroms}
@@ -196,27 +197,28 @@ class Maker:
     def _expected(self, train: tuple[str, ...]) -> Expected:
         sums: dict[str, list[DecaySums]] = {"fine": [], self.name: []}
         for chrom in tqdm(train, desc="expected", unit="chrom"):
-            decays = read_chromosome(self.source, chrom, self.how, raw=self.raw).decays
-            for name, one in decays.items():
-                sums[name].append(one)
+            decays = read_chromosome(self.source, chrom, self.layout, raw=self.raw).decays
+            for name, decay in decays.items():
+                sums[name].append(decay)
         reach = {"fine": self.separations, self.name: -(-self.separations // self.gap)}
         curves = {
-            name: _curve(sum(many[1:], start=many[0]), reach[name]) * self.scale[name]
-            for name, many in sums.items()
+            name: _curve(sum(decays_by_chrom[1:], start=decays_by_chrom[0]), reach[name])
+            * self.scale[name]
+            for name, decays_by_chrom in sums.items()
         }
         return Expected(curves["fine"], curves[self.name])
 
     def coarse(self, chrom: str) -> Coarse:
         """Read what the baselines of a chromosome need."""
-        found = read_chromosome(self.source, chrom, self.how, raw=self.raw)
-        level, bins = found.levels[self.name], len(found.usable)
-        own = -(-bins // self.gap)
-        weights = level.weights[:own]
+        chromosome = read_chromosome(self.source, chrom, self.layout, raw=self.raw)
+        level, bins = chromosome.levels[self.name], len(chromosome.usable)
+        coarse_bins = -(-bins // self.gap)
+        weights = level.weights[:coarse_bins]
         separations = level.band.shape[1]
         pixels = fine_pixels(bins, self.gap, separations)
-        contacts = _balanced(level, own) * self.scale[self.name]
+        contacts = _balanced(level, coarse_bins) * self.scale[self.name]
         mask = usable_pixels(np.isfinite(weights), separations)
-        return Coarse(contacts, pixels, mask, found.usable, self.gap, self.separations)
+        return Coarse(contacts, pixels, mask, chromosome.usable, self.gap, self.separations)
 
     def write(
         self,
@@ -242,13 +244,13 @@ class Maker:
             for chrom in fine.chromsizes
         ]
         pixels = self._pixels(made or partial(self.band, name), name)
-        every = np.concatenate(weights)
+        genome_weights = np.concatenate(weights)
         write_float_cool(
             path,
             fine.chromsizes,
             fine.bin_size,
             pixels,
-            every,
+            genome_weights,
             metadata,
             assembly=assembly_of(fine),
         )

@@ -59,9 +59,9 @@ def mean_log(contacts: Tensor, reads_per_contact: Tensor) -> Tensor:
     for reads in range(1, _TERMS):
         chance = chance * few / reads
         summed += chance * torch.log1p(reads / reads_per_contact)
-    # log(x + 1) to the fourth order in x's deviation from its mean, of which Poisson's
-    # second, third and fourth central moments are m, m and 3 m^2 + m.
-    one = 1 / (rate + reads_per_contact)
-    expanded = torch.log1p(contacts) - rate * one**2 / 2 + rate * one**3 / 3
-    expanded -= (3 * rate**2 + rate) * one**4 / 4
+    # A Taylor series of log(n / k + 1) around n's mean m, to the fourth order: the second, third and
+    # fourth central moments of a Poisson distribution are m, m and 3 m^2 + m.
+    slope = 1 / (rate + reads_per_contact)
+    expanded = torch.log1p(contacts) - rate * slope**2 / 2 + rate * slope**3 / 3
+    expanded -= (3 * rate**2 + rate) * slope**4 / 4
     return torch.where(rate <= _SUMMED, summed, expanded)

@@ -46,14 +46,14 @@ class Ridge:
         features = _neighbourhoods(batch, self.size)
         bands = _bands(batch, len(self.weights))
         weights = self.weights.to(features.device)
-        found = torch.zeros(
+        corrections = torch.zeros(
             len(features), weights.shape[1], features.shape[2], device=features.device
         ).double()
-        for band, own in enumerate(weights):
-            corrected = torch.einsum("fp,bpl->bfl", own, features)
-            found = torch.where((bands == band)[:, None], corrected, found)
+        for band, band_weights in enumerate(weights):
+            corrected = torch.einsum("fp,bpl->bfl", band_weights, features)
+            corrections = torch.where((bands == band)[:, None], corrected, corrections)
         gap = round(weights.shape[1] ** 0.5)
-        change = F.fold(found, batch.base.shape[1:], kernel_size=gap, stride=gap)[:, 0] / NATS
+        change = F.fold(corrections, batch.base.shape[1:], kernel_size=gap, stride=gap)[:, 0] / NATS
         upper = torch.triu(change) + torch.triu(change, 1).mT
         change = torch.where((batch.diagonal == 0)[:, None, None], upper, change)
         return batch.base + change.to(batch.base.dtype)
@@ -99,11 +99,11 @@ class RidgeSums:
         counted = batch.usable & ~(lower & (batch.diagonal == 0)[:, None, None])
         lacks = (batch.target - batch.base).double() * NATS
         counts, lacks = (
-            F.unfold(one[:, None], kernel_size=gap, stride=gap).transpose(1, 2)
-            for one in (counted.double(), lacks.masked_fill(~counted, 0.0))
+            F.unfold(values[:, None], kernel_size=gap, stride=gap).transpose(1, 2)
+            for values in (counted.double(), lacks.masked_fill(~counted, 0.0))
         )
         for band in sorted(set(bands.flatten().tolist())):
-            x, n, y = (one[bands == band] for one in (features, counts, lacks))
+            x, n, y = (values[bands == band] for values in (features, counts, lacks))
             gram = torch.einsum("lp,lf,lq->fpq", x, n, x)
             self.gram[band] += gram.cpu()
             self.cross[band] += torch.einsum("lp,lf->fp", x, y).cpu()
@@ -126,8 +126,8 @@ class RidgeSums:
 
 def _neighbourhoods(batch: Batch, size: int) -> Float64[Tensor, "batch features pixels"]:
     """Return each coarse pixel's log O/E and its neighbours', 0 where unusable, and a constant."""
-    known = (batch.evidence[:, 0] * batch.evidence[:, USABLE])[:, None].double()
-    around = F.unfold(known, kernel_size=size, padding=size // 2)
+    log_oe = (batch.evidence[:, 0] * batch.evidence[:, USABLE])[:, None].double()
+    around = F.unfold(log_oe, kernel_size=size, padding=size // 2)
     return torch.cat([around, torch.ones_like(around[:, :1])], dim=1)
 
 
