@@ -46,8 +46,8 @@ def build_head(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int
     with torch.device("meta"):
         whole = Enhancer(config, window_bins=window_bins, bin_size=bin_size, gap=gap)
     weights = fitting(whole, config.encoder_weights)
-    own = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
-    head.load_state_dict(own, strict=False)
+    head_weights = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
+    head.load_state_dict(head_weights, strict=False)
     return head
 
 

@@ -234,12 +234,12 @@ def _resize(weights: dict[str, Tensor], patches: int, path: str | Path) -> None:
     for key, first in (("encoder.pos_embed", 1), ("decoder.pos_embed", 0)):
         if key not in weights:
             continue  # _check says so, together with all else that is missing
-        extra, places = weights[key][0, :first], weights[key][0, first:]
+        extra, positions = weights[key][0, :first], weights[key][0, first:]
         try:
-            places = resize_positions(places, patches, patches)
+            positions = resize_positions(positions, patches, patches)
         except ValueError as error:
             raise UserError(f"{path}: {key} cannot be fitted to this window: {error}") from error
-        weights[key] = torch.cat([extra, places])[None]
+        weights[key] = torch.cat([extra, positions])[None]
 
 
 def _check(weights: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Path) -> None:
@@ -252,6 +252,6 @@ def _check(weights: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Pa
         if weights[key].shape != wanted[key].shape
     ]
     faults = (("unknown", unknown), ("missing", missing), ("of another shape", misfits))
-    found = [f"{name}: {', '.join(keys)}" for name, keys in faults if keys]
-    if found:
-        raise UserError(f"{path} does not fit this network; {'; '.join(found)}")
+    reasons = [f"{name}: {', '.join(keys)}" for name, keys in faults if keys]
+    if reasons:
+        raise UserError(f"{path} does not fit this network; {'; '.join(reasons)}")

@@ -43,7 +43,7 @@ def unpatchify(
     return tiles.reshape(-1, patch_rows * PATCH, patch_cols * PATCH)
 
 
-def sincos_1d(positions: Float[Tensor, " places"], dim: int) -> Float[Tensor, "places dim"]:
+def sincos_1d(positions: Float[Tensor, " positions"], dim: int) -> Float[Tensor, "positions dim"]:
     """Encode positions along one axis as ``dim / 2`` sines, then as many cosines."""
     half = dim // 2
     omega = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
@@ -52,7 +52,7 @@ def sincos_1d(positions: Float[Tensor, " places"], dim: int) -> Float[Tensor, "p
 
 
 def sincos_2d(patch_rows: int, patch_cols: int, dim: int) -> Float[Tensor, "patches dim"]:
-    """Encode the places of patches; the first half of the channels is the COLUMN, not the row.
+    """Encode the positions of patches; the first half of the channels is the COLUMN, not the row.
 
     Args:
         patch_rows: Rows of the grid.
@@ -64,17 +64,17 @@ def sincos_2d(patch_rows: int, patch_cols: int, dim: int) -> Float[Tensor, "patc
     return torch.cat([cols.repeat(patch_rows, 1), rows.repeat_interleave(patch_cols, 0)], dim=1)
 
 
-def sincos_bins(places: int, patches: int, dim: int) -> Float[Tensor, "places dim"]:
-    """Encode places along one side of a window in units of patches, the same on both halves.
+def sincos_bins(segments: int, patches: int, dim: int) -> Float[Tensor, "segments dim"]:
+    """Encode positions along one side of a window in units of patches, the same on both halves.
 
     A DNA token then shares its code with the patches that lie over it, on either axis.
 
     Args:
-        places: Equal segments of the side: its bins, or 1 for the whole of it.
+        segments: Equal segments of the side: its bins, or 1 for the whole of it.
         patches: Patches along that side.
         dim: Width of a token.
     """
-    positions = (torch.arange(places, dtype=torch.float64) + 0.5) * patches / places - 0.5
+    positions = (torch.arange(segments, dtype=torch.float64) + 0.5) * patches / segments - 0.5
     return sincos_1d(positions, dim // 2).repeat(1, 2)
 
 
@@ -97,7 +97,7 @@ def count_token(total_reads: Float[Tensor, " batch"], dim: int) -> Float[Tensor,
 
 
 def resize_positions(
-    table: Float[Tensor, "places dim"], patch_rows: int, patch_cols: int
+    table: Float[Tensor, "positions dim"], patch_rows: int, patch_cols: int
 ) -> Float[Tensor, "patches dim"]:
     """Interpolate the position table of a square grid of patches for another grid (bicubic).
 

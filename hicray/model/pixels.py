@@ -72,6 +72,6 @@ class PixelPath(nn.Module):
     ) -> Float[Tensor, "batch rows cols"]:
         near = separation.abs().to(base.dtype).log1p() / SEPARATION_SCALE
         x = self.start(torch.stack([base, contact, near], dim=-1).permute(0, 3, 1, 2))
-        x = sum((one for one in features if one is not None), start=x)
+        x = sum((feature for feature in features if feature is not None), start=x)
         out: Tensor = self.out(self.convs(x))
         return out[:, 0]
