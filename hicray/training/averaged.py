@@ -60,4 +60,8 @@ class AveragedAdamW(torch.optim.AdamW):
 
     def _states(self, group: dict[str, Any]) -> list[tuple[torch.Tensor, dict[str, Any]]]:
         """Return the parameters of a group that ever moved, with their state."""
-        return [(own, self.state[own]) for own in group["params"] if self.state.get(own)]
+        return [
+            (parameter, self.state[parameter])
+            for parameter in group["params"]
+            if self.state.get(parameter)
+        ]

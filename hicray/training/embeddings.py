@@ -70,7 +70,7 @@ def find(
     """
     if not wanted(model):
         return None
-    kept = _place(model, shards, manifest, coarse_bin_size)
+    kept = _kept_tokens(model, shards, manifest, coarse_bin_size)
     return kept if (kept.folder / NOTE).exists() else None
 
 
@@ -94,7 +94,7 @@ def embed(
     Raises:
         UserError: The weights are missing or do not fit the network.
     """
-    kept = _place(model, shards, manifest, coarse_bin_size)
+    kept = _kept_tokens(model, shards, manifest, coarse_bin_size)
     if not (kept.folder / NOTE).exists():
         kept.folder.mkdir(parents=True, exist_ok=True)
         out = kept.folder.resolve()
@@ -106,7 +106,7 @@ def embed(
     return kept
 
 
-def _place(
+def _kept_tokens(
     model: ModelConfig, shards: Location, manifest: Manifest, coarse_bin_size: int
 ) -> KeptTokens:
     name = f"{coarse_bin_size}-{digest(_identity(model, manifest, coarse_bin_size))}"

@@ -75,8 +75,8 @@ def stop_of(scores: Sequence[float], ceiling: int) -> Stop:
 
 def best_so_far(scores: Sequence[float]) -> list[float]:
     """Return the best score up to each epoch; NaN until one is defined."""
-    best, found = -math.inf, []
+    best, curve = -math.inf, []
     for score in scores:
         best = max(best, score) if math.isfinite(score) else best
-        found.append(best if math.isfinite(best) else math.nan)
-    return found
+        curve.append(best if math.isfinite(best) else math.nan)
+    return curve

@@ -78,7 +78,7 @@ def sweep(
         build: Makes the networks; those of another kind need another folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    folders = {key: folder / trial_name(one, data.manifest.plan) for key, one in trials.items()}
+    folders = {key: folder / trial_name(trial, data.manifest.plan) for key, trial in trials.items()}
     task = ray.remote(num_cpus=1)(train_alone)
     waiting = [
         task.remote(trial, replace(data, genome=data.genome if trial.model.reads_dna else None),

@@ -95,13 +95,13 @@ def _last_whole() -> Iterator[tuple[Path | None, dict[str, str]]]:
     """Give the run's newest undamaged checkpoint, and what to say of damaged ones."""
     reported = ray.train.get_all_reported_checkpoints()  # in the order of scores
     note: dict[str, str] = {}
-    for last in sorted(reported, key=lambda one: -one.metrics["epoch"]):
-        one = last.checkpoint
-        with one.as_directory() as folder:
+    for report in sorted(reported, key=lambda report: -report.metrics["epoch"]):
+        saved = report.checkpoint
+        with saved.as_directory() as folder:
             if not (fault := checkpoint.damage(Path(folder))):
                 yield Path(folder), note
                 return
-        note = {"note": f"{one.path} is damaged: {fault}; training went back to the one before"}
+        note = {"note": f"{saved.path} is damaged: {fault}; training went back to the one before"}
     yield None, note
 
 
@@ -175,8 +175,8 @@ class Loop:
     def _calibrate(self) -> None:
         # The report's loss stands for what the report did.
         if self.trial.train.loss != "report":
-            told = self.batches(self.train_reader, self.level_part)
-            calibrate(self.bare, told, self.inputs, self.worker.sum)
+            batches = self.batches(self.train_reader, self.level_part)
+            calibrate(self.bare, batches, self.inputs, self.worker.sum)
 
     def batches(self, reader: Reader, part: Slice, epoch: int | None = None) -> Iterator[Batch]:
         """Yield a slice as batches on the device; shuffled where an epoch is given."""
@@ -283,8 +283,8 @@ class Loop:
         for batch in self.batches(self.val_reader, self.val_part):
             prediction = predict(self.bare, self.inputs(batch))
             scored.add(prediction, Truth.of(batch))
-            own = loss(prediction, batch, self.trial.train).double().cpu()
-            losses += torch.stack([own.sum(), torch.tensor(float(len(own)))])
+            window_losses = loss(prediction, batch, self.trial.train).double().cpu()
+            losses += torch.stack([window_losses.sum(), torch.tensor(float(len(window_losses)))])
         total, windows = self.worker.sum(losses)
         scores, error = self._scores(scored)
         return {"loss": float(total / windows), **scores, "decay_error": error}
@@ -295,6 +295,6 @@ class Loop:
 
     def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
         decays: Float64[Tensor, "groups separations 6"] = self.worker.sum(scored.decays())
-        own = Sums.of(scored.scores(decays, self.collate.fine_expected))
-        sums = Sums(self.worker.sum(own.table))
+        local = Sums.of(scored.scores(decays, self.collate.fine_expected))
+        sums = Sums(self.worker.sum(local.table))
         return sums.means() | {"windows": sums.windows}, decay_error(decays, scored.eps)
