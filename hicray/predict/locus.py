@@ -78,9 +78,9 @@ def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: in
     rest = [chrom for chrom in contacts.chromsizes if chrom not in chroms]
     total = sum(contacts.sums(rest, balanced=not raw).values(), start=Sums(0, 0.0))
     for chrom in tqdm(chroms, desc="read the map's decay", unit="chrom"):
-        level, own = _read(contacts, chrom, num_separations, raw=raw)
+        level, chrom_sums = _read(contacts, chrom, num_separations, raw=raw)
         sums += decay_sums(level.band, level.weights)
-        total += own
+        total += chrom_sums
     scale = total.reads_per_balanced
     expected = np.nan_to_num(sums.expected() * scale)
     return MapFacts(int(total.reads), scale, tuple(expected.tolist()))
@@ -165,18 +165,18 @@ class Loci:
         trained, chromosome = self.trained, self._chromosome(chrom)
         rows, cols = (torch.tensor(axis) for axis in zip(*starts, strict=True))
         windows = self._windows(chromosome, rows, cols, device)
-        many = len(starts)
+        count = len(starts)
         maps = decode_coarse(
             windows,
             trained.gap,
-            self._cap.to(device).expand(many),
-            coarse_expected=self._coarse_expected.to(device).expand(many, -1),
-            fine_expected=self._fine_expected.to(device).expand(many, -1),
+            self._cap.to(device).expand(count),
+            coarse_expected=self._coarse_expected.to(device).expand(count, -1),
+            fine_expected=self._fine_expected.to(device).expand(count, -1),
         )
         off_diagonal = len(trained.offsets) > 1
         return Inputs(
             **maps._asdict(),
-            total_reads=torch.full((many,), float(self.facts.total_reads), device=device),
+            total_reads=torch.full((count,), float(self.facts.total_reads), device=device),
             diagonal=windows.diagonal,
             row_bases=self._bases(chromosome, rows, device),
             col_bases=self._bases(chromosome, cols, device) if off_diagonal else None,
@@ -218,15 +218,15 @@ class Loci:
     ) -> CoarseWindows:
         trained, level = self.trained, chromosome.level
         side = trained.window_bins // trained.gap
-        own = [(start // trained.coarse_bin_size).tolist() for start in (rows, cols)]
-        pairs = list(zip(*own, strict=True))
+        axes = [(start // trained.coarse_bin_size).tolist() for start in (rows, cols)]
+        pairs = list(zip(*axes, strict=True))
         counts = np.stack([window_counts(level.band, row, col, side) for row, col in pairs])
         weights = [
             np.stack([level.weights[start : start + side] for start in axis]).astype(np.float32)
-            for axis in own
+            for axis in axes
         ]
         total = len(chromosome.usable)
-        left = [
+        inside = [
             (total - start // trained.fine_bin_size).clamp(0, trained.window_bins)
             for start in (rows, cols)
         ]
@@ -235,8 +235,8 @@ class Loci:
             row_weights=torch.from_numpy(weights[0]).to(device),
             col_weights=torch.from_numpy(weights[1]).to(device),
             scale=torch.full((len(rows),), self.facts.scale, device=device),
-            num_rows=left[0].to(device),
-            num_cols=left[1].to(device),
+            num_rows=inside[0].to(device),
+            num_cols=inside[1].to(device),
             diagonal=((cols - rows) // trained.fine_bin_size).to(device),
         )
 

@@ -167,12 +167,14 @@ class Tiler:
         clock.lap("read")
         held = unit.rows[0], min(unit.rows[-1] + window, bins)
         blend, done = Blend(bins, reach=tiling.reach, rows=held), 0
-        for some in self._batches(unit):
-            for (row, col), tile in zip(some, self._predict(unit.chrom, some, clock), strict=True):
+        for tiles in self._batches(unit):
+            for (row, col), tile in zip(
+                tiles, self._predict(unit.chrom, tiles, clock), strict=True
+            ):
                 mask = np.outer(usable[row : row + window], usable[col : col + window])
                 blend.add(row, col, tile, self.worth * mask)
             clock.lap("blend")
-            done += len(some)
+            done += len(tiles)
         return Blended(unit, blend.sums(), done, clock.seconds, peak_bytes())
 
     def _batches(self, unit: Unit) -> Iterator[list[tuple[int, int]]]:
