@@ -68,10 +68,13 @@ class Coarse(NamedTuple):
         sums, weights = np.zeros((2, len(self.usable), self.separations))
         for row, row_share in axes[0]:
             for col, col_share in axes[1]:
+                # A band holds the upper triangle alone: a neighbour below the diagonal is its
+                # mirror.
                 at = np.minimum(row, col), np.abs(col - row)
                 share = row_share * col_share * self.mask[at]
                 sums += share * values[at]
                 weights += share
+        # Normalised: where some neighbours are masked, the others weigh for them.
         return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 1e-9)
 
     def _bins(self) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +85,7 @@ class Coarse(NamedTuple):
 
     def _neighbours(self, fine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the two coarse bins around each fine one, and what each is worth."""
+        # In units of coarse bins: coarse bin i has its centre at i.
         centre = (fine + 0.5) / self.gap - 0.5
         low = np.floor(centre).astype(np.int64)
         last = len(self.contacts) - 1
@@ -212,6 +216,7 @@ class Maker:
         """Read what the baselines of a chromosome need."""
         chromosome = read_chromosome(self.source, chrom, self.layout, raw=self.raw)
         level, bins = chromosome.levels[self.name], len(chromosome.usable)
+        # Levels are padded for windows that run past the end; those bins are left out here.
         coarse_bins = -(-bins // self.gap)
         weights = level.weights[:coarse_bins]
         separations = level.band.shape[1]
@@ -236,6 +241,7 @@ class Maker:
             made: Makes its band of a chromosome; that of ``BASELINES`` if not given.
         """
         fine = self.source.fine
+        # A pixel is multiplied by the weights of both its bins: each takes the root.
         unit = math.sqrt(1 / self.scale["fine"])
         weights = [
             np.where(self.usable[chrom], unit, np.nan)

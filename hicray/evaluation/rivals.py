@@ -114,4 +114,5 @@ def _reached(r: "pd.Series[float]") -> "pd.Series[float]":
     if not mean > 0:
         return r * 0.0
     top = math.sqrt(2 * mean / (1 + mean))
+    # The slope of sqrt(2 r / (1 + r)) at the mean is 1 / (top (1 + mean)^2).
     return top + (r - mean) / (top * (1 + mean) ** 2)

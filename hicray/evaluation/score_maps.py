@@ -180,6 +180,7 @@ def _chromosome(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
     side, bin_size = compared.window_bins, compared.bin_size
     usable = compared.usable(chrom)
     mask = usable_pixels(usable, side)
+    # Windows may reach further than some map does; what not all maps hold counts for none.
     mask[:, compared.num_separations :] = False
     length = compared.fine.chromsizes[chrom]
     windows = chromosome_windows(length, bin_size, "test", Layout(side, side, (0,)))
@@ -192,6 +193,7 @@ def _chromosome(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
 def _counted(chromosome: _Chromosome) -> tuple[int, int]:
     bins = len(chromosome.usable)
     reach = min(chromosome.separations, bins)
+    # Rows of `reach` pixels, less the triangle of them past the end of the chromosome.
     return int(chromosome.mask.sum()), bins * reach - reach * (reach - 1) // 2
 
 

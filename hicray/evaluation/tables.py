@@ -38,6 +38,7 @@ def identify(maps: EvaluationPlan) -> dict[str, Any]:
     """Return what decides an evaluation's result: options, contents of the maps, and a digest."""
     uris = {FINE: maps.fine, **maps.others}
     prints = {name: fingerprint(uri) for name, uri in uris.items()}
+    # A fingerprint is of the whole file; the group says which of its bin sizes is meant.
     groups = [uri.partition("::")[2].strip("/") for uri in uris.values()]
     identity = {"options": asdict(maps), "fingerprints": prints}
     settings = [maps.chroms, maps.window_bins, maps.bin_size, maps.weights]

@@ -141,6 +141,7 @@ class HeldOutWindows:
         rng = np.random.default_rng(seed)
         for compact in map(self.collate.compact, self.tables()):
             counts = compact["fine_counts"]
+            # Binomial halves of Poisson counts are independent: they share the truth and no noise.
             drawn = torch.from_numpy(rng.binomial(counts.numpy(), 0.5)).to(counts.dtype)
             halves = [
                 self.collate.decode(compact | {"fine_counts": half}, device())
