@@ -57,6 +57,7 @@ class DecayFactors(nn.Module):
         """
         measured = torch.nonzero((sums > 0).all(dim=-1))[:, 0]
         if len(measured):
+            # (knots, 1) - measured: each knot beside all those that have contacts in both maps.
             nearest = (torch.arange(KNOTS)[:, None] - measured).abs().argmin(dim=1)
             predicted, fine = sums[measured[nearest]].unbind(-1)
             self.log_factors.copy_(torch.log(fine / predicted))
@@ -90,6 +91,7 @@ def _knot_below(
     separation: Int[Tensor, "*pixels"],
 ) -> tuple[Int[Tensor, "*pixels"], Float[Tensor, "*pixels"]]:
     """Return the knot below each separation, and how far on the way to the next it lies."""
+    # Knots lie at separations of 2^(knot / 2) - 1: 0, 0.4, 1, 1.8, 3, 4.7, 7, ... bins.
     at = _PER_OCTAVE * torch.log2(separation + 1.0)
     knot = at.floor().long().clamp(max=KNOTS - 2)
     return knot, at - knot

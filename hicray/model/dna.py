@@ -99,6 +99,7 @@ def run_chunks(
         chunks: Pieces of the input.
     """
     if module.training and torch.is_grad_enabled() and len(chunks) > 1:
+        # Not reentrant: that gives gradients only where an input has one, and codes are integers.
         return [checkpoint(work, *chunk, use_reentrant=False) for chunk in chunks]
     return [work(*chunk) for chunk in chunks]
 
@@ -149,6 +150,10 @@ class BaseStage(nn.Module):
         self, codes: UInt8[Tensor, "batch bases"]
     ) -> Float[Tensor, "batch channels 1 pooled"]:
         pool, reach = self.block.pool, FIRST_KERNEL // 2
+        # Whole pools, so that none spans two chunks:
+        #     NNN.............................NNN    codes, N as far as the kernel reaches
+        #     ---=========---                        chunk 1: bases, and what their kernels reach
+        #              ---=========---               chunk 2
         size = max(1, chunk_bases(codes) // pool) * pool
         ends = F.pad(codes, (reach, reach), value=UNKNOWN)
         chunks = [ends[:, i : i + size + 2 * reach] for i in range(0, codes.shape[1], size)]
@@ -188,9 +193,8 @@ class AttentionContext(nn.Module):
         self, x: Float[Tensor, "batch channels 1 bins"]
     ) -> Float[Tensor, "batch channels 1 bins"]:
         bins = x[:, :, 0].transpose(1, 2)
-        order = torch.arange(bins.shape[1], dtype=torch.float64)
-        positions = sincos_1d(order, bins.shape[2]).to(bins)
-        seen: Tensor = self.blocks(bins + positions)
+        positions = sincos_1d(torch.arange(bins.shape[1], dtype=torch.float64), bins.shape[2])
+        seen: Tensor = self.blocks(bins + positions.to(bins))
         return seen.transpose(1, 2)[:, :, None]
 
 

@@ -81,6 +81,7 @@ class Head(nn.Module):
         self.coarse: CoarsePath | None = None
         if config.coarse_path == "on":
             width = config.coarse_channels or size.coarse_channels
+            # Without a pixel path nothing would read them.
             features = size.pixel_channels if config.fusion != "tokens" else 0
             self.coarse = CoarsePath(width, config.coarse_blocks, gap=gap, features=features)
         self.pixels: PixelPath | None = None
@@ -155,11 +156,13 @@ class Head(nn.Module):
         if self.pixels is not None:
             separation = self._separation(diagonal)
             if row is not None and self.pairs is not None:
+                # On the diagonal both axes have the same DNA.
                 row, col = self._by_bin(row), self._by_bin(row if col is None else col)
                 pairs = self.pairs(row, col, separation)
             change = self.pixels(base, change, separation, pairs, features)
         change = change if correction is None else change + correction
         enhanced = base + change if self.residual else change
+        # Such a window is its own transpose, which a transformer's map need not be.
         on_diagonal = (diagonal == 0)[:, None, None]
         enhanced = torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
         corrected: Tensor = self.decay(enhanced, diagonal)
@@ -173,6 +176,8 @@ class Head(nn.Module):
         if self.blank:
             length = (1 + 2 * self.flank_bins) * self.bin_size
             unknown = torch.full((1, length), UNKNOWN, dtype=torch.uint8, device=base.device)
+            # N is all zeros, so that nothing of a locus is left: one learned embedding for all
+            # bins.
             constant: Tensor = self.dna(unknown)
             return constant.expand(base.shape[0], self.segments, -1)
         if bases is None:
@@ -196,6 +201,7 @@ class Head(nn.Module):
 
     def _separation(self, diagonal: Int[Tensor, " batch"]) -> Int[Tensor, "batch rows cols"]:
         bins = torch.arange(self.window_bins, device=diagonal.device)
+        # Column less row: negative below the diagonal.
         return diagonal[:, None, None] + bins - bins[:, None]
 
 

@@ -125,6 +125,7 @@ def fitting(enhancer: Enhancer, path: str | Path) -> dict[str, Tensor]:
     wanted |= {f"decoder.{key}": value for key, value in decoder.state_dict().items()}
     _resize(weights, enhancer.head.patches, path)
     head = {"decoder.map.weight", "decoder.map.bias"}
+    # With pixels, the published map is one of their inputs, whether or not they correct a base.
     corrects = enhancer.head.residual and enhancer.head.pixels is None
     if corrects or not head & weights.keys():
         weights = {key: value for key, value in weights.items() if key not in head}

@@ -25,6 +25,10 @@ BASE = 10_000.0
 def patchify(maps: Float[Tensor, "batch rows cols"]) -> Float[Tensor, "batch patches pixels"]:
     """Cut maps into patches, row-major across the map and inside each patch."""
     batch, rows, cols = maps.shape
+    # (batch, patch row, row in it, patch col, col in it), then a patch's pixels together:
+    #
+    #     a b | c d
+    #     e f | g h    in patches of 2 x 2: abef, cdgh
     tiles = maps.reshape(batch, rows // PATCH, PATCH, cols // PATCH, PATCH).transpose(2, 3)
     return tiles.reshape(batch, (rows // PATCH) * (cols // PATCH), PATCH * PATCH)
 
@@ -74,6 +78,7 @@ def sincos_bins(segments: int, patches: int, dim: int) -> Float[Tensor, "segment
         patches: Patches along that side.
         dim: Width of a token.
     """
+    # Centres in units of patches: the first patch has its centre at 0, as in ``sincos_2d``.
     positions = (torch.arange(segments, dtype=torch.float64) + 0.5) * patches / segments - 0.5
     return sincos_1d(positions, dim // 2).repeat(1, 2)
 
@@ -114,6 +119,7 @@ def resize_positions(
     side = math.isqrt(len(table))
     if side * side != len(table):
         raise ValueError(f"a table of {len(table)} positions is not that of a square grid")
+    # (1, dim, side, side), as images are interpolated.
     grid = table.reshape(1, side, side, -1).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, size=(patch_rows, patch_cols), mode="bicubic", align_corners=False)
     return grid.flatten(2)[0].T
