@@ -108,6 +108,7 @@ def _upload(
 
 def _spec(tensor: torch.Tensor, name: str) -> TensorSpec:
     kind = tensor.detach().cpu().numpy().dtype
+    # -1: a batch of any size.
     return TensorSpec(kind, (-1, *tensor.shape[1:]), name)
 
 

@@ -85,6 +85,7 @@ class Outbox:
         with self._changed, tqdm(total=len(self._records), desc=label, delay=1) as bar:
             while pending := len(self._records):
                 now, since = time.monotonic(), self._away_since
+                # Patience begins with the flush, however long the store was away during training.
                 away = now - max(began, since) if since else 0.0
                 if away > PATIENCE or now - began > limit:
                     break
@@ -99,6 +100,7 @@ class Outbox:
                 record = self._records[0] if self._records else None
             if record is not None and self._send(record):
                 with self._changed:
+                    # Only now: what is being sent still counts as not sent.
                     self._records.popleft()
                     self._changed.notify_all()
 

@@ -138,6 +138,7 @@ def _run(job: _Job, actors: int) -> None:
         {**shard_at(job.shards, shard)._asdict(), "file": shard.file, "split": shard.split}
         for shard in job.manifest.shards
     ]
+    # A block for each shard: an actor takes one at a time.
     done = ray.data.from_items(units, override_num_blocks=len(units)).map(
         _Encoder,
         fn_constructor_args=(job,),
@@ -180,7 +181,8 @@ class _Encoder:
         names = columns(self.job.coarse_bin_size)
         for rows in shard.iter_batches(ROWS_AT_ONCE, columns=names):
             table = self._tokens(pa.Table.from_batches([rows]), both=both)
-            # Mantissas are noise: neither a dictionary nor a codec makes them smaller.
+            # Mantissas are noise: neither a dictionary nor a codec makes them smaller. Too large to
+            # be read whole for one checksum, a file has one for each page.
             writer = writer or pq.ParquetWriter(
                 path,
                 table.schema,

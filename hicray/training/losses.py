@@ -43,7 +43,9 @@ def surprise(prediction: Maps, batch: Batch) -> PerWindow:
     by guessing them; a read is drawn from Poisson(contacts x reads per contact).
     """
     ours, distance = rates(prediction, batch.expected), rates(batch.expected, batch.expected)
+    # The negative log of a ratio of Poisson likelihoods, in which log(reads!) cancels.
     loss = (ours - distance) * batch.reads_per_contact - batch.reads * log(ours / distance)
+    # A window without a read would divide by 0.
     total = where(batch.usable, batch.reads, 0.0).sum(dim=(1, 2)).clamp(min=1)
     return where(batch.usable, loss, 0.0).sum(dim=(1, 2)) / total
 

@@ -50,6 +50,7 @@ class Stop(NamedTuple):
     @property
     def rising(self) -> bool:
         """Whether more epochs would have gone higher, as far as one can see."""
+        # Not `>`: where no rise is known (NaN), no plateau is claimed.
         return self.epochs == self.ceiling and not self.rise <= RISING
 
     def __str__(self) -> str:
@@ -68,6 +69,7 @@ def stop_of(scores: Sequence[float], ceiling: int) -> Stop:
     """
     best = best_so_far(scores)
     epochs = len(best)
+    # The best score before the last quarter.
     earlier = best[epochs - 1 - math.ceil(epochs / 4)] if epochs > 1 else math.nan
     at = best.index(best[-1]) + 1 if epochs and math.isfinite(best[-1]) else epochs
     return Stop(epochs, ceiling, at, best[-1] - earlier if epochs else math.nan)

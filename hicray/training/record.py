@@ -71,6 +71,7 @@ def open_best(folder: Location, data: Data) -> Best:
     enhanced = predict(model, batch.arguments())
     shown_maps = {"coarse": batch.coarse, "enhanced": enhanced}
     panels = locus_panels(loci(batch, collate, shown_maps), f"{whose} windows")
+    # Two windows: an export would take a batch of one for a constant.
     twice = {name: torch.cat([value, value])[:2] for name, value in batch.arguments().items()}
     return Best(folder, progress, model, twice, panels)
 

@@ -34,6 +34,8 @@ class DistinctSearch(OptunaSearch):  # type: ignore[misc]  # Ray is untyped
     """
 
     def __init__(self, seed: int, first: Sequence[Chosen]) -> None:
+        # constant_liar: trials that still run count as bad ones, so that none is proposed beside
+        # them.
         sampler = TPESampler(seed=seed, multivariate=True, constant_liar=True)
         super().__init__(sampler=sampler, points_to_evaluate=list(first))
         self._taken: set[tuple[Any, ...]] = set()

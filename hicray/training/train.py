@@ -148,10 +148,10 @@ class Loop:
         self.train_part = train_slice(data.train.rows, worker.rank, worker.workers, batch)
         self.val_part = whole_slice(data.val.rows, worker.rank, worker.workers)
         self.level_part = whole_slice(min(data.train.rows, WINDOWS), worker.rank, worker.workers)
+        # All workers make as many steps, since they exchange gradients.
         share = self.train_part.end - self.train_part.start
         self.dropped, self.steps = data.train.rows - share * worker.workers, share // batch
-        self.skipped = self.in_a_row = 0
-        self.rate = 0.0
+        self.skipped, self.in_a_row, self.rate = 0, 0, 0.0
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, validate if there are windows for it, and return the metrics of both.
@@ -173,7 +173,7 @@ class Loop:
         }
 
     def _calibrate(self) -> None:
-        # The report's loss stands for what the report did.
+        # The report calibrated nothing, and its loss trains as it did.
         if self.trial.train.loss != "report":
             batches = self.batches(self.train_reader, self.level_part)
             calibrate(self.bare, batches, self.inputs, self.worker.sum)

@@ -263,6 +263,7 @@ class CellJob:
             mode="max",
             num_samples=self.search.trials,
             max_concurrent_trials=self._concurrent(),
+            # An actor that has ended a trial drives the next: a new process would import all anew.
             reuse_actors=True,
             search_alg=DistinctSearch(self.search.seed, self._first(recorded)),
             # One past the end: a trial ends by itself, and is only stopped early by its rivals.
