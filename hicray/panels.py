@@ -79,6 +79,7 @@ class Locus:
     def likeness(self, name: str) -> float:
         """Return how a map's O/E correlates with the one that it is held against."""
         rows, cols = np.indices(self.maps[name].shape)
+        # The main diagonal of the map is not that of a window off it.
         shift = (self.col_start - self.row_start) // self.bin_size
         counted = abs(cols + shift - rows) >= NEAREST
         pair = [self.oe()[label][counted] for label in (name, self.against)]
@@ -179,7 +180,9 @@ def _draw(part: SubFigure, locus: Locus, rows: Sequence[Row]) -> None:
 
 def _rows(locus: Locus) -> Iterator[Row]:
     low, top = _percentile(locus.maps, 1.0), _percentile(locus.maps, 99.5)
+    # A scale needs two ends: a map may be constant, or masked throughout.
     low, top = (low, top) if low < top else (0.0, top or 1.0)
+    # log(x + eps), so that a pixel without contacts has a colour too.
     scale = mpl.colors.FuncNorm(
         (lambda x: np.log1p(x / locus.eps), lambda x: locus.eps * np.expm1(x)), low, top
     )

@@ -126,6 +126,7 @@ def _conclusion(config: DataConfig, test: Counted, maps: list[_Map]) -> str:
 
 def _smaller(config: DataConfig) -> Iterator[DataConfig]:
     """Yield it with smaller windows, the largest first."""
+    # Windows are whole patches, and of whole coarse bins.
     step = lcm(PATCH_BINS, grid_of(config).step // config.fine_bin_size)
     for bins in range((config.window_bins - 1) // step * step, 0, -step):
         yield replace(config, window_bins=bins, train_stride_bins=0)

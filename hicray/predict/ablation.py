@@ -122,6 +122,7 @@ def _window_start(region: Region, length: int, trained: Trained) -> int:
     """Return where a window begins that has the stretch in its middle, as far as it can."""
     window, size = trained.window_bins * trained.fine_bin_size, trained.coarse_bin_size
     middle = (region.start + region.end - window) // 2
+    # In whole coarse bins: the last window may run past the end by less than one.
     last = max(length - window + size - 1, 0)
     start = min(max(middle, 0), last) // size * size
     return min(start, region.start // size * size)

@@ -89,6 +89,7 @@ def _identity(job: Job) -> dict[str, Any]:
         "tiling": job.tiling._asdict(),
         "version": VERSION,
     }
+    # As the note gives it back, where tuples have become lists.
     plain: dict[str, Any] = json.loads(json.dumps(identity))
     return plain
 

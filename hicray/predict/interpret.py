@@ -112,6 +112,7 @@ def mutation_profile(
             along = length - 1 - offset if site.reverse else offset
             position = site.start + along
             if 0 <= position < bases.shape[1] and bases[site.window, position] < 4:
+                # A, C, G, T are 0 to 3: a base and its complement add up to 3.
                 mutated[site.window, position] = 3 - bases[site.window, position]
         change = (predict(_with_bases(batch, mutated)) - before).abs()
         changes.append(float(change[batch.usable].mean()) * LOG2_PER_UNIT)
@@ -133,6 +134,7 @@ def filter_motifs(
     filters = activation.shape[1]
     positions = activation.transpose(0, 1).reshape(filters, -1).topk(top, dim=1).indices
     per_window = activation.shape[2]
+    # The convolution is unpadded: its output at i has seen the FIRST_KERNEL bases from i on.
     window, start = positions // per_window, positions % per_window
     along = torch.arange(FIRST_KERNEL, device=bases.device)
     words = bases[window[..., None], start[..., None] + along]
@@ -185,6 +187,7 @@ def motif_likeness(pwm: Pwm, motif: Pwm) -> float:
     """
     best = -1.0
     least = -(-2 * min(len(pwm), len(motif)) // 3)
+    # Positions and A, C, G, T both the other way round: the reverse complement.
     for strand in (motif, motif[::-1, ::-1]):
         for shift in range(least - len(strand), len(pwm) - least + 1):
             first, end = max(0, shift), min(len(pwm), shift + len(strand))

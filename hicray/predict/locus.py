@@ -210,6 +210,7 @@ class Loci:
         dna = None
         if self._genome is not None and self.dna is not None:
             dna = self._genome.packed(self.dna.names[chrom])
+        # Windows may run past the end of the chromosome.
         padded = pad(level, trained.window_bins // trained.gap)
         return _Chromosome(chrom, padded, usable, dna)
 
@@ -226,6 +227,7 @@ class Loci:
             for axis in axes
         ]
         total = len(chromosome.usable)
+        # Fine bins of each window that lie on the chromosome.
         inside = [
             (total - start // trained.fine_bin_size).clamp(0, trained.window_bins)
             for start in (rows, cols)

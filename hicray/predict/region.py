@@ -52,6 +52,7 @@ def enhance_region(tiler: Tiler, region: Region) -> EnhancedRegion:
             f"{chrom}:{region.start:,}-{region.end:,} has {end - first:,} bins of {size:,} bp; "
             f"give a region of at most {MAX_BINS:,}, or write the whole map by hicray.enhance"
         )
+    # The first tiles begin up to a window before the region, and the last end after it.
     units = units_of(tiled, chrom, (first, end))
     before, last = units[0].rows[0], units[-1].rows[-1]
     held = before, min(last + tiled.tiling.window, bins)

@@ -52,6 +52,7 @@ def balanced_per_contact(
     for chrom in chroms:
         shares = _shares(job, chrom, (level or partial(_read, job))(chrom))
         sums += _sums(job, chrom, predicted(chrom), shares, first_row)
+    # Beyond the first separations if both maps have contacts there, else within them.
     for input_sum, output_sum in sums[::-1]:
         if input_sum and output_sum:
             return float(input_sum / output_sum)
