@@ -67,6 +67,7 @@ class Trained:
     @property
     def offsets(self) -> tuple[int, ...]:
         """Diagonals on which training windows lay: first column minus first row, in fine bins."""
+        # A window at an offset reaches separations up to the offset and its own length.
         last = self.num_separations - self.window_bins
         return tuple(range(0, last + 1, self.window_bins))
 

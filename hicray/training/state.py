@@ -75,5 +75,6 @@ def _count(file: Location, kind: str) -> int:
     if kind == _TRIALS:
         trials: list[Any] = json.loads(content)["trial_data"]
         return len(trials) if trials[0] else 0
+    # No more is trusted than by Tune, which unpickles this file when it restores a search.
     state = pickle.loads(content)
     return int(state["counter"]) if kind == SearchGenerator.CKPT_FILE_TMPL else 0

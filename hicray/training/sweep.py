@@ -115,9 +115,11 @@ def train_alone(trial: TrialConfig, data: Data, folder: Path, build: Build = own
     best: dict[str, torch.Tensor] = {}
     while not finished(history, trial):
         history.append(loop.epoch(len(history)))
+        # Of equal epochs max returns the first: a tie keeps the earlier weights.
         if history[-1] is max(history, key=rank):
             best = copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
+    # A folder of the final name is a finished run, which is not trained again.
     unfinished = folder.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
     scale = trained_on(manifest, trial.coarse_bin_size)
