@@ -45,9 +45,10 @@ def build_head(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int
     head = Head(config, PRESETS[config.preset], window_bins=window_bins, bin_size=bin_size, gap=gap)
     with torch.device("meta"):
         whole = Enhancer(config, window_bins=window_bins, bin_size=bin_size, gap=gap)
+    # The whole network is shapes alone: all keys of the file are checked, the encoder's as well.
     weights = fitting(whole, config.encoder_weights)
-    own = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
-    head.load_state_dict(own, strict=False)
+    head_weights = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
+    head.load_state_dict(head_weights, strict=False)
     return head
 
 
@@ -58,6 +59,7 @@ def build_encoder(config: ModelConfig, *, window_bins: int) -> ContactEncoder:
         UserError: As ``build`` does.
     """
     require_weights(config)
+    # All is shapes until the file gives its tensors; of the head, nothing is used.
     plain = replace(config, encoder="frozen", sequence="off", coarse_path="off")
     with torch.device("meta"):
         whole = Enhancer(plain, window_bins=window_bins, bin_size=1, gap=1)
@@ -73,6 +75,7 @@ def check_weights(config: ModelConfig, *, window_bins: int) -> None:
     """
     if config.encoder != "scratch":
         require_weights(config)
+        # The file is compared with encoder and decoder, whose shapes depend on no bin size or gap.
         with torch.device("meta"):
             whole = Enhancer(
                 replace(config, sequence="off"), window_bins=window_bins, bin_size=1, gap=1

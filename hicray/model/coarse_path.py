@@ -73,5 +73,6 @@ class CoarsePath(nn.Module):
     ) -> tuple[Float[Tensor, "batch rows cols"], Float[Tensor, "batch features rows cols"] | None]:
         """Return the correction, in network units, and the features."""
         x = self.body(evidence)
+        # From a difference of log(contacts + 1) to network units.
         correction = self.shuffle(self.correct(x))[:, 0] / NATS
         return correction, None if self.features is None else self.shuffle(self.features(x))

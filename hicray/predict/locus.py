@@ -78,9 +78,9 @@ def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: in
     rest = [chrom for chrom in contacts.chromsizes if chrom not in chroms]
     total = sum(contacts.sums(rest, balanced=not raw).values(), start=Sums(0, 0.0))
     for chrom in tqdm(chroms, desc="read the map's decay", unit="chrom"):
-        level, own = _read(contacts, chrom, num_separations, raw=raw)
+        level, chrom_sums = _read(contacts, chrom, num_separations, raw=raw)
         sums += decay_sums(level.band, level.weights)
-        total += own
+        total += chrom_sums
     scale = total.reads_per_balanced
     expected = np.nan_to_num(sums.expected() * scale)
     return MapFacts(int(total.reads), scale, tuple(expected.tolist()))
@@ -194,6 +194,7 @@ class Loci:
         dna = None
         if self._genome is not None and self.dna is not None:
             dna = self._genome.packed(self.dna.names[chrom])
+        # Windows may run past the end of the chromosome.
         padded = pad(level, trained.window_bins // trained.gap)
         return _Chromosome(chrom, padded, usable, dna)
 
@@ -210,6 +211,7 @@ class Loci:
             for axis in first_bins
         ]
         total, num_windows = len(chromosome.usable), len(rows)
+        # Fine bins of each window that lie on the chromosome.
         inside = [
             (total - start // trained.fine_bin_size).clamp(0, trained.window_bins)
             for start in (rows, cols)

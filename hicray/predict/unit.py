@@ -52,9 +52,10 @@ def balanced_per_contact(
     for chrom in chroms:
         shares = _shares(job, chrom, (level or partial(_read, job))(chrom))
         sums += _sums(job, chrom, predicted(chrom), shares, first_row)
-    for theirs, own in sums[::-1]:
-        if theirs and own:
-            return float(theirs / own)
+    # Beyond the first separations if both maps have contacts there, else within them.
+    for input_sum, output_sum in sums[::-1]:
+        if input_sum and output_sum:
+            return float(input_sum / output_sum)
     return 1.0
 
 
@@ -66,16 +67,16 @@ def _sums(
     sums = np.zeros((2, 2))
     bins = job.fine.num_bins(chrom)
     for start in range(0, len(predicted), _CHUNK_ROWS):
-        some = predicted[start : start + _CHUNK_ROWS]
-        rows = np.arange(start, start + len(some))[:, None] + first_row
+        chunk = predicted[start : start + _CHUNK_ROWS]
+        rows = np.arange(start, start + len(chunk))[:, None] + first_row
         # Columns past the end are masked in the result.
         cols = np.minimum(rows + apart, bins - 1)
         far = cols // gap - rows // gap
-        own = shares[rows // gap, far]
-        both = np.isfinite(own) & np.isfinite(some)
+        share = shares[rows // gap, far]
+        both = np.isfinite(share) & np.isfinite(chunk)
         for beyond in (0, 1):
             at = both & ((far >= IGNORED) == beyond)
-            sums[beyond] += own[at].sum(), some[at].sum(dtype=np.float64)
+            sums[beyond] += share[at].sum(), chunk[at].sum(dtype=np.float64)
     return sums
 
 

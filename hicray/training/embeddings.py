@@ -70,7 +70,7 @@ def find(
     """
     if not wanted(model):
         return None
-    kept = _place(model, shards, manifest, coarse_bin_size)
+    kept = _kept_tokens(model, shards, manifest, coarse_bin_size)
     return kept if (kept.folder / NOTE).exists() else None
 
 
@@ -94,7 +94,7 @@ def embed(
     Raises:
         UserError: The weights are missing or do not fit the network.
     """
-    kept = _place(model, shards, manifest, coarse_bin_size)
+    kept = _kept_tokens(model, shards, manifest, coarse_bin_size)
     if not (kept.folder / NOTE).exists():
         kept.folder.mkdir(parents=True, exist_ok=True)
         out = kept.folder.resolve()
@@ -106,7 +106,7 @@ def embed(
     return kept
 
 
-def _place(
+def _kept_tokens(
     model: ModelConfig, shards: Location, manifest: Manifest, coarse_bin_size: int
 ) -> KeptTokens:
     name = f"{coarse_bin_size}-{digest(_identity(model, manifest, coarse_bin_size))}"
@@ -138,6 +138,7 @@ def _run(job: _Job, actors: int) -> None:
         {**shard_at(job.shards, shard)._asdict(), "file": shard.file, "split": shard.split}
         for shard in job.manifest.shards
     ]
+    # A block for each shard: an actor takes one at a time.
     done = ray.data.from_items(units, override_num_blocks=len(units)).map(
         _Encoder,
         fn_constructor_args=(job,),
@@ -180,7 +181,8 @@ class _Encoder:
         names = columns(self.job.coarse_bin_size)
         for rows in shard.iter_batches(ROWS_AT_ONCE, columns=names):
             table = self._tokens(pa.Table.from_batches([rows]), both=both)
-            # Mantissas are noise: neither a dictionary nor a codec makes them smaller.
+            # Mantissas are noise: neither a dictionary nor a codec makes them smaller. Too large to
+            # be read whole for one checksum, a file has one for each page.
             writer = writer or pq.ParquetWriter(
                 path,
                 table.schema,

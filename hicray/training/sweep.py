@@ -78,7 +78,7 @@ def sweep(
         build: Makes the networks; those of another kind need another folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    folders = {key: folder / trial_name(one, data.manifest.plan) for key, one in trials.items()}
+    folders = {key: folder / trial_name(trial, data.manifest.plan) for key, trial in trials.items()}
     task = ray.remote(num_cpus=1)(train_alone)
     waiting = [
         task.remote(trial, replace(data, genome=data.genome if trial.model.reads_dna else None),
@@ -115,9 +115,11 @@ def train_alone(trial: TrialConfig, data: Data, folder: Path, build: Build = own
     best: dict[str, torch.Tensor] = {}
     while not finished(history, trial):
         history.append(loop.epoch(len(history)))
+        # Of equal epochs max returns the first: a tie keeps the earlier weights.
         if history[-1] is max(history, key=rank):
             best = copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
+    # A folder of the final name is a finished run, which is not trained again.
     unfinished = folder.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
     scale = trained_on(manifest, trial.coarse_bin_size)

@@ -139,7 +139,7 @@ MUTANTS = (
     Mutant(
         "arms given unequal trials",
         "training/tune.py",
-        "num_samples=self.what.trials", 'num_samples=2 - (self.cell.sequence == "off")',
+        "num_samples=self.search.trials", 'num_samples=2 - (self.cell.sequence == "off")',
         (f"{_SEARCH}::test_both_arms_are_given_as_many_trials",),
     ),
     Mutant(
