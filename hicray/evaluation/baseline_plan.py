@@ -254,7 +254,7 @@ def _claim(plan: BaselinePlan, out: Path) -> dict[str, object]:
     refuse_others(
         note,
         own,
-        what="holds other baselines",
+        problem="holds other baselines",
         differs="another map, chromosomes or settings",
         option="--out folder",
     )

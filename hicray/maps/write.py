@@ -80,6 +80,7 @@ def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
         level = cooler.Cooler(f"{out}::/resolutions/{size}")
         # Chromosomes that no contact connects never balance together. The tolerance is in reads
         # squared; chromosomes of a small genome may have too few bins for the filter of 10.
+        # Each contact counts for both of its bins.
         reads_per_bin = 2 * level.info["sum"] / level.info["nbins"]
         cooler.balance_cooler(
             level, cis_only=True, tol=1e-5 * reads_per_bin**2, min_nnz=5, store=True
@@ -181,8 +182,9 @@ def _weights(usable: Bool[np.ndarray, " bins"], gap: int) -> Float64[np.ndarray,
     """Return the weights of bins that each hold ``gap`` of a chromosome's bins."""
     padded = np.zeros((2, num_bins(len(usable), gap) * gap))
     padded[0, : len(usable)], padded[1, : len(usable)] = usable, 1
-    there, all_bins = padded.reshape(2, -1, gap).sum(axis=2)
-    share = there / all_bins
+    # Of each coarse bin: its usable fine bins, and all; the last one may have fewer than gap.
+    held, all_bins = padded.reshape(2, -1, gap).sum(axis=2)
+    share = held / all_bins
     weights: Float64[np.ndarray, " coarse_bins"] = np.full(len(share), np.nan)
     np.divide(1.0, share, out=weights, where=share >= _LEAST_USABLE)
     return weights

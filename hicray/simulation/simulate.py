@@ -177,7 +177,7 @@ def _is_finished(simulation: Simulation) -> bool:
     if refuse_others(
         record,
         digest(_identity(simulation)),
-        what="holds another simulation",
+        problem="holds another simulation",
         differs="other settings",
         option="folder, or delete that one",
     ):

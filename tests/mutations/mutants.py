@@ -164,7 +164,7 @@ MUTANTS = (
     ),
     Mutant(
         "of pixels that occur several times, the first taken for all",
-        "maps/pixels.py", "np.add.reduceat(count[order], firsts)", "count[own]",
+        "maps/pixels.py", "np.add.reduceat(count[order], firsts)", "count[unique]",
         (f"{_PIXELS}::test_pixels_that_occur_twice_are_summed_as_cooler_does[1]",),
     ),
     Mutant(
