@@ -21,7 +21,7 @@ from hicray.windows.plan import (
     PATCH_BINS,
     chromosome_windows,
     count_windows,
-    layout,
+    layout_of,
     usable_fraction,
 )
 
@@ -63,7 +63,7 @@ def foreseen(config: DataConfig) -> list[str]:
         config: A data set that was checked.
     """
     maps = [_Map(config, uri) for uri in config.contacts]
-    lengths, how = [one.fine.chromsizes for one in maps], layout(config)
+    lengths, how = [one.fine.chromsizes for one in maps], layout_of(config)
     train = count_windows(lengths, _sets(config, maps), config.fine_bin_size, how)["train"]
     val, test = (_count(config, name, maps) for name in ("val", "test"))
     bound = "" if all(one.known for one in maps) else " at most"
@@ -133,7 +133,7 @@ def _smaller(config: DataConfig) -> Iterator[DataConfig]:
 
 def _count(config: DataConfig, name: SplitName, maps: list[_Map]) -> Counted:
     """Return how many of a held-out set's windows are usable enough, and their blocks."""
-    how, size = layout(config), config.fine_bin_size
+    how, size = layout_of(config), config.fine_bin_size
     regions = [region for region, own in _sets(config, maps).items() if own == name]
     kept = []
     for one in maps:

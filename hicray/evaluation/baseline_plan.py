@@ -23,7 +23,7 @@ from hicray.maps.names import named_chroms
 from hicray.maps.split import Grid, Sets, region_name, split_sets
 from hicray.maps.thin import derive
 from hicray.windows.enough import with_stride
-from hicray.windows.plan import layout
+from hicray.windows.plan import layout_of
 from hicray.windows.sources import open_sources
 from hicray.wording import command
 
@@ -102,7 +102,7 @@ def resolve(options: Baselines) -> BaselinePlan:
         raw=options.raw,
         split=options.split,
     )
-    layout(plan.data())
+    layout_of(plan.data())
     if plan.coarse_bin_size == plan.fine_bin_size:
         raise UserError(
             f"coarse bins of {plan.coarse_bin_size:,} bp are the fine ones; give a multiple, such "

@@ -87,6 +87,7 @@ def _by_separation(
     length: int,
 ) -> Float64[Tensor, "batch separations sums"]:
     batch, kinds = len(values), values.shape[-1]
+    # index_add_ takes one index: windows lie end to end, each with a row of sums per separation.
     window = torch.arange(batch, device=values.device)[:, None, None]
     index = window * length + separations(diagonal, values.shape[1])
     sums = values.new_zeros(batch * length, kinds)

@@ -85,7 +85,7 @@ def _thinned(config: DataConfig, name: str, fine: ContactMap, derived: Location)
     sizes, keep, seed = config.coarse_bin_sizes, config.coarse_keep, config.data_seed
     kept = derive(fine, sizes, derived / f"{name}.kept.mcool", keep=keep, seed=seed, side="kept")
     if config.disjoint_reads:
-        rest = derived / f"{name}.dropped.mcool"
+        dropped = derived / f"{name}.dropped.mcool"
         size = (fine.bin_size,)
-        fine = derive(fine, size, rest, keep=keep, seed=seed, side="dropped")[fine.bin_size]
+        fine = derive(fine, size, dropped, keep=keep, seed=seed, side="dropped")[fine.bin_size]
     return Source(name, fine, kept)

@@ -37,6 +37,7 @@ class TokenFormat(NamedTuple):
         array = pa.concat_arrays(column.chunks)
         width = array.type.byte_width
         content = np.frombuffer(array.buffers()[1], dtype=np.uint8)
-        own = content[array.offset * width : (array.offset + len(array)) * width]
-        values = torch.from_numpy(own.copy()).view(_DTYPES[self.precision])
+        # Slices of a column share its buffer; a copy is writable, as tensors have to be.
+        stored = content[array.offset * width : (array.offset + len(array)) * width]
+        values = torch.from_numpy(stored.copy()).view(_DTYPES[self.precision])
         return values.reshape(len(array), -1, self.dim)

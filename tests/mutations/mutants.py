@@ -175,7 +175,7 @@ MUTANTS = (
     ),
     Mutant(
         "what the split does not name is left out of the totals",
-        "windows/parts.py", "one.sums(rest, balanced=balanced)", "one.sums([], balanced=balanced)",
+        "windows/parts.py", "contacts.sums(unsplit, balanced", "contacts.sums([], balanced",
         (
             "windows/test_parts.py"
             "::test_contigs_that_the_split_does_not_name_are_counted_and_no_more",
