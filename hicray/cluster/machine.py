@@ -62,6 +62,7 @@ def _quota(group: Path) -> float | None:
             period = (group / "cpu.cfs_period_us").read_text()
     except OSError:
         return None
+    # Without a limit version 2 says "max" and version 1 says -1.
     return None if quota == "max" or int(quota) < 0 else int(quota) / int(period)
 
 

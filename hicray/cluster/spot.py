@@ -49,6 +49,7 @@ def deadline(metadata: str) -> datetime | None:
         OSError: The service does not answer.
         ValueError: Its answer is not a notice.
     """
+    # IMDSv2 answers a request that brings a token, and a PUT gives one.
     token = _ask(metadata, "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, "PUT")
     try:
         text = _ask(metadata, "meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token})

@@ -109,7 +109,7 @@ class ContactMap:
         total = self._totals(chrom_id, chrom_id + 1, balanced=balanced)
         before = self._level.first_bins[chrom_id]
         for pixels in self._reader.pixels(chrom_id, chrom_id + 1):
-            total.add(pixels)
+            total.add(pixels)  # of all pixels, while the band holds those near the diagonal
             apart = pixels.cols - pixels.rows
             inside = apart < num_separations
             band[pixels.rows[inside] - before, apart[inside]] = pixels.counts[inside]
@@ -172,6 +172,7 @@ class ContactMap:
     def _weights(self, first: int, end: int) -> Weights:
         if self.weights_name not in self.weight_names():
             raise UserError(_no_weights(self.uri, self.weights_name, self.weight_names()))
+        # cooler masks a bin by NaN; a divisive weight of 0, inverted, is infinite.
         usable = self._reader.weights(self.weights_name, first, end)
         usable[~np.isfinite(usable) | (usable <= 0)] = np.nan
         return usable

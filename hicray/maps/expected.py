@@ -61,6 +61,7 @@ def _geometry(
     at = np.unique(np.rint(steps))
     apart = np.log10(np.arange(1, separations)) - np.log10(at)[:, None]
     kernel = np.where(np.abs(apart) <= _REACH, np.exp(-0.5 * (apart / SIGMA) ** 2), 0.0)
+    # The kernel is Gaussian in log10, as cooltools' is; powers are fitted in natural logarithms.
     return at, apart * np.log(10), kernel
 
 

@@ -81,7 +81,14 @@ class Level:
 
 
 class CoolerFile:
-    """A cooler; its file stays open, as HDF5 else forgets all that it has unpacked."""
+    """A cooler; its file stays open, as HDF5 else forgets all that it has unpacked.
+
+    Its pixels lie row after row, and an index has where each row begins:
+
+        bin1_offset   0     3   5 5 ...      row r has the pixels [offset r, offset r + 1):
+        bin1_id       0 0 0 1 1 3 ...        three in row 0, two in row 1, none in row 2
+        bin2_id       0 1 7 1 2 3 ...
+    """
 
     def __init__(self, level: Level) -> None:
         self._level = level
@@ -146,6 +153,7 @@ class CoolerFile:
         low, high = self._level.first_bins[[first, end]].tolist()
         column = self._group[f"bins/{name}"]
         weights = column[low:high].astype(np.float64)
+        # Juicer's INTER_KR and GW_KR are KR of contacts between chromosomes, and of all.
         divisive = name.removeprefix("INTER_").removeprefix("GW_") in DIVISIVE_WEIGHTS
         return _inverted(weights) if column.attrs.get("divisive_weights", divisive) else weights
 

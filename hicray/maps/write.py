@@ -143,6 +143,7 @@ def write_enhanced(
             for chrom in sizes
         ]
         with cooler.Cooler(f"{path}::/resolutions/{level}").open("r+") as group:
+            # A zoomed row sums to gap times a fine one, and both of a pixel's bins are weighted.
             every = np.concatenate(weights) * math.sqrt(unit / gap)
             group["bins"].create_dataset("weight", data=every)
             group.attrs["metadata"] = json.dumps(metadata)
@@ -153,6 +154,7 @@ def _describe(group: Any, assembly: str) -> None:
     """Write what other programs ask of a cooler: how it was balanced, of which genome, by whom."""
     weights = group["bins/weight"]
     usable = weights[:][np.isfinite(weights[:])]
+    # cooler's weights are those that make rows sum to `scale`, divided by its root.
     scale = 1 / float(np.median(usable)) ** 2 if len(usable) else 1.0
     weights.attrs.update(_BALANCED | {"scale": scale})
     group.attrs.update({"genome-assembly": assembly, "generated-by": f"hicray-{own_version()}"})

@@ -220,8 +220,8 @@ def half_width(
     if over_trainings:
         by_seed = sums.sum(axis=0) / counts.sum(axis=0)
         expected = by_block[:, None] + by_seed - mean
-        # What blocks and seeds do together. A block without a window under a seed shows nothing of it,
-        # and takes what the two predict.
+        # What blocks and seeds do together. A block that has no window under a seed takes the value
+        # that the two predict, so that it adds nothing.
         cells = np.divide(sums, counts, out=expected.copy(), where=counts > 0)
         shared = float(np.sum((share[:, None] * (cells - expected)) ** 2))
         shared *= blocks / ((blocks - 1) * (seeds - 1) * seeds)

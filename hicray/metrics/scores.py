@@ -130,6 +130,7 @@ def bits_per_read(
     """
     n, k, xk, n_log_x = sums[:, inside].unbind(-1)
     a, b = levels[:, inside].unbind(-1)
+    # xlogy: where nothing was read a level may be 0, and 0 log 0 counts as 0.
     gained = n_log_x + torch.xlogy(n, a) - a * xk - (torch.xlogy(n, b) - b * k)
     reads = n.sum(dim=1)
     nats = gained.sum(dim=1) / reads.clamp(min=1)

@@ -89,6 +89,7 @@ def read_chromosome(
         repeat = contacts.bin_size // fine_size
         band, sums[name] = contacts.near(chrom, layout.num_separations // repeat, balanced=not raw)
         weights = unit_weights(band) if raw else contacts.weights(chrom)
+        # A coarse bin that is not usable takes its fine bins with it; the last may have fewer.
         usable &= np.isfinite(np.repeat(weights, repeat)[: len(usable)])
         if train:
             decays[name] = region_decays(band, weights, contacts.bin_size, train)
@@ -120,6 +121,7 @@ def region_decays(
 
 def unit_weights(band: CountBand) -> Float64[np.ndarray, " bins"]:
     """Return 1 for every bin that was read at all near the diagonal, else NaN."""
+    # A bin's contacts lie along its row and, as the map is symmetric, up its column.
     reads = band.sum(axis=1)
     for s in range(1, min(band.shape)):
         reads[s:] += band[:-s, s]

@@ -151,6 +151,7 @@ def fine_pixels(
     square = rows[:, :, None] * cols[:, None, :]
     block = torch.arange(rows.shape[1], device=rows.device) // gap
     on_diagonal = (diagonal == 0)[:, None, None] & (block[:, None] == block)
+    # On the diagonal, rows and columns are the same bins.
     triangle = (rows * (rows + 1) / 2)[:, :, None].expand_as(square)
     return torch.where(on_diagonal, triangle, square).clamp(min=1)
 

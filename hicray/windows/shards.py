@@ -102,6 +102,7 @@ def _run(
 ) -> list[dict[str, Any]]:
     """Run one Ray Data task per item, with a progress bar; return what they return, in order."""
     ordered = [item | {"order": order} for order, item in enumerate(items)]
+    # A block for each item, so that each is a task of its own.
     results = ray.data.from_items(ordered, override_num_blocks=len(items)).map(
         lambda item: {"order": item["order"], "json": json.dumps(work(item))}
     )
@@ -123,6 +124,7 @@ def _gather_shard(job: Job, shard: dict[str, Any]) -> dict[str, Any]:
         rows = rows.replace_schema_metadata({"hicray.schema_version": str(mf.SCHEMA_VERSION)})
         with replaced(target) as path:
             pq.write_table(rows, path, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    # Read back rather than remembered: an interrupted job may have written it.
     content = target.read_bytes()
     rows_written = pq.read_metadata(pa.BufferReader(content)).num_rows
     checksum = hashlib.sha256(content).hexdigest()

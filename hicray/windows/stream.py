@@ -91,6 +91,7 @@ def open_windows(
 def _read(files: Files, order: Iterable[int]) -> ray.data.Dataset:
     """Read shards with Ray Data, a task each, in the given order."""
     context = ray.data.DataContext.get_current()
+    # Blocks else come as their tasks end, and an epoch would differ from run to run.
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
     units = [files.shards[i]._asdict() for i in order]

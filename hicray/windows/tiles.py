@@ -118,6 +118,7 @@ class Blend:
         taken = (apart >= 0) & (apart < separations) & (rows + apart < self._bins)
         if weights is not None:
             taken &= weights > 0
+        # A tile's pixel (row, col) is the band's (row, col - row), counted from the first held row.
         at = (np.broadcast_to(rows - self._first, taken.shape)[taken], apart[taken])
         worth = 1.0 if weights is None else weights[taken]
         self._sums[at] += worth * tile[taken]

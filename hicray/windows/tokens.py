@@ -26,6 +26,7 @@ class TokenFormat(NamedTuple):
     def pack(self, tokens: Float[Tensor, "batch tokens dim"]) -> pa.Array:
         """Return a column of as many bytes in each row."""
         stored = tokens.detach().to("cpu", _DTYPES[self.precision]).contiguous()
+        # As bytes, since numpy has no bfloat16.
         content = stored.view(torch.uint8).numpy()
         kind = pa.binary(content[0].size)
         return pa.FixedSizeBinaryArray.from_buffers(
