@@ -121,6 +121,7 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int] | None) -
     for level in coarse:
         require_lengths(fine, level)
     for level in () if config.raw else levels_read.values():
+        # Asked of one chromosome: a map that has no such weights says so.
         level.weights(next(iter(sets)).chrom)
     check_contents(fine, coarse, sets, config)
     missing = [size for size in config.coarse_bin_sizes if size not in offered]

@@ -94,6 +94,7 @@ def genome_names(
         match_chr: Take names that differ only in 'chr' as the same, where none are equal.
     """
     chroms, free = list(chroms), set(genome)
+    # Equal names first, so that none is taken from the chromosome that bears it.
     names = {chrom: chrom for chrom in chroms if chrom in free}
     free -= names.keys()
     for chrom in chroms if match_chr else ():

@@ -72,6 +72,7 @@ def named_region(name: str, sizes: Mapping[str, int]) -> Region | None:
     if not match:
         return None
     chrom, *numbers = match.groups()
+    # Decimal, since 8.2M is 8,200,000 bp, and as a float a little less.
     start, end = (Decimal(n) * _UNITS[unit[:1].lower()] for n, unit in _pairs(numbers))
     if start % 1 or end % 1 or start >= end:
         return None

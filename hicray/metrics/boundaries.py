@@ -58,6 +58,7 @@ def track(
         folder: Where a .cool may be written for cooltools.
     """
     path = folder / "track.cool"
+    # Diamonds of w bins read separations of up to 2 w.
     near = pixel_table(band[:, : 2 * diamond + 1])
     weights = np.where(usable, 1.0, np.nan)
     write_float_cool(path, {"chrom": len(band) * bin_size}, bin_size, [near], weights, {})
@@ -68,7 +69,7 @@ def track(
 
 def compare_tracks(fine: pd.DataFrame, other: pd.DataFrame) -> tuple[CorrelationSums, Matches]:
     """Return sums over the bins where both maps have an insulation score, and their boundaries."""
-    pair = [track["log2_insulation"].to_numpy(dtype=np.float64) for track in (fine, other)]
+    pair = [table["log2_insulation"].to_numpy(dtype=np.float64) for table in (fine, other)]
     both = np.isfinite(pair[0]) & np.isfinite(pair[1])
     stratum = np.zeros(int(both.sum()), dtype=np.int64)  # all bins are of one
     sums = correlation_sums(pair[0][both], pair[1][both], stratum, 1)

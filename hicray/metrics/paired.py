@@ -182,11 +182,13 @@ def _pairs(ours: Runs, theirs: Runs) -> dict[int, tuple[pd.DataFrame, pd.DataFra
         (only,) = theirs.values()
         return {seed: (run, only) for seed, run in ours.items()}
     shared = sorted(ours.keys() & theirs.keys())
+    # Where no seed is shared, runs pair in order, as far as both methods have any.
     seeds = zip(shared or sorted(ours), shared or sorted(theirs), strict=False)
     return {seed: (ours[seed], theirs[partner]) for seed, partner in seeds}
 
 
 def _block(table: pd.DataFrame) -> "pd.Series[int]":
+    # Dense ranks, since windows of one locus share its block.
     rank = table.groupby("chrom")["row_start"].rank(method="dense").astype(int)
     return (rank - 1) // BLOCK_WINDOWS
 

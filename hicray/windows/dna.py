@@ -148,7 +148,7 @@ def shuffle_dinucleotides(codes: Codes, rng: np.random.Generator) -> Codes:
 def _permute_fragments(bases: Codes, starts: np.ndarray, rng: np.random.Generator) -> Codes:
     """Permute the fragments that begin at ``starts``; what is before and after stays."""
     if len(starts) < 3:
-        return bases
+        return bases  # fewer than two fragments
     order = rng.permutation(len(starts) - 1)
     lengths = np.diff(starts)[order]
     # For each base of the new order: where its fragment began, and how far into it the base lies.

@@ -85,6 +85,7 @@ def units_of(source: int, sizes: Mapping[str, int], bin_size: int) -> list[Unit]
 def cut_part(job: Job, index: int) -> dict[str, Any]:
     """Cut a unit's chromosomes; write their windows by shard, and return what they sum to."""
     part, done = job.part(index)
+    # Written after the part, so that it vouches for it.
     if done.exists():
         record: dict[str, Any] = json.loads(done.read_text())
         return record

@@ -55,11 +55,13 @@ def layout_of(config: DataConfig) -> Layout:
             f"a window of {window} bins does not fit; it must be a multiple of {PATCH_BINS} "
             f"(the patch) and of the gaps {gaps}, such as {math.lcm(step, PATCH_BINS) * 4}"
         )
+    # A quarter of a window if none is given, in whole coarse bins.
     stride = config.train_stride_bins or max(step, window // 4 // step * step)
     if stride % step:
         raise UserError(
             f"a training stride of {stride} bins cuts coarse bins; give a multiple of {step}"
         )
+    # Windows off the diagonal lie side by side, as far as the largest distance.
     reach = config.max_distance // config.fine_bin_size
     return Layout(window, stride, tuple(range(0, reach + 1, window)))
 

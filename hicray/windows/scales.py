@@ -145,6 +145,7 @@ def fine_pixels(
     """
 
     def per_bin(axis: Bool[Tensor, "batch bins"]) -> Float[Tensor, "batch bins"]:
+        # Fine bins of each coarse one that exist, said again for each of its fine bins.
         return axis.reshape(len(axis), -1, gap).sum(-1).repeat_interleave(gap, dim=1).float()
 
     rows, cols = per_bin(exists[0]), per_bin(exists[1])

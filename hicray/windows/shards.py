@@ -75,6 +75,7 @@ def _plan_job(config: DataConfig, folder: Location, sources: list[Source], layou
     sets = split_sets(read_split(config.split), sizes, grid_of(config))
     lengths = (source.fine.chromsizes for source in sources)
     planned = count_windows(lengths, sets, config.fine_bin_size, layout)
+    # By planned windows: what turns out too little usable makes shards smaller, not fewer.
     num_shards = {split: max(1, round(n / ROWS_PER_SHARD)) for split, n in planned.items()}
     units = [
         unit

@@ -218,6 +218,7 @@ def _from_files(
     """Read only the shards that a slice touches, and trim the rows before and after it."""
     rows = np.array([files.shards[i].rows for i in order.tolist()])
     ends = np.cumsum(rows)
+    # A shard holds the rows [ends - rows, ends) of the order.
     touched = np.flatnonzero((ends > part.start) & (ends - rows < part.end))
     if not len(touched):
         return

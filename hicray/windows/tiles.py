@@ -68,6 +68,7 @@ def tiling(offsets: Sequence[int], *, window: int, gap: int, reach: int | None =
     limit = furthest(offsets, window=window, gap=gap)
     if not 0 <= reach <= limit:
         raise ValueError(f"a reach of {reach} bins is not within 0 to the tiles' {limit}")
+    # The nearest diagonal whose tiles reach so far; at this stride, none may.
     enough = [offset for offset in offsets if offset + window - stride >= reach]
     last = enough[0] if enough else offsets[-1]
     # Tiles further apart than last + window - reach miss pixels at ``reach``.
