@@ -24,10 +24,10 @@ def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
         UserError: Something cannot be, or published weights do not fit.
     """
     from hicray.maps.check import check_model
-    from hicray.windows.plan import layout
+    from hicray.windows.plan import layout_of
 
     check_model(model)
-    layout(data)
+    layout_of(data)
     if model.encoder == "scratch":
         return model
     from hicray.model.build import check_weights
@@ -65,9 +65,9 @@ def resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]
     from hicray.simulation.simulated import simulated_data
     from hicray.windows.claim import plan_digest, refuse_other_plan
     from hicray.windows.enough import with_stride
-    from hicray.windows.plan import layout
+    from hicray.windows.plan import layout_of
 
-    layout(data)
+    layout_of(data)
     simulated = not data.contacts and not data.genome
     stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
     storage = _storage(run, "simulated" if simulated else stem)

@@ -21,7 +21,7 @@ from hicray.windows.plan import (
     PATCH_BINS,
     chromosome_windows,
     count_windows,
-    layout,
+    layout_of,
     usable_fraction,
 )
 
@@ -64,7 +64,7 @@ def foreseen(config: DataConfig) -> list[str]:
     """
     maps = [_Map(config, uri) for uri in config.contacts]
     lengths = [source.fine.chromsizes for source in maps]
-    counts = count_windows(lengths, _sets(config, maps), config.fine_bin_size, layout(config))
+    counts = count_windows(lengths, _sets(config, maps), config.fine_bin_size, layout_of(config))
     val, test = (_count(config, name, maps) for name in ("val", "test"))
     bound = "" if all(source.masks_known for source in maps) else " at most"
     return [
@@ -134,16 +134,14 @@ def _smaller(config: DataConfig) -> Iterator[DataConfig]:
 
 def _count(config: DataConfig, name: SplitName, maps: list[_Map]) -> Counted:
     """Return how many of a held-out set's windows are usable enough, and their blocks."""
-    window_layout, size = layout(config), config.fine_bin_size
+    layout, size = layout_of(config), config.fine_bin_size
     regions = [region for region, split in _sets(config, maps).items() if split == name]
     kept = []
     for source in maps:
         for region in regions:
             length = source.fine.chromsizes[region.chrom]
-            windows = chromosome_windows(length, size, name, window_layout, region)
-            share = usable_fraction(
-                windows, source.usable(region.chrom), size, window_layout.window
-            )
+            windows = chromosome_windows(length, size, name, layout, region)
+            share = usable_fraction(windows, source.usable(region.chrom), size, layout.window)
             kept.append(windows[share >= config.min_usable].assign(chrom=region.chrom))
     table = pd.concat(kept)
     # Windows of one locus, of several maps or off the diagonal, share its block.

@@ -55,7 +55,7 @@ def refuse_other(out: Path, identity: Mapping[str, Any]) -> None:
     refuse_others(
         out / _RESULT,
         identity["digest"],
-        what="holds another evaluation",
+        problem="holds another evaluation",
         differs="other maps, chromosomes or settings",
         option="--out folder",
     )

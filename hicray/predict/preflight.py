@@ -155,7 +155,7 @@ def dna_of(
     sizes, fasta = genome.chromsizes, genome.uri
     check_chromosomes(
         contacts, sizes, chroms, fasta=fasta, match_chr=match_chr,
-        others="--chroms with those to enhance",
+        option="--chroms with those to enhance",
     )  # fmt: skip
     names = genome_names(chroms, sizes, match_chr=match_chr)
     return Dna(fasta, names, network.flank_bins)

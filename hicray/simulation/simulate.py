@@ -133,6 +133,7 @@ def simulate(
 def chromsizes(config: SimulationConfig) -> dict[str, int]:
     """Return the length of each chromosome, in bp."""
     size = config.bin_size
+    # Whole; short within the last bin; without it, and short within the bin before.
     missing = (0, size // 4, size + size // 2)
     return {
         f"chr{n + 1}": config.chromosome_bins * size - missing[n % 3]
@@ -177,7 +178,7 @@ def _is_finished(simulation: Simulation) -> bool:
     if refuse_others(
         record,
         digest(_identity(simulation)),
-        what="holds another simulation",
+        problem="holds another simulation",
         differs="other settings",
         option="folder, or delete that one",
     ):

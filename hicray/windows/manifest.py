@@ -100,7 +100,7 @@ class Manifest:
     def regions(self) -> Sets:
         """The set of each region that has one."""
         named = {name: named_region(name, self.chromsizes) for name in self.splits}
-        return {one: self.splits[name] for name, one in named.items() if one is not None}
+        return {region: self.splits[name] for name, region in named.items() if region is not None}
 
     @property
     def chroms(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class Manifest:
 
     def regions_of(self, split: SplitName) -> list[Region]:
         """Return the regions of a set."""
-        return [region for region, one in self.regions.items() if one == split]
+        return [region for region, name in self.regions.items() if name == split]
 
     def layout(self, coarse_bin_size: int) -> dict[str, int]:
         """Return how the windows of a gap lie, as networks are built for them."""

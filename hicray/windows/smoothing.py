@@ -24,6 +24,7 @@ def gaussian(values: Maps, weights: Maps, width_bins: float) -> Maps:
     reach = max(1, math.ceil(_REACH * width_bins))
     at = torch.arange(-reach, reach + 1, device=values.device, dtype=values.dtype)
     kernel = torch.exp(-0.5 * (at / width_bins) ** 2)
+    # Sums and weights in one batch; a Gaussian is separable, so along rows first and then columns.
     both = torch.cat([values * weights, weights])[:, None]
     both = F.conv2d(both, kernel[None, None, :, None], padding=(reach, 0))
     both = F.conv2d(both, kernel[None, None, None, :], padding=(0, reach))

@@ -91,6 +91,7 @@ def open_windows(
 def _read(files: Files, order: Iterable[int]) -> ray.data.Dataset:
     """Read shards with Ray Data, a task each, in the given order."""
     context = ray.data.DataContext.get_current()
+    # Blocks else come as their tasks end, and an epoch would differ from run to run.
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
     units = [files.shards[i]._asdict() for i in order]
@@ -107,6 +108,7 @@ def _rows(unit: dict[str, Any], names: list[str]) -> Iterator[pa.Table]:
 def _fits(manifest: Manifest, files: Files, coarse: int) -> bool:
     pixels = manifest.window_bins**2 * (1 if not manifest.diagonal_only else 0.5)
     gap = coarse // manifest.fine_bin_size
+    # int32 counts of both maps, and four weight vectors of float32, none longer than the window.
     row_bytes = 4 * pixels * (1 + 1 / gap**2) + 16 * manifest.window_bins
     tokens = sum(size_of(locate(shard.tokens)) for shard in files.shards if shard.tokens)
     store = ray.cluster_resources().get("object_store_memory", 0)
@@ -201,6 +203,7 @@ def _from_blocks(
 ) -> Iterator[pa.Table]:
     tables = ray.get(blocks.refs)
     ends = np.cumsum([table.num_rows for table in tables])
+    # Rows count on from block to block: the block that each lies in, and its row there.
     block_of = np.searchsorted(ends, rows, side="right")
     inside = rows - (ends - [table.num_rows for table in tables])[block_of]
     positions = list(zip(block_of, inside, strict=True))
@@ -215,26 +218,27 @@ def _from_files(
     """Read only the shards that a slice touches, and trim the rows before and after it."""
     rows = np.array([files.shards[i].rows for i in order.tolist()])
     ends = np.cumsum(rows)
+    # A shard holds the rows [ends - rows, ends) of the order.
     touched = np.flatnonzero((ends > part.start) & (ends - rows < part.end))
     if not len(touched):
         return
     skip = part.start - (ends - rows)[touched[0]]
     data = _read(files, order[touched].tolist()).limit(int(skip + part.end - part.start))
     # Rows before the slice are read with it, since a shard is opened as a whole.
-    left = int(skip)
+    to_skip = int(skip)
     for table in data.iter_batches(batch_size=_MIXED_ROWS, batch_format="pyarrow"):
-        kept = table.slice(min(left, table.num_rows))
-        left -= table.num_rows - kept.num_rows
-        yield kept
+        wanted = table.slice(min(to_skip, table.num_rows))
+        to_skip -= table.num_rows - wanted.num_rows
+        yield wanted
 
 
 def _rebatched(tables: Iterable[pa.Table], batch: int) -> Iterator[pa.Table]:
     """Yield the same rows in tables of ``batch``; the last one may have fewer."""
-    rest: pa.Table | None = None
+    pending: pa.Table | None = None
     for table in tables:
-        rest = table if rest is None else pa.concat_tables([rest, table])
-        while rest.num_rows >= batch:
-            yield rest.slice(0, batch).combine_chunks()
-            rest = rest.slice(batch)
-    if rest is not None and rest.num_rows:
-        yield rest.combine_chunks()
+        pending = table if pending is None else pa.concat_tables([pending, table])
+        while pending.num_rows >= batch:
+            yield pending.slice(0, batch).combine_chunks()
+            pending = pending.slice(batch)
+    if pending is not None and pending.num_rows:
+        yield pending.combine_chunks()

@@ -65,11 +65,13 @@ def tiling(offsets: Sequence[int], *, window: int, gap: int, reach: int | None =
     stride = max(gap, window // 4 // gap * gap)
     if reach is None:
         reach = offsets[-1] + window - stride
-    most = furthest(offsets, window=window, gap=gap)
-    if not 0 <= reach <= most:
-        raise ValueError(f"a reach of {reach} bins is not within 0 to the tiles' {most}")
+    limit = furthest(offsets, window=window, gap=gap)
+    if not 0 <= reach <= limit:
+        raise ValueError(f"a reach of {reach} bins is not within 0 to the tiles' {limit}")
+    # The nearest diagonal whose tiles reach so far; at this stride, none may.
     enough = [offset for offset in offsets if offset + window - stride >= reach]
     last = enough[0] if enough else offsets[-1]
+    # Tiles further apart than last + window - reach miss pixels at ``reach``.
     closer = (last + window - reach) // gap * gap
     used = tuple(offset for offset in offsets if offset <= last)
     return Tiling(window, min(stride, closer), used, reach)
@@ -117,6 +119,7 @@ class Blend:
         taken = (apart >= 0) & (apart < separations) & (rows + apart < self._bins)
         if weights is not None:
             taken &= weights > 0
+        # A tile's pixel (row, col) is the band's (row, col - row), counted from the first held row.
         at = (np.broadcast_to(rows - self._first, taken.shape)[taken], apart[taken])
         worth = 1.0 if weights is None else weights[taken]
         self._sums[at] += worth * tile[taken]

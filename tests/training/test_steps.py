@@ -13,7 +13,7 @@ from hicray.training.space import SearchConfig
 from hicray.training.trial import Resources
 from hicray.training.tune import search
 from hicray.windows.enough import most_windows, require_step
-from hicray.windows.plan import layout
+from hicray.windows.plan import layout_of
 from tests.training.test_train import TRIAL, local_data, make_loop
 
 
@@ -77,7 +77,7 @@ def test_what_the_chromosomes_are_too_short_for_is_refused_before_ray_starts(
 
     monkeypatch.setattr("hicray.cli.search.connect", start)
     # Four chromosomes of 200 bins, windows of 64 bins every 16: starts 0, 16, ... 144.
-    assert layout(tiny_data).train_stride == 16
+    assert layout_of(tiny_data).train_stride == 16
     assert most_windows(tiny_data) == 4 * 10
     with pytest.raises(UserError, match=r"have 40 windows, one step takes 41 .*--batch-size 41"):
         search_cells(options(tiny_data, tmp_path, 41), ("off",))

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from hicray.config import DataConfig
 from hicray.windows.cut import cut, read_chromosome, unit_weights
-from hicray.windows.plan import chromosome_windows, layout
+from hicray.windows.plan import chromosome_windows, layout_of
 from hicray.windows.sources import open_sources
 from tests.shared_data import shared_data
 
@@ -43,10 +43,10 @@ def config(contacts):
 def rows_of(config, chrom, tmp_path, split="train"):
     """Cut all windows of a chromosome, and return them with the bands and weights behind them."""
     (source,) = open_sources(config, tmp_path)
-    how = layout(config)
-    chromosome = read_chromosome(source, chrom, how, raw=config.raw)
-    windows = chromosome_windows(source.fine.chromsizes[chrom], config.fine_bin_size, split, how)
-    return cut(source, chrom, chromosome, windows, how).to_pylist(), chromosome
+    layout = layout_of(config)
+    chromosome = read_chromosome(source, chrom, layout, raw=config.raw)
+    windows = chromosome_windows(source.fine.chromsizes[chrom], config.fine_bin_size, split, layout)
+    return cut(source, chrom, chromosome, windows, layout).to_pylist(), chromosome
 
 
 def dense(path, bin_size, chrom):
@@ -179,8 +179,8 @@ def test_totals_count_each_contact_once(config, contacts, tmp_path, raw):
             np.nansum(np.triu(clr.matrix(balance=balance).fetch("chr1")))
             for balance in (False, True)
         )
-        how = layout(config)
-        reads, total = read_chromosome(source, "chr1", how, raw=raw).sums[name]
+        layout = layout_of(config)
+        reads, total = read_chromosome(source, "chr1", layout, raw=raw).sums[name]
         assert reads == counts
         assert total == pytest.approx(counts if raw else balanced)
 

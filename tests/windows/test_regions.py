@@ -19,7 +19,7 @@ from hicray.windows.batches import Collate
 from hicray.windows.dna import elsewhere, has_elsewhere
 from hicray.windows.enough import most_windows
 from hicray.windows.manifest import GENOME
-from hicray.windows.plan import chromosome_windows, layout
+from hicray.windows.plan import chromosome_windows, layout_of
 from hicray.windows.shards import prepare
 from tests.shared_data import shared_data, write_poisson
 
@@ -30,13 +30,13 @@ CHROM_BINS = {"a": 640, "b": 90}
 
 def windows_of(config, sizes):
     """Every window as (set, chromosome, row_start, col_start)."""
-    how = layout(config)
+    layout = layout_of(config)
     sets = split_sets(parse_split(config.split), sizes, grid_of(config))
     return [
         (split, region.chrom, int(row), int(col))
         for region, split in sets.items()
         for row, col in chromosome_windows(
-            sizes[region.chrom], config.fine_bin_size, split, how, region
+            sizes[region.chrom], config.fine_bin_size, split, layout, region
         ).itertuples(index=False)
     ]
 
