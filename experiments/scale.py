@@ -239,7 +239,7 @@ def rates(*, records: int = 200) -> None:
     """
     for preset in ("tiny", "large"):
         with torch.device("meta"):
-            whole = Enhancer(ModelConfig(preset=preset), window_bins=224, bin_size=4_000, gap=2)
+            whole = Enhancer(ModelConfig(preset=preset), window_bins=224, bin_size=4_000, factor=2)
         total = sum(one.numel() for one in whole.parameters())
         head = total - sum(one.numel() for one in whole.encoder.parameters())
         # A weight and AdamW's two moments, in fp32.

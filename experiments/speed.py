@@ -240,7 +240,7 @@ def encoder(*, batch: int = 32, preset: Preset = "large", repeats: int = 10) -> 
 def _train_step(preset: Preset, batch: int, device: torch.device, repeats: int) -> None:
     """Say how long a step takes that encodes anew, and one on stored tokens."""
     config = ModelConfig(preset=preset, sequence="off")
-    model = Enhancer(config, window_bins=WINDOW, bin_size=BIN_SIZE, gap=GAP).to(device)
+    model = Enhancer(config, window_bins=WINDOW, bin_size=BIN_SIZE, factor=GAP).to(device)
     model.encoder.requires_grad_(False)
     image = torch.randn(batch, 3, WINDOW, WINDOW, device=device)
     base = torch.rand(batch, WINDOW, WINDOW, device=device)

@@ -40,7 +40,7 @@ class Coarse(NamedTuple):
         pixels: Distinct fine pixels in each coarse one.
         mask: Coarse pixels whose two bins are usable.
         usable: Fine bins that are usable at both levels.
-        gap: Coarse bin size over fine bin size.
+        factor: Coarse bin size over fine bin size.
         separations: Fine separations to fill, from 0 up.
     """
 
@@ -48,13 +48,13 @@ class Coarse(NamedTuple):
     pixels: Grid
     mask: Bool[np.ndarray, "coarse_bins coarse_separations"]
     usable: Bool[np.ndarray, " bins"]
-    gap: int
+    factor: int
     separations: int
 
     def on_fine(self, values: Grid) -> Band:
         """Return a coarse band's values at the fine pixels that each coarse pixel holds."""
         rows, cols = self._bins()
-        spread: Band = values[rows // self.gap, cols // self.gap - rows // self.gap]
+        spread: Band = values[rows // self.factor, cols // self.factor - rows // self.factor]
         return spread
 
     def per_fine(self) -> Grid:
@@ -86,7 +86,7 @@ class Coarse(NamedTuple):
     def _neighbours(self, fine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the two coarse bins around each fine one, and what each is worth."""
         # In units of coarse bins: coarse bin i has its centre at i.
-        centre = (fine + 0.5) / self.gap - 0.5
+        centre = (fine + 0.5) / self.factor - 0.5
         low = np.floor(centre).astype(np.int64)
         last = len(self.contacts) - 1
         above = centre - low
@@ -122,8 +122,8 @@ def bilinear(coarse: Coarse, expected: Expected) -> Band:
 
 def gaussian(coarse: Coarse, expected: Expected) -> Band:
     """Smooth the upsampled map by a Gaussian of half a coarse bin."""
-    reach = 2 * coarse.gap
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (coarse.gap / 2)) ** 2)
+    reach = 2 * coarse.factor
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (coarse.factor / 2)) ** 2)
     return filtered(upsampled(coarse, expected), _inside(coarse), kernel)
 
 
@@ -177,11 +177,11 @@ class Maker:
         self.source, self.separations, self.raw = source, separations, raw
         (coarse_size,) = source.coarse
         self.name = coarse_name(coarse_size)
-        self.gap = coarse_size // source.fine.bin_size
+        self.factor = coarse_size // source.fine.bin_size
         # Coarse pixels around the farthest fine ones lie up to two coarse bins further off; windows
         # off the diagonal, which filters fill the band with, reach twice as far.
-        width = -(-separations // self.gap) * self.gap
-        width += max(width, 4 * self.gap)
+        width = -(-separations // self.factor) * self.factor
+        width += max(width, 4 * self.factor)
         self.layout = Layout(width, width, (0,))
         self.sums = {name: self._sums(name) for name in ("fine", self.name)}
         # Both stand at the fine map's depth, which a coarse level of its own need not have.
@@ -204,7 +204,7 @@ class Maker:
             decays = read_chromosome(self.source, chrom, self.layout, raw=self.raw).decays
             for name, decay in decays.items():
                 sums[name].append(decay)
-        reach = {"fine": self.separations, self.name: -(-self.separations // self.gap)}
+        reach = {"fine": self.separations, self.name: -(-self.separations // self.factor)}
         curves = {
             name: _curve(sum(decays_by_chrom[1:], start=decays_by_chrom[0]), reach[name])
             * self.scale[name]
@@ -217,13 +217,13 @@ class Maker:
         chromosome = read_chromosome(self.source, chrom, self.layout, raw=self.raw)
         level, bins = chromosome.levels[self.name], len(chromosome.usable)
         # Levels are padded for windows that run past the end; those bins are left out here.
-        coarse_bins = -(-bins // self.gap)
+        coarse_bins = -(-bins // self.factor)
         weights = level.weights[:coarse_bins]
         separations = level.band.shape[1]
-        pixels = fine_pixels(bins, self.gap, separations)
+        pixels = fine_pixels(bins, self.factor, separations)
         contacts = _balanced(level, coarse_bins) * self.scale[self.name]
         mask = usable_pixels(np.isfinite(weights), separations)
-        return Coarse(contacts, pixels, mask, chromosome.usable, self.gap, self.separations)
+        return Coarse(contacts, pixels, mask, chromosome.usable, self.factor, self.separations)
 
     def write(
         self,

@@ -29,11 +29,11 @@ def bilinear(batch: Batch) -> Maps:
     usable = batch.evidence[:, USABLE]
     mean = from_network(batch.expected)
     ratio = from_network(batch.base) / mean.clamp(min=1e-12)
-    gap = ratio.shape[1] // usable.shape[1]
+    factor = ratio.shape[1] // usable.shape[1]
     # The base's O/E is constant within a coarse pixel, so that any of its fine ones tells it.
     # Values and mask are interpolated alike: their quotient is a mean over usable pixels alone.
-    both = torch.stack([ratio[:, ::gap, ::gap] * usable, usable], dim=1)
-    both = F.interpolate(both, scale_factor=gap, mode="bilinear", align_corners=False)
+    both = torch.stack([ratio[:, ::factor, ::factor] * usable, usable], dim=1)
+    both = F.interpolate(both, scale_factor=factor, mode="bilinear", align_corners=False)
     near = both[:, 0] / both[:, 1].clamp(min=1e-6)
     return to_network(torch.where(both[:, 1] > 1e-6, near, 0.0) * mean)
 
@@ -46,8 +46,8 @@ def noise_aware(batch: Batch) -> Maps:
     same at both bin sizes, as either map's contacts add up to its reads.
     """
     coverage = batch.evidence[:, COVERAGE].exp()
-    gap = batch.base.shape[1] // coverage.shape[1]
-    reads_per_contact = repeated(coverage, gap)
+    factor = batch.base.shape[1] // coverage.shape[1]
+    reads_per_contact = repeated(coverage, factor)
     logs = mean_log(from_network(batch.base).double(), reads_per_contact.double())
     return to_network(torch.expm1(logs)).to(batch.base.dtype)
 

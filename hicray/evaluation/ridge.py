@@ -53,9 +53,12 @@ class Ridge:
             # f: phases, the fine pixels of a coarse one; p: features; b: windows; l: coarse pixels.
             corrected = torch.einsum("fp,bpl->bfl", band_weights, features)
             corrections = torch.where((bands == band)[:, None], corrected, corrections)
-        gap = round(weights.shape[1] ** 0.5)
-        # (batch, gap^2, coarse pixels) -> (batch, rows, cols): each phase at its fine pixel.
-        change = F.fold(corrections, batch.base.shape[1:], kernel_size=gap, stride=gap)[:, 0] / NATS
+        factor = round(weights.shape[1] ** 0.5)
+        # (batch, factor^2, coarse pixels) -> (batch, rows, cols): each phase at its fine pixel.
+        change = (
+            F.fold(corrections, batch.base.shape[1:], kernel_size=factor, stride=factor)[:, 0]
+            / NATS
+        )
         upper = torch.triu(change) + torch.triu(change, 1).mT
         change = torch.where((batch.diagonal == 0)[:, None, None], upper, change)
         return batch.base + change.to(batch.base.dtype)
@@ -74,17 +77,17 @@ class RidgeSums:
     cross: Cross
 
     @staticmethod
-    def of(batches: Iterable[Batch], gap: int, side: int) -> "RidgeSums":
+    def of(batches: Iterable[Batch], factor: int, side: int) -> "RidgeSums":
         """Sum the usable pixels of windows.
 
         Args:
             batches: Of the training set.
-            gap: Fine bins to a coarse one.
+            factor: Fine bins to a coarse one.
             side: Coarse bins along a window.
         """
         # Half octaves of separation, up to the far corner of a window one window off the diagonal.
         bands, features = 2 * (2 * side).bit_length(), WIDEST**2 + 1
-        shape = (bands, gap**2, features)
+        shape = (bands, factor**2, features)
         sums = RidgeSums(
             torch.zeros(*shape, features, dtype=torch.float64),
             torch.zeros(shape, dtype=torch.float64),
@@ -95,15 +98,15 @@ class RidgeSums:
 
     def add(self, batch: Batch) -> None:
         """Add the windows of a batch."""
-        gap = batch.base.shape[1] // batch.evidence.shape[-1]
+        factor = batch.base.shape[1] // batch.evidence.shape[-1]
         features = _neighbourhoods(batch, WIDEST).transpose(1, 2)
         bands = _bands(batch, len(self.gram))
         lower = torch.ones_like(batch.usable[0]).tril(-1)
         counted = batch.usable & ~(lower & (batch.diagonal == 0)[:, None, None])
         lacks = (batch.target - batch.base).double() * NATS
-        # (batch, rows, cols) -> (batch, coarse pixels, gap^2): the fine pixels of each coarse one.
+        # (batch, rows, cols) -> (batch, coarse pixels, factor^2): fine pixels of each coarse one.
         counts, lacks = (
-            F.unfold(values[:, None], kernel_size=gap, stride=gap).transpose(1, 2)
+            F.unfold(values[:, None], kernel_size=factor, stride=factor).transpose(1, 2)
             for values in (counted.double(), lacks.masked_fill(~counted, 0.0))
         )
         for band in sorted(set(bands.flatten().tolist())):
@@ -142,6 +145,6 @@ def _neighbourhoods(batch: Batch, size: int) -> Float64[Tensor, "batch features 
 def _bands(batch: Batch, count: int) -> Int[Tensor, "batch pixels"]:
     """Return the band of each coarse pixel's separation: 0, 1, 2, 3, 4-5, 6-8, ... coarse bins."""
     side = batch.evidence.shape[-1]
-    gap = batch.base.shape[1] // side
-    apart = separations(batch.diagonal // gap, side).flatten(1)
+    factor = batch.base.shape[1] // side
+    apart = separations(batch.diagonal // factor, side).flatten(1)
     return (2 * torch.log2(apart + 1.0)).round().long().clamp(max=count - 1)

@@ -49,8 +49,8 @@ def fit(train: HeldOutWindows, val: HeldOutWindows) -> Rivals:
         train: Of the gap; its first windows, which lie in random order, are enough.
         val: Likewise.
     """
-    side = train.collate.manifest.window_bins // train.collate.gap
-    sums = RidgeSums.of(train.first(TRAIN_WINDOWS).batches(), train.collate.gap, side)
+    side = train.collate.manifest.window_bins // train.collate.factor
+    sums = RidgeSums.of(train.first(TRAIN_WINDOWS).batches(), train.collate.factor, side)
     ladders: dict[str, dict[str, Predictor]] = {
         BASE: {"": lambda batch: batch.base},
         **{name: {"": predict} for name, predict in UNCHOSEN.items()},

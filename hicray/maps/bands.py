@@ -36,7 +36,7 @@ def at_columns(
 
 
 def fine_pixels(
-    bins: int, gap: int, num_separations: int
+    bins: int, factor: int, num_separations: int
 ) -> Float64[np.ndarray, "coarse_bins separations"]:
     """Return how many distinct fine pixels each pixel of a coarse band holds.
 
@@ -49,12 +49,12 @@ def fine_pixels(
 
     Args:
         bins: Fine bins of the chromosome, whose last coarse bin may have fewer of them.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
         num_separations: Of the band, in coarse bins.
     """
-    coarse = -(-bins // gap)
-    # Fine bins of each coarse one: gap, or what is left for the last.
-    held = np.clip(bins - gap * np.arange(coarse), 0, gap).astype(np.float64)
+    coarse = -(-bins // factor)
+    # Fine bins of each coarse one: factor, or what is left for the last.
+    held = np.clip(bins - factor * np.arange(coarse), 0, factor).astype(np.float64)
     pixels: Float64[np.ndarray, "coarse_bins separations"]
     pixels = held[:, None] * at_columns(held, num_separations)
     pixels[:, 0] = held * (held + 1) / 2

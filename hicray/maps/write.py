@@ -137,14 +137,14 @@ def write_enhanced(
     cooler.zoomify_cooler(str(base), str(path), levels, chunksize=_CHUNK_PIXELS, **kind)
     base.unlink()
     for level in levels:
-        gap = level // contacts.bin_size
+        factor = level // contacts.bin_size
         weights = [
-            _weights(usable.get(chrom, np.zeros(contacts.num_bins(chrom), bool)), gap)
+            _weights(usable.get(chrom, np.zeros(contacts.num_bins(chrom), bool)), factor)
             for chrom in sizes
         ]
         with cooler.Cooler(f"{path}::/resolutions/{level}").open("r+") as group:
-            # A zoomed row sums to gap times a fine one, and both of a pixel's bins are weighted.
-            every = np.concatenate(weights) * math.sqrt(unit / gap)
+            # A zoomed row sums to factor times a fine one, and both of a pixel's bins are weighted.
+            every = np.concatenate(weights) * math.sqrt(unit / factor)
             group["bins"].create_dataset("weight", data=every)
             group.attrs["metadata"] = json.dumps(metadata)
             _describe(group, assembly)
@@ -180,12 +180,12 @@ def _gathered(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield pd.concat(waiting)
 
 
-def _weights(usable: Bool[np.ndarray, " bins"], gap: int) -> Float64[np.ndarray, " coarse_bins"]:
-    """Return the weights of bins that each hold ``gap`` of a chromosome's bins."""
-    padded = np.zeros((2, num_bins(len(usable), gap) * gap))
+def _weights(usable: Bool[np.ndarray, " bins"], factor: int) -> Float64[np.ndarray, " coarse_bins"]:
+    """Return the weights of bins that each hold ``factor`` of a chromosome's bins."""
+    padded = np.zeros((2, num_bins(len(usable), factor) * factor))
     padded[0, : len(usable)], padded[1, : len(usable)] = usable, 1
-    # Of each coarse bin: its usable fine bins, and all; the last one may have fewer than gap.
-    held, all_bins = padded.reshape(2, -1, gap).sum(axis=2)
+    # Of each coarse bin: its usable fine bins, and all; the last one may have fewer than factor.
+    held, all_bins = padded.reshape(2, -1, factor).sum(axis=2)
     share = held / all_bins
     weights: Float64[np.ndarray, " coarse_bins"] = np.full(len(share), np.nan)
     np.divide(1.0, share, out=weights, where=share >= _LEAST_USABLE)

@@ -64,7 +64,7 @@ class Head(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, size: Size, *, window_bins: int, bin_size: int, gap: int
+        self, config: ModelConfig, size: Size, *, window_bins: int, bin_size: int, factor: int
     ) -> None:
         super().__init__()
         self.residual = config.residual
@@ -83,7 +83,7 @@ class Head(nn.Module):
             width = config.coarse_channels or size.coarse_channels
             # Without a pixel path nothing would read them.
             features = size.pixel_channels if config.fusion != "tokens" else 0
-            self.coarse = CoarsePath(width, config.coarse_blocks, gap=gap, features=features)
+            self.coarse = CoarsePath(width, config.coarse_blocks, factor=factor, features=features)
         self.pixels: PixelPath | None = None
         if config.fusion != "tokens":
             self.pixels = PixelPath(size.pixel_channels)
@@ -219,7 +219,9 @@ class Enhancer(nn.Module):
         UserError: The window is not a whole number of patches.
     """
 
-    def __init__(self, config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> None:
+    def __init__(
+        self, config: ModelConfig, *, window_bins: int, bin_size: int, factor: int
+    ) -> None:
         super().__init__()
         if window_bins % PATCH:
             raise UserError(
@@ -233,7 +235,7 @@ class Enhancer(nn.Module):
         with nullcontext() if config.encoder == "scratch" else torch.device("meta"):
             self.encoder = ContactEncoder(size, patch_rows=patches, patch_cols=patches)
         self.encoder.requires_grad_(config.encoder != "frozen")
-        self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size, gap=gap)
+        self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size, factor=factor)
 
     def forward(  # noqa: PLR0913 - a logged model names its inputs one by one
         self,

@@ -50,14 +50,18 @@ class Trained:
     sources: tuple[TrainedSource, ...]
 
     @property
-    def gap(self) -> int:
+    def factor(self) -> int:
         """Fine bins to a coarse one."""
         return self.coarse_bin_size // self.fine_bin_size
 
     @property
     def layout(self) -> dict[str, int]:
         """How windows lie, as networks are built for them."""
-        return {"window_bins": self.window_bins, "bin_size": self.fine_bin_size, "gap": self.gap}
+        return {
+            "window_bins": self.window_bins,
+            "bin_size": self.fine_bin_size,
+            "factor": self.factor,
+        }
 
     @property
     def num_separations(self) -> int:

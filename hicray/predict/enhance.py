@@ -181,7 +181,7 @@ def _write(job: Job, facts: MapFacts) -> None:
     # A usable bin has a pixel on the diagonal; elsewhere the band is NaN.
     usable = {chrom: np.isfinite(_band(job, chrom)[:, 0]) for chrom in job.chroms}
     tables = {chrom: _pixels(job, chrom) for chrom in job.chroms}
-    unit = balanced_per_contact(job, partial(_band, job), job.chroms) * job.network.trained.gap
+    unit = balanced_per_contact(job, partial(_band, job), job.chroms) * job.network.trained.factor
     unfinished = job.out.with_suffix(".unfinished.mcool")
     bar = tqdm(genome_wide(fine, tables), desc=f"write {job.out.name}", unit="block")
     write_enhanced(

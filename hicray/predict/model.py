@@ -152,7 +152,7 @@ class Model:
             self._held = None  # before the next is read, so that memory is one chromosome's
             facts, file = self._facts(contacts)
             trained = file.trained
-            how = tiling(trained.offsets, window=trained.window_bins, gap=trained.gap)
+            how = tiling(trained.offsets, window=trained.window_bins, factor=trained.factor)
             tiled = Tiled(network=file, contacts=contacts, dna=dna, tiling=how)
             self._held = _Held(key, Tiler(tiled, facts, self._network))
         return self._held.tiler

@@ -163,7 +163,7 @@ def dna_of(
 
 def _tiling(request: Enhance, network: NetworkFile) -> Tiling:
     trained = network.trained
-    size, sizes = trained.fine_bin_size, {"window": trained.window_bins, "gap": trained.gap}
+    size, sizes = trained.fine_bin_size, {"window": trained.window_bins, "factor": trained.factor}
     most = furthest(trained.offsets, **sizes) * size
     if not 0 <= request.max_distance <= most:
         raise UserError(

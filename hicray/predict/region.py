@@ -66,7 +66,7 @@ def enhance_region(tiler: Tiler, region: Region) -> EnhancedRegion:
     starts = np.arange(first, end) * size
     ends = np.minimum(starts + size, tiled.contacts.chromsizes[chrom])
     table = pd.DataFrame({"chrom": chrom, "start": starts, "end": ends})
-    return EnhancedRegion(_square(band) * (scale * tiled.network.trained.gap), table)
+    return EnhancedRegion(_square(band) * (scale * tiled.network.trained.factor), table)
 
 
 def _square(band: Float[np.ndarray, "bins separations"]) -> Float64[np.ndarray, "bins bins"]:

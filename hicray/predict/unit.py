@@ -63,7 +63,7 @@ def _sums(
     job: Tiled, chrom: str, predicted: Predicted, shares: Shares, first_row: int
 ) -> Float64[np.ndarray, "2 2"]:
     """Sum the input's balanced contacts and the predicted ones, in and beyond first separations."""
-    gap, apart = job.network.trained.gap, np.arange(predicted.shape[1])
+    factor, apart = job.network.trained.factor, np.arange(predicted.shape[1])
     sums = np.zeros((2, 2))
     bins = job.fine.num_bins(chrom)
     for start in range(0, len(predicted), _CHUNK_ROWS):
@@ -71,8 +71,8 @@ def _sums(
         rows = np.arange(start, start + len(chunk))[:, None] + first_row
         # Columns past the end are masked in the result.
         cols = np.minimum(rows + apart, bins - 1)
-        far = cols // gap - rows // gap
-        share = shares[rows // gap, far]
+        far = cols // factor - rows // factor
+        share = shares[rows // factor, far]
         both = np.isfinite(share) & np.isfinite(chunk)
         for beyond in (0, 1):
             at = both & ((far >= IGNORED) == beyond)
@@ -82,14 +82,18 @@ def _sums(
 
 def _read(job: Tiled, chrom: str) -> Level:
     trained = job.network.trained
-    separations = trained.num_separations // trained.gap
+    separations = trained.num_separations // trained.factor
     return read_level(job.contacts, chrom, separations, raw=trained.raw)
 
 
 def _shares(job: Tiled, chrom: str, level: Level) -> Shares:
     """Return the input's balanced contacts of each fine pixel inside a coarse one."""
-    gap, bins, separations = job.network.trained.gap, job.fine.num_bins(chrom), level.band.shape[1]
+    factor, bins, separations = (
+        job.network.trained.factor,
+        job.fine.num_bins(chrom),
+        level.band.shape[1],
+    )
     weights = level.weights[:, None] * at_columns(level.weights, separations)
-    pixels = fine_pixels(bins, gap, separations)
+    pixels = fine_pixels(bins, factor, separations)
     shares: Shares = level.band * weights / np.maximum(pixels, 1)
     return shares

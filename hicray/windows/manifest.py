@@ -116,7 +116,7 @@ class Manifest:
         return {
             "window_bins": self.window_bins,
             "bin_size": self.fine_bin_size,
-            "gap": coarse_bin_size // self.fine_bin_size,
+            "factor": coarse_bin_size // self.fine_bin_size,
         }
 
     def gap_tag(self, coarse_bin_size: int) -> str:

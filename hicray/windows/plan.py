@@ -47,13 +47,13 @@ def layout_of(config: DataConfig) -> Layout:
     Raises:
         UserError: A size does not fit the bins, patches or coarse bins.
     """
-    gaps = [_gap(config.fine_bin_size, size) for size in config.coarse_bin_sizes]
-    step = math.lcm(*gaps)
+    factors = [_gap(config.fine_bin_size, size) for size in config.coarse_bin_sizes]
+    step = math.lcm(*factors)
     window = config.window_bins
     if window <= 0 or window % math.lcm(step, PATCH_BINS):
         raise UserError(
             f"a window of {window} bins does not fit; it must be a multiple of {PATCH_BINS} "
-            f"(the patch) and of the gaps {gaps}, such as {math.lcm(step, PATCH_BINS) * 4}"
+            f"(the patch) and of the gaps {factors}, such as {math.lcm(step, PATCH_BINS) * 4}"
         )
     # A quarter of a window if none is given, in whole coarse bins.
     stride = config.train_stride_bins or max(step, window // 4 // step * step)

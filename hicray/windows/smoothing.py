@@ -47,7 +47,7 @@ def smoothed_base(
         width_bins: Of the Gaussian, in fine bins.
     """
     mean = from_network(expected)
-    gap = base.shape[1] // usable.shape[1]
-    counted = repeated(usable, gap) * (mean > 0)
+    factor = base.shape[1] // usable.shape[1]
+    counted = repeated(usable, factor) * (mean > 0)
     ratio = from_network(base) / mean.clamp(min=1e-12)
     return to_network(gaussian(ratio.masked_fill(mean <= 0, 0.0), counted, width_bins) * mean)

@@ -107,9 +107,9 @@ def _rows(unit: dict[str, Any], names: list[str]) -> Iterator[pa.Table]:
 
 def _fits(manifest: Manifest, files: Files, coarse: int) -> bool:
     pixels = manifest.window_bins**2 * (1 if not manifest.diagonal_only else 0.5)
-    gap = coarse // manifest.fine_bin_size
+    factor = coarse // manifest.fine_bin_size
     # int32 counts of both maps, and four weight vectors of float32, none longer than the window.
-    row_bytes = 4 * pixels * (1 + 1 / gap**2) + 16 * manifest.window_bins
+    row_bytes = 4 * pixels * (1 + 1 / factor**2) + 16 * manifest.window_bins
     tokens = sum(size_of(locate(shard.tokens)) for shard in files.shards if shard.tokens)
     store = ray.cluster_resources().get("object_store_memory", 0)
     return bool(files.rows * row_bytes + tokens < _STORE_SHARE * store)

@@ -145,7 +145,7 @@ def test_the_upsampled_map_of_thinned_reads_stands_at_the_level_of_the_target(
 def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):
     torch.manual_seed(0)
     model = Enhancer(
-        ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE
+        ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE, factor=COARSE // FINE
     ).eval()
     rows = {**baselines(collate), "noseq": model_predictor(model)}
     found = HeldOutWindows(tiny_shards[0], "val", collate, COARSE).score(rows)
