@@ -185,7 +185,7 @@ def prepare(data: DataConfig, storage: str) -> "Manifest":
     """
     from hicray.cli.data_set import prepare_shards
 
-    return prepare_shards(data, Run(storage=storage))[1]
+    return prepare_shards(data, Run(storage=storage)).manifest
 
 
 def search(data: DataConfig, storage: str, options: Tune | None = None) -> "pd.DataFrame":

@@ -25,7 +25,7 @@ from hicray.training.space import Cell, SearchConfig, cells, require_distinct, s
 from hicray.training.state import damage, ended, note_end
 from hicray.training.trial import Resources, arm, diverged, drive_trial
 from hicray.windows.enough import require_step
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import ShardSet
 
 SEEDS = "-seeds"
 """How the state of the Tuner that repeats a cell's best trial is called, behind the cell's name."""
@@ -33,8 +33,7 @@ SEEDS = "-seeds"
 
 def search(
     config: SearchConfig,
-    shards: Location,
-    manifest: Manifest,
+    shards: ShardSet,
     resources: Resources,
     store: track.Store,
 ) -> str:
@@ -42,8 +41,7 @@ def search(
 
     Args:
         config: The search.
-        shards: Folder of the shard set; trials go to ``trials/`` beside it.
-        manifest: Of the shard set.
+        shards: The shard set; trials go to ``trials/`` beside it.
         resources: Of one trial.
         store: Where runs are recorded.
 
@@ -53,20 +51,21 @@ def search(
     # Tune looks for result files that this package turns off, and says so at the end of each cell.
     # Why a trial failed, it says in a page; the recorder does in a line.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    folder, manifest = shards
     require_distinct(config, manifest.coarse_bin_sizes)
     require_step(manifest.num_windows("train"), config.train)
     connection.require(config.train.workers, resources.cpus_per_worker, resources.use_gpu)
-    name, tags = search_name(config, manifest), _search_tags(shards, manifest)
+    name, tags = search_name(config, manifest), _search_tags(shards)
     # The same search in another storage is another one: its trials have their own checkpoints.
-    identity = f"{name}-{cfg.digest(str(shards.parent.resolve()))}"
+    identity = f"{name}-{cfg.digest(str(folder.parent.resolve()))}"
     parent = cache(partial(store.find_or_start, track.SEARCH, identity, cfg.flatten(config), tags))
-    gaps = Gaps(config.model, shards, manifest, use_gpu=resources.use_gpu)
+    gaps = Gaps(config.model, shards, use_gpu=resources.use_gpu)
     # Before the outbox: two threads that look for the parent might both start it.
     recorded = store.known_trials(parent)
     with Outbox(store) as outbox:
         outbox.put(lambda: store.resume(parent()))
         trials = Trials(store, parent, manifest, gaps.trials)
-        state = shards.parent / "search" / name
+        state = folder.parent / "search" / name
         for cell in cells(manifest.coarse_bin_sizes, config):
             job = CellJob(config, cell, gaps, resources, outbox, trials, state)
             if not job.is_done(recorded):
@@ -75,13 +74,13 @@ def search(
     return parent()
 
 
-def _search_tags(shards: Location, manifest: Manifest) -> dict[str, str]:
+def _search_tags(shards: ShardSet) -> dict[str, str]:
     return {
-        "dataset": manifest.plan,
-        "shards": str(shards.resolve()),
+        "dataset": shards.manifest.plan,
+        "shards": str(shards.folder.resolve()),
         # A run that goes on keeps the time when it was first started.
         track.LAST_RUN: str(track.now()),
-        "sources": ",".join(manifest.sources),
+        "sources": ",".join(shards.manifest.sources),
         "mlflow.source.git.commit": track.git_commit(),
     }
 
@@ -296,4 +295,4 @@ class CellJob:
         return max(1, int((sum(connection.offered("CPU")) - 1) // each))
 
     def _gap(self) -> str:
-        return self.gaps.manifest.gap_tag(self.cell.coarse_bin_size)
+        return self.gaps.shards.manifest.gap_tag(self.cell.coarse_bin_size)

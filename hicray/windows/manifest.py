@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -140,6 +141,13 @@ def coarse_name(bin_size: int) -> str:
 def write_manifest(folder: Location, manifest: Manifest) -> None:
     """Finish a shard set."""
     write_json(folder / MANIFEST, asdict(manifest))
+
+
+class ShardSet(NamedTuple):
+    """A finished shard set: where it lies, and what it is."""
+
+    folder: Location
+    manifest: Manifest
 
 
 def read_manifest(folder: Location) -> Manifest:

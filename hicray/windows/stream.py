@@ -23,7 +23,7 @@ from jaxtyping import Int64
 from hicray.config import UserError
 from hicray.io.storage import Location, locate, size_of
 from hicray.maps.bins import SplitName
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.reading import Shard, columns, read_rows, shard_at
 
 _STORE_SHARE = 0.4
@@ -57,8 +57,7 @@ NO_WINDOWS = Blocks([], 0)
 
 
 def open_windows(
-    folder: Location,
-    manifest: Manifest,
+    shards: ShardSet,
     split: SplitName,
     coarse: int,
     tokens: Location | None = None,
@@ -66,8 +65,7 @@ def open_windows(
     """Read a set into the object store if it fits there, else name its files.
 
     Args:
-        folder: Of the shard set.
-        manifest: Of the shard set.
+        shards: The shard set.
         split: The set.
         coarse: The gap's coarse bins, in bp.
         tokens: Folder of stored tokens, a file for each shard, if they are to come along.
@@ -75,17 +73,18 @@ def open_windows(
     Raises:
         UserError: The set has no window.
     """
-    shards = manifest.files(split)
-    if not shards:
+    folder, manifest = shards
+    files = manifest.files(split)
+    if not files:
         raise UserError(
             f"{folder} has no {split} window: every one was under the usable share "
             f"({manifest.dropped.get(split, 0)} left out); choose other {split} chromosomes"
         )
-    files = Files([shard_at(folder, shard, tokens) for shard in shards], columns(coarse))
-    if not _fits(manifest, files, coarse):
-        return files
-    data = _read(files, range(len(shards))).materialize()
-    return Blocks(data.to_arrow_refs(), files.rows)
+    stored = Files([shard_at(folder, file, tokens) for file in files], columns(coarse))
+    if not _fits(manifest, stored, coarse):
+        return stored
+    data = _read(stored, range(len(files))).materialize()
+    return Blocks(data.to_arrow_refs(), stored.rows)
 
 
 def _read(files: Files, order: Iterable[int]) -> ray.data.Dataset:

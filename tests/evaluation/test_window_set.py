@@ -95,7 +95,7 @@ def test_compare_scores_a_network_as_validation_did_in_any_precision(
     torch.manual_seed(0)
     model = build(trial.model, **manifest.layout(COARSE))
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
-    train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
+    train, val = (open_windows(tiny_shards, split, COARSE) for split in ("train", "val"))
     place = Worker(0, 1, torch.device("cpu"))
     loop = Loop(trial, Data(manifest, train, val), place, model, make_optimizer(model, trial))
     exact = loop.validate()

@@ -23,7 +23,7 @@ def test_every_accumulated_step_is_the_mean_gradient_of_its_batches(tiny_shards,
         TRIAL.train, accumulate=4, batch_size=5, reverse_complement=False, hidden_dna=0.0
     )
     trial = replace(TRIAL, train=train)
-    loop = make_loop(local_data(*tiny_shards), trial)
+    loop = make_loop(local_data(tiny_shards), trial)
     assert loop.steps % 4
     assert loop.steps > 4
     taken = []
@@ -94,4 +94,4 @@ def test_what_was_cut_is_counted_before_a_trial_starts(tiny_shards):
         model=TRIAL.model, train=replace(TRIAL.train, batch_size=there + 1), trials=1
     )
     with pytest.raises(UserError, match=f"have {there} windows, one step takes {there + 1}"):
-        search(what, folder, manifest, Resources(), Store("", folder))
+        search(what, tiny_shards, Resources(), Store("", folder))
