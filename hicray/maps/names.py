@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from hicray.config import UserError
-from hicray.maps.bins import named_chrom
+from hicray.maps.bins import Region, named_chrom, parse_region
 from hicray.maps.contacts import ContactMap
 
 _NAMED = 5
@@ -26,6 +26,16 @@ def named_chroms(names: Iterable[str], contacts: ContactMap) -> tuple[str, ...]:
             )
         chroms.append(chrom)
     return tuple(chroms)
+
+
+def region_of(text: str, contacts: ContactMap) -> Region:
+    """Read ``chrom:start-end`` on a map's chromosome, named as the map names it.
+
+    Raises:
+        UserError: It is not of that form, or the map has no such chromosome.
+    """
+    region = parse_region(text)
+    return region._replace(chrom=named_chroms((region.chrom,), contacts)[0])
 
 
 def check_chromosomes(
