@@ -72,9 +72,9 @@ def results_of(folder: Path) -> dict[str, Any]:
 def compare_designs(options: Options) -> None:
     """Train every design with every seed, and print their table."""
     require_seeds(options.seeds)
-    folder, manifest = prepare_shards(SIMULATED.data, Run(storage=options.storage))
-    wide = max(manifest.coarse_bin_sizes)
-    data = open_data(folder, manifest, wide)
+    shards = prepare_shards(SIMULATED.data, Run(storage=options.storage))
+    wide = max(shards.manifest.coarse_bin_sizes)
+    data = open_data(shards, wide)
     trials = {
         (name, seed): TrialConfig(
             coarse_bin_size=wide,

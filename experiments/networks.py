@@ -42,7 +42,6 @@ from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, TrialConfig
 from hicray.evaluation.baselines import BASE
 from hicray.evaluation.rivals import CEILING, RIDGE
 from hicray.evaluation.window_set import HeldOutWindows, Predictor, device
-from hicray.io.storage import Location
 from hicray.maps.check import require_genome
 from hicray.metrics.paired import paired_difference
 from hicray.metrics.scores import LABELS
@@ -58,7 +57,7 @@ from hicray.training.space import started
 from hicray.training.sweep import Build, open_data, own_network, require_seeds, sweep
 from hicray.windows.batches import Collate
 from hicray.windows.inputs import EVIDENCE, USABLE
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.scales import NATS, Maps
 from hicray.windows.smoothing import smoothed_base
 
@@ -200,10 +199,10 @@ class Options:
 
 
 def train(
-    trials: Mapping[int, TrialConfig], folder: Location, manifest: Manifest, out: Path
+    trials: Mapping[int, TrialConfig], shards: ShardSet, out: Path
 ) -> dict[str, dict[int, Path]]:
     """Train every network with every seed; return the checkpoints of each by seed."""
-    data = open_data(folder, manifest, trials[0].coarse_bin_size, reads_dna=False)
+    data = open_data(shards, trials[0].coarse_bin_size, reads_dna=False)
     return {name: sweep(trials, data, out / file_name(name), b) for name, b in NETWORKS.items()}
 
 
@@ -215,11 +214,10 @@ def opened(folder: Path, build: Build, manifest: Manifest) -> Predictor:
     return lambda batch: predict(module, batch.arguments())
 
 
-def judged(
-    folders: Mapping[str, Mapping[int, Path]], folder: Location, manifest: Manifest, size: int
-) -> GapResult:
+def judged(folders: Mapping[str, Mapping[int, Path]], shards: ShardSet, size: int) -> GapResult:
     """Score filters, noseq and all other networks on the test windows."""
-    result = score_arms({NOSEQ: [*folders[NOSEQ].values()]}, folder, manifest, size)
+    result = score_arms({NOSEQ: [*folders[NOSEQ].values()]}, shards, size)
+    folder, manifest = shards
     windows = HeldOutWindows(folder, "test", Collate(manifest, size), size)
     rows = {
         name: Row(
@@ -231,8 +229,9 @@ def judged(
     return replace(result, rows={**result.rows, **rows}, learning=learning)
 
 
-def costs(trial: TrialConfig, folder: Location, manifest: Manifest) -> dict[str, tuple[int, float]]:
+def costs(trial: TrialConfig, shards: ShardSet) -> dict[str, tuple[int, float]]:
     """Return each network's parameters and CPU milliseconds of a training window, taking turns."""
+    folder, manifest = shards
     torch.set_num_threads(1)
     size, config = trial.coarse_bin_size, trial.train
     collate = Collate(manifest, size)
@@ -283,18 +282,16 @@ def main(options: Options) -> None:
     """Train and judge every network at every gap."""
     require_seeds(options.seeds)
     require_genome(options.data, ("off",))
-    folder, manifest = prepare_shards(options.data, Run(storage=options.storage))
-    windows, out = manifest.num_windows("train"), Path(options.storage)
+    shards = prepare_shards(options.data, Run(storage=options.storage))
+    windows, out = shards.manifest.num_windows("train"), Path(options.storage)
     own = fitted(options.train, windows)
     say(described(own, windows))
     model, texts = started(ModelConfig(sequence="off"), options.data), []
-    for size in manifest.coarse_bin_sizes:
+    for size in shards.manifest.coarse_bin_sizes:
         first = TrialConfig(coarse_bin_size=size, model=model, train=own)
         trials = {s: replace(first, train=replace(own, seed=s)) for s in range(options.seeds)}
-        result = judged(
-            train(trials, folder, manifest, out / f"bins_{size}"), folder, manifest, size
-        )
-        texts.append(table(result, costs(first, folder, manifest)))
+        result = judged(train(trials, shards, out / f"bins_{size}"), shards, size)
+        texts.append(table(result, costs(first, shards)))
     (out / "networks.md").write_text("\n".join(texts) + "\n")
     say("", *texts)
 

@@ -52,13 +52,12 @@ from hicray.config import DataConfig, ModelConfig, Run, TrialConfig
 from hicray.evaluation.rivals import CEILING
 from hicray.evaluation.window_set import HeldOutWindows
 from hicray.figures import Picture, motif_reading, png
-from hicray.io.storage import Location
 from hicray.metrics.paired import Difference
 from hicray.metrics.scores import LABELS, OBJECTIVE
 from hicray.model.checkpoint import read_progress
 from hicray.simulation.simulate import Simulation, SimulationConfig, simulate
 from hicray.training.sweep import open_data, require_seeds, sweep
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 
 CHROMOSOMES, TRAINED = 42, 30
 """A dozen test chromosomes, so that intervals are narrow where nothing should be gained."""
@@ -122,8 +121,12 @@ class Case:
     """One simulation, cut into shards."""
 
     simulation: Simulation
-    folder: Location
-    manifest: Manifest
+    shards: ShardSet
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the shard set."""
+        return self.shards.manifest
 
 
 def open_case(name: str, options: Options) -> Case:
@@ -137,8 +140,7 @@ def open_case(name: str, options: Options) -> Case:
         split=SPLIT_TEXT,
         train_stride_bins=STRIDE_BINS,
     )
-    folder, manifest = prepare_shards(data, Run(storage=str(storage)))
-    return Case(made, folder, manifest)
+    return Case(made, prepare_shards(data, Run(storage=str(storage))))
 
 
 def train(
@@ -146,7 +148,7 @@ def train(
 ) -> dict[str, list[Path]]:
     """Train every arm with every seed; return the checkpoints of each arm."""
     size = gap * case.manifest.fine_bin_size
-    data = open_data(case.folder, case.manifest, size)
+    data = open_data(case.shards, size)
     trials = {
         (arm, seed): TrialConfig(
             coarse_bin_size=size,
@@ -171,14 +173,14 @@ def train(
 def test_windows(case: Case, size: int, folders: dict[str, list[Path]]) -> HeldOutWindows:
     """Return the test windows of one gap, with all that the arms read."""
     trials = {arm: [read_progress(folder).trial for folder in own] for arm, own in folders.items()}
-    return windows_of(trials, case.folder, case.manifest, size, "test")
+    return windows_of(trials, case.shards, size, "test")
 
 
 def judge_case(case: Case, gap: int, folders: dict[str, list[Path]]) -> GapResult:
     """Score all rows of one simulation at one gap on its test chromosomes."""
     size = gap * case.manifest.fine_bin_size
     truth = noise_free(case.simulation, test_windows(case, size, folders))
-    result = score_arms(folders, case.folder, case.manifest, size, more=truth)
+    result = score_arms(folders, case.shards, size, more=truth)
     curves = {arm: _curves(own[0]) for arm, own in folders.items()}
     learning = {arm: [learnt(folder) for folder in own] for arm, own in folders.items()}
     return replace(result, curves=curves, learning=learning)

@@ -26,13 +26,12 @@ from hicray.comparison.learning import learnt
 from hicray.comparison.report import write
 from hicray.comparison.results import GapResult
 from hicray.config import DataConfig, ModelConfig, Run, SequenceMode, TrainConfig, TrialConfig
-from hicray.io.storage import Location
 from hicray.maps.check import require_genome
 from hicray.training.effort import described, fitted
 from hicray.training.space import started
 from hicray.training.sweep import open_data, require_seeds, sweep
 from hicray.training.trial import arm
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import ShardSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +49,11 @@ class Options:
     """Folder of shards, checkpoints and the report."""
 
 
-def train(
-    options: Options, folder: Location, manifest: Manifest, size: int
-) -> dict[str, list[Path]]:
+def train(options: Options, shards: ShardSet, size: int) -> dict[str, list[Path]]:
     """Train every arm with every seed at one gap; return the checkpoints of each arm."""
     model = started(options.model, options.data)
     reads_dna = any(replace(model, sequence=own).reads_dna for own in options.arms)
-    data = open_data(folder, manifest, size, reads_dna=reads_dna)
+    data = open_data(shards, size, reads_dna=reads_dna)
     trials = {
         (own, seed): TrialConfig(
             coarse_bin_size=size,
@@ -73,11 +70,9 @@ def train(
     }
 
 
-def judged(
-    folders: dict[str, list[Path]], folder: Location, manifest: Manifest, size: int
-) -> GapResult:
+def judged(folders: dict[str, list[Path]], shards: ShardSet, size: int) -> GapResult:
     """Score all rows of one gap on the test windows."""
-    result = score_arms(folders, folder, manifest, size)
+    result = score_arms(folders, shards, size)
     return replace(result, learning={name: [*map(learnt, own)] for name, own in folders.items()})
 
 
@@ -85,16 +80,16 @@ def main(options: Options) -> None:
     """Train and judge every arm at every gap."""
     require_seeds(options.seeds)
     require_genome(options.data, options.arms)
-    folder, manifest = prepare_shards(options.data, Run(storage=options.storage))
-    windows = manifest.num_windows("train")
+    shards = prepare_shards(options.data, Run(storage=options.storage))
+    windows = shards.manifest.num_windows("train")
     options = replace(options, train=fitted(options.train, windows))
     say(described(options.train, windows))
     results = [
-        judged(train(options, folder, manifest, size), folder, manifest, size)
-        for size in manifest.coarse_bin_sizes
+        judged(train(options, shards, size), shards, size)
+        for size in shards.manifest.coarse_bin_sizes
     ]
     out = Path(options.storage) / "report"
-    text, _ = write(results, manifest, out)
+    text, _ = write(results, shards.manifest, out)
     say("", text, "", f"page: {out / 'compare.html'}")
 
 

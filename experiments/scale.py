@@ -37,7 +37,7 @@ from hicray.simulation.simulate import SimulationConfig, default_split, simulate
 from hicray.tracking import track
 from hicray.training import trial, tune
 from hicray.windows.batches import Collate
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.reading import columns, shard_at
 from hicray.windows.shards import prepare
 from hicray.windows.stream import Files, Reader, Slice, WindowSource, open_windows
@@ -145,7 +145,7 @@ def _both(folder: Path, manifest: Manifest) -> dict[str, WindowSource]:
     """Return the training set as it is read when it fits the object store, and when not."""
     shards = [shard_at(folder, shard, None) for shard in manifest.files("train")]
     return {
-        "in memory": open_windows(folder, manifest, "train", COARSE),
+        "in memory": open_windows(ShardSet(folder, manifest), "train", COARSE),
         "on disk": Files(shards, columns(COARSE)),
     }
 
@@ -239,7 +239,7 @@ def rates(*, records: int = 200) -> None:
     """
     for preset in ("tiny", "large"):
         with torch.device("meta"):
-            whole = Enhancer(ModelConfig(preset=preset), window_bins=224, bin_size=4_000, gap=2)
+            whole = Enhancer(ModelConfig(preset=preset), window_bins=224, bin_size=4_000, factor=2)
         total = sum(one.numel() for one in whole.parameters())
         head = total - sum(one.numel() for one in whole.encoder.parameters())
         # A weight and AdamW's two moments, in fp32.

@@ -40,6 +40,7 @@ from hicray.model.encoder import PRESETS, ContactEncoder
 from hicray.model.enhancer import Enhancer
 from hicray.model.hicfoundation import HiCFoundation, write
 from hicray.windows.inputs import EVIDENCE
+from hicray.windows.manifest import ShardSet
 
 WINDOW, BIN_SIZE, GAP = 224, 4_000, 2
 DEPTHS = range(1, 7)
@@ -90,7 +91,7 @@ def epochs(*, windows: int = 8, fusion: Fusion = "both", preset: Preset = "large
         preset: Size of the network.
     """
     with tempfile.TemporaryDirectory() as folder:
-        shards, manifest = _few_windows(Path(folder), windows, WINDOW)
+        shards = _few_windows(Path(folder), windows, WINDOW)
         weights = Path(folder) / "weights.safetensors"
         patches = (WINDOW // 16) ** 2
         write(HiCFoundation(PRESETS[preset], patches=patches), weights)
@@ -105,7 +106,7 @@ def epochs(*, windows: int = 8, fusion: Fusion = "both", preset: Preset = "large
         both: tuple[Precision, ...] = ("none", "bf16")
         for sequence in arms:
             arm = replace(model, sequence=sequence)
-            anew, stored = (_epoch(arm, shards, manifest, kept) for kept in both)
+            anew, stored = (_epoch(arm, shards, kept) for kept in both)
             name = "seq" if sequence == "on" else "noseq"
             say(f"| {name} | {anew:.2f} s | {stored:.2f} s | {anew / stored:.2f} |")
 
@@ -126,15 +127,15 @@ def noseq(*, windows: int = 512, sizes: tuple[int, ...] = (64, WINDOW), epochs: 
     say("| bins of a window | without coarse path | with | ratio |", "| --- | --- | --- | --- |")
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            shards, manifest = _few_windows(Path(folder), windows, size)
-            loops = [_loop(*one, shards, manifest, "none") for one in (old, today)]
+            shards = _few_windows(Path(folder), windows, size)
+            loops = [_loop(*one, shards, "none") for one in (old, today)]
             taken = [[one.epoch(epoch)["seconds"] for one in loops] for epoch in range(epochs + 1)]
-            each = 1e3 / manifest.num_windows("train")
+            each = 1e3 / shards.manifest.num_windows("train")
             before, now = (median(own) * each for own in zip(*taken[1:], strict=True))
             say(f"| {size} | {before:.1f} ms | {now:.1f} ms | {now / before:.2f} |")
 
 
-def _few_windows(folder: Path, windows: int, window_bins: int) -> tuple[Path, Any]:
+def _few_windows(folder: Path, windows: int, window_bins: int) -> ShardSet:
     """Prepare a shard set of windows of bins of 4 kb, simulated."""
     from hicray.cluster import connection
     from hicray.simulation.simulate import SimulationConfig, simulate
@@ -155,19 +156,17 @@ def _few_windows(folder: Path, windows: int, window_bins: int) -> tuple[Path, An
         window_bins=window_bins,
         split=f"val=chr{trained + 1};test=chr{trained + 2}",
     )
-    return folder / "shards", prepare(data, folder / "shards")
+    return ShardSet(folder / "shards", prepare(data, folder / "shards"))
 
 
-def _epoch(model: ModelConfig, shards: Path, manifest: Any, kept: Precision) -> float:
+def _epoch(model: ModelConfig, shards: ShardSet, kept: Precision) -> float:
     """Return the seconds of a second epoch; the first warms up."""
-    loop = _loop(model, TrainConfig(epochs=3), shards, manifest, kept)
+    loop = _loop(model, TrainConfig(epochs=3), shards, kept)
     seconds = [float(loop.epoch(epoch)["seconds"]) for epoch in range(3)]
     return median(seconds[1:])
 
 
-def _loop(
-    model: ModelConfig, config: TrainConfig, shards: Path, manifest: Any, kept: Precision
-) -> Any:
+def _loop(model: ModelConfig, config: TrainConfig, shards: ShardSet, kept: Precision) -> Any:
     """Return one worker's epochs, as training makes them."""
     import ray
 
@@ -181,15 +180,13 @@ def _loop(
 
     model = replace(model, embeddings=kept)
     device = _device()
+    size = shards.manifest.coarse_bin_sizes[0]
     folder, form = None, None
     if kept != "none":
-        folder, form = embed(
-            model, shards, manifest, manifest.coarse_bin_sizes[0], use_gpu=device.type == "cuda"
-        )
-    size = manifest.coarse_bin_sizes[0]
-    train, val = (open_windows(shards, manifest, s, size, folder) for s in ("train", "val"))
-    genome = ray.put(read_packed(shards / GENOME)) if model.sequence == "on" else None
-    data = Data(manifest, train, val, genome, form)
+        folder, form = embed(model, shards, size, use_gpu=device.type == "cuda")
+    train, val = (open_windows(shards, s, size, folder) for s in ("train", "val"))
+    genome = ray.put(read_packed(shards.folder / GENOME)) if model.sequence == "on" else None
+    data = Data(shards.manifest, train, val, genome, form)
     trial = TrialConfig(coarse_bin_size=size, model=model, train=config)
     bare = network(trial, data).to(device)
     return Loop(trial, data, Worker(0, 1, device), bare, make_optimizer(bare, trial))
@@ -240,7 +237,7 @@ def encoder(*, batch: int = 32, preset: Preset = "large", repeats: int = 10) -> 
 def _train_step(preset: Preset, batch: int, device: torch.device, repeats: int) -> None:
     """Say how long a step takes that encodes anew, and one on stored tokens."""
     config = ModelConfig(preset=preset, sequence="off")
-    model = Enhancer(config, window_bins=WINDOW, bin_size=BIN_SIZE, gap=GAP).to(device)
+    model = Enhancer(config, window_bins=WINDOW, bin_size=BIN_SIZE, factor=GAP).to(device)
     model.encoder.requires_grad_(False)
     image = torch.randn(batch, 3, WINDOW, WINDOW, device=device)
     base = torch.rand(batch, WINDOW, WINDOW, device=device)

@@ -36,7 +36,8 @@ from hicray.cli.data_set import checked, connect, prepare_shards
 from hicray.cli.guard import guarded, say
 from hicray.cli.main import Flat
 from hicray.config import DataConfig, ModelConfig, Run, TrainConfig, UserError, digest, flatten
-from hicray.io.storage import Location, locate
+from hicray.io.storage import locate
+from hicray.windows.manifest import ShardSet
 
 RECIPE = TrainConfig(
     epochs=32, batch_size=4, accumulate=4, workers=2, loss="report", ssim_weight=0.2, hidden_dna=0.0
@@ -145,16 +146,16 @@ def _data_set(
     from hicray.training.trial import Resources
     from hicray.training.tune import search
 
-    folder, manifest = prepare_shards(data, replace(options.run, storage=str(storage)))
+    shards = prepare_shards(data, replace(options.run, storage=str(storage)))
     resources = Resources(options.run.use_gpu, options.run.cpus_per_worker)
     what = SearchConfig(model=options.model, train=options.train, trials=1)
-    parent = search(what, folder, manifest, resources, store)
+    parent = search(what, shards, resources, store)
     lines: list[str] = []
     curves = {}
-    for size in sorted(manifest.coarse_bin_sizes):
-        gap = manifest.gap_tag(size)
+    for size in sorted(shards.manifest.coarse_bin_sizes):
+        gap = shards.manifest.gap_tag(size)
         runs = {run.tags["sequence"]: run for run in store.trials(parent) if run.tags["gap"] == gap}
-        lines += _scored(f"{name}, {gap} bp", runs, folder, manifest, size)
+        lines += _scored(f"{name}, {gap} bp", runs, shards, size)
         for arm, run in sorted(runs.items()):
             curves[f"{arm}, {name}, {gap}"] = {
                 part: store.curve(run.run_id, f"{part}_loss") for part in ("train", "val")
@@ -162,16 +163,14 @@ def _data_set(
     return lines, curves
 
 
-def _scored(
-    title: str, runs: dict[str, Any], folder: Location, manifest: Any, size: int
-) -> list[str]:
+def _scored(title: str, runs: dict[str, Any], shards: ShardSet, size: int) -> list[str]:
     """Return one data set's rows: baselines, the network before fine-tuning, noseq and seq."""
     from hicray.comparison.arms import score_arms
     from hicray.comparison.table import cell
 
     arms = {arm: [locate(run.tags["checkpoint"])] for arm, run in sorted(runs.items())}
-    result = score_arms(arms, folder, manifest, size)
-    count = manifest.num_windows("test")
+    result = score_arms(arms, shards, size)
+    count = shards.manifest.num_windows("test")
     lines = [f"### {title} (n = {count} test windows)", "", "| model | MSE | Pearson |"]
     lines.append("| --- | --- | --- |")
     for method, row in result.rows.items():

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from hicray.api import (
         ContactMap,
         Genome,
+        UserError,
         ablate,
         compare,
         enhance,
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ContactMap",
     "Genome",
+    "UserError",
     "ablate",
     "compare",
     "enhance",

@@ -1,7 +1,8 @@
 """What people call from Python; ``import hicray`` offers each of these names.
 
 Every function imports what it needs when it is called, so that opening a map does not load a
-network, and opening a network does not load Ray.
+network, and opening a network does not load Ray. What cannot be done raises ``UserError``, a
+sentence that names options as the command line does: ``--match-chr`` is ``match_chr`` here.
 """
 
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hicray.config import DataConfig, Run, Tune
+from hicray.config import UserError as UserError
 from hicray.io.storage import locate
 from hicray.maps.contacts import ContactMap as ContactMap
 from hicray.maps.contacts import open_map as open_map
@@ -185,7 +187,7 @@ def prepare(data: DataConfig, storage: str) -> "Manifest":
     """
     from hicray.cli.data_set import prepare_shards
 
-    return prepare_shards(data, Run(storage=storage))[1]
+    return prepare_shards(data, Run(storage=storage)).manifest
 
 
 def search(data: DataConfig, storage: str, options: Tune | None = None) -> "pd.DataFrame":

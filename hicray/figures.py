@@ -220,6 +220,7 @@ def by_distance(
     for i, (name, values) in enumerate(curves.items()):
         style = STYLES[i // len(COLOURS) % len(STYLES)]
         kb = np.arange(len(values)) * bin_size / 1000
+        # A logarithmic axis has no 0.
         axes.plot(kb[1:], values[1:], style, color=COLOURS[i % len(COLOURS)], label=name, lw=1.3)
     axes.set(xscale="log", xlabel="distance (kb)", ylabel=ylabel)
     if log:

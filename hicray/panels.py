@@ -79,11 +79,12 @@ class Locus:
     def likeness(self, name: str) -> float:
         """Return how a map's O/E correlates with the one that it is held against."""
         rows, cols = np.indices(self.maps[name].shape)
+        # The main diagonal of the map is not that of a window off it.
         shift = (self.col_start - self.row_start) // self.bin_size
         counted = abs(cols + shift - rows) >= NEAREST
-        pair = [self.oe()[one][counted] for one in (name, self.against)]
+        pair = [self.oe()[label][counted] for label in (name, self.against)]
         both = np.isfinite(pair[0]) & np.isfinite(pair[1])
-        if not all(len(one[both]) and np.ptp(one[both]) > 0 for one in pair):
+        if not all(len(values[both]) and np.ptp(values[both]) > 0 for values in pair):
             return float("nan")
         return float(np.corrcoef(pair[0][both], pair[1][both])[0, 1])
 
@@ -96,7 +97,7 @@ def locus_panels(loci: Sequence[Locus], title: str = "") -> Figure:
         title: Over all panels.
     """
     sizes = [_size(locus, list(_rows(locus))) for locus in loci]
-    width, height = max(one for one, _ in sizes), sum(tall for _, tall in sizes)
+    width, height = max(wide for wide, _ in sizes), sum(tall for _, tall in sizes)
     figure = Figure(figsize=(width, height + 0.6), layout="constrained")
     parts = figure.subfigures(len(loci), 1, squeeze=False, height_ratios=[t for _, t in sizes])
     for part, locus in zip(parts.ravel(), loci, strict=True):
@@ -179,7 +180,9 @@ def _draw(part: SubFigure, locus: Locus, rows: Sequence[Row]) -> None:
 
 def _rows(locus: Locus) -> Iterator[Row]:
     low, top = _percentile(locus.maps, 1.0), _percentile(locus.maps, 99.5)
+    # A scale needs two ends: a map may be constant, or masked throughout.
     low, top = (low, top) if low < top else (0.0, top or 1.0)
+    # log(x + eps), so that a pixel without contacts has a colour too.
     scale = mpl.colors.FuncNorm(
         (lambda x: np.log1p(x / locus.eps), lambda x: locus.eps * np.expm1(x)), low, top
     )
@@ -196,7 +199,7 @@ def _rows(locus: Locus) -> Iterator[Row]:
 
 def _percentile(maps: Mapping[str, Map], percentile: float) -> float:
     """Return a percentile of the absolute values of all maps; 0 where nothing is usable."""
-    values = np.abs(np.concatenate([one[np.isfinite(one)] for one in maps.values()]))
+    values = np.abs(np.concatenate([pixels[np.isfinite(pixels)] for pixels in maps.values()]))
     return float(np.percentile(values, percentile)) if len(values) else 0.0
 
 
@@ -219,9 +222,9 @@ def _draw_row(
             np.array([start, start + bins * locus.bin_size]) / 1_000
             for start, bins in zip((locus.row_start, locus.col_start), side[name], strict=True)
         ]
-        own = {**row.colours, "cmap": colours}
+        style = {**row.colours, "cmap": colours}
         extent = (*kb[1], *kb[0][::-1])
-        shown = panel.imshow(row.maps[name], extent=extent, interpolation="nearest", **own)
+        shown = panel.imshow(row.maps[name], extent=extent, interpolation="nearest", **style)
         if locus.marked:
             _mark(panel, locus.marked)
     if shown is not None:
@@ -243,7 +246,7 @@ def _decades(low: float, top: float) -> list[float]:
     """Return round numbers within two decades of the top, two a decade, and 0 where it is shown."""
     powers = range(int(np.floor(np.log10(top))) - 1, int(np.floor(np.log10(top))) + 1)
     rounds = [m * 10.0**power for power in powers for m in (1, 3)]
-    return [one for one in (0.0, *rounds) if low <= one <= top]
+    return [value for value in (0.0, *rounds) if low <= value <= top]
 
 
 def _folds(top: float) -> list[float]:

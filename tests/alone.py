@@ -13,7 +13,7 @@ from hicray.config import DataConfig
 from hicray.maps.genome import read_packed
 from hicray.training.data import Data
 from hicray.windows import shards
-from hicray.windows.manifest import GENOME, Manifest
+from hicray.windows.manifest import GENOME, Manifest, ShardSet
 from hicray.windows.stream import Blocks, columns
 
 COARSE = 512
@@ -31,10 +31,10 @@ def prepare_alone(config: DataConfig, folder: Path) -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def alone_shards(tiny_data: DataConfig, tmp_path_factory) -> tuple[Path, Manifest]:
+def alone_shards(tiny_data: DataConfig, tmp_path_factory) -> ShardSet:
     """The shard set of the small simulation, made without Ray."""
     folder = tmp_path_factory.mktemp("alone")
-    return folder, prepare_alone(tiny_data, folder)
+    return ShardSet(folder, prepare_alone(tiny_data, folder))
 
 
 def as_references(patch: pytest.MonkeyPatch) -> None:
@@ -42,8 +42,9 @@ def as_references(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ray, "get", lambda reference: reference)
 
 
-def data_alone(folder: Path, manifest: Manifest, coarse: int = COARSE) -> Data:
+def data_alone(shard_set: ShardSet, coarse: int = COARSE) -> Data:
     """Return windows and genome that are held here; needs ``as_references``."""
+    folder, manifest = shard_set
 
     def held(split: str) -> Blocks:
         files = [folder / shard.file for shard in manifest.files(split)]
@@ -54,7 +55,7 @@ def data_alone(folder: Path, manifest: Manifest, coarse: int = COARSE) -> Data:
 
 
 @pytest.fixture
-def alone(alone_shards: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> Data:
+def alone(alone_shards: ShardSet, monkeypatch: pytest.MonkeyPatch) -> Data:
     """The windows and the genome of the small simulation, without Ray."""
     as_references(monkeypatch)
-    return data_alone(*alone_shards)
+    return data_alone(alone_shards)

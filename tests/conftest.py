@@ -1,7 +1,6 @@
 """What many tests share: a random generator, a small simulated data set, one local Ray."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import settings
 from hicray.cluster import connection
 from hicray.config import DataConfig
 from hicray.simulation.simulate import Simulation, SimulationConfig, simulate
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import ShardSet
 from hicray.windows.shards import prepare
 
 pytest_plugins = ["tests.alone", "tests.command_line", "tests.buckets"]
@@ -73,7 +72,7 @@ def tiny_data(tiny_simulation: Simulation) -> DataConfig:
 @pytest.fixture(scope="session")
 def tiny_shards(
     tiny_data: DataConfig, tmp_path_factory: pytest.TempPathFactory, local_ray: None
-) -> tuple[Path, Manifest]:
+) -> ShardSet:
     """The shard set of the small simulation."""
     folder = tmp_path_factory.mktemp("shards")
-    return folder, prepare(tiny_data, folder)
+    return ShardSet(folder, prepare(tiny_data, folder))

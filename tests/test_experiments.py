@@ -16,6 +16,7 @@ from hicray.evaluation.rivals import CEILING, RIDGE
 from hicray.metrics.paired import paired_difference
 from hicray.training.losses import loss
 from hicray.windows.batches import Collate
+from hicray.windows.manifest import ShardSet
 from tests.comparison.results import MANIFEST, result_of
 
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -166,7 +167,7 @@ def test_the_planted_signals_checks_hold_where_it_comes_out(planted):
 def test_what_fails_is_named_in_the_last_sentence(planted, changed, fails):
     results = planted_results(planted, **changed)
     cases = {
-        name: planted.Case(simulation=None, folder=None, manifest=MANIFEST)
+        name: planted.Case(simulation=None, shards=ShardSet(None, MANIFEST))
         for name in planted.TITLES
     }
     text = planted.state(cases, results)

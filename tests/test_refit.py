@@ -30,7 +30,7 @@ from hicray.tracking.stores import default_uri
 from hicray.tracking.track import REFIT, Store, TrialRun
 from hicray.training.gaps import Gaps
 from hicray.training.space import Cell
-from hicray.windows.manifest import read_manifest
+from hicray.windows.manifest import ShardSet, read_manifest
 from tests.test_search import PROGRAM, plain_loop
 
 CHROMS = tuple(f"chr{n}" for n in range(1, 7))
@@ -131,7 +131,7 @@ def test_it_saw_every_window_of_all_chromosomes_and_ends_as_an_undisturbed_one(
     storage, _ = refitted
     shards, progress = storage / "refit" / "shards", read_progress(last)
     manifest, trial = read_manifest(shards), progress.trial
-    data = Gaps(trial.model, shards, manifest, use_gpu=False).data(Cell(512, "off"))
+    data = Gaps(trial.model, ShardSet(shards, manifest), use_gpu=False).data(Cell(512, "off"))
     loop = plain_loop(trial, data)
     shown: Counter[tuple[str, int]] = Counter()
     read = loop.train_reader.shuffled
@@ -179,7 +179,7 @@ def test_nothing_that_is_compared_is_the_refit(refitted, run, last):
     assert "Distinct configurations tried at 512->128 bp: 1 of noseq." in said
     shards = storage / "shards"
     with pytest.raises(UserError, match="noseq is a refit, which saw the test chromosomes"):
-        score_arms({"noseq": [last]}, shards, read_manifest(shards), 512)
+        score_arms({"noseq": [last]}, ShardSet(shards, read_manifest(shards)), 512)
 
 
 def test_asked_for_again_it_is_not_trained_again(

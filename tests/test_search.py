@@ -28,7 +28,7 @@ from hicray.training.data import Data
 from hicray.training.embeddings import find
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Worker, network
-from hicray.windows.manifest import GENOME, read_manifest
+from hicray.windows.manifest import GENOME, ShardSet, read_manifest
 from hicray.windows.stream import open_windows
 from tests.published import published_file
 
@@ -184,10 +184,11 @@ def test_interrupted_trials_end_as_undisturbed_ones(searched, local_ray):
         if progress.epoch < EPOCHS:
             continue
         shards = storage / "shards"
-        tokens = find(progress.trial.model, shards, manifest, 512)
+        tokens = find(progress.trial.model, ShardSet(shards, manifest), 512)
         assert tokens is not None
         train, val = (
-            open_windows(shards, manifest, s, 512, tokens.folder) for s in ("train", "val")
+            open_windows(ShardSet(shards, manifest), s, 512, tokens.folder)
+            for s in ("train", "val")
         )
         dna = progress.trial.model.reads_dna
         genome = ray.put(read_packed(shards / GENOME)) if dna else None

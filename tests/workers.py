@@ -19,7 +19,7 @@ from hicray.model.build import build
 from hicray.training.data import Data
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Worker, train_worker
-from hicray.windows.manifest import read_manifest
+from hicray.windows.manifest import ShardSet, read_manifest
 from tests.alone import as_references, data_alone
 
 
@@ -84,7 +84,7 @@ def train_alone(
     train = RayTrain(folder, rank, trial.train.workers, last)
     with pytest.MonkeyPatch.context() as patch:
         train.stand_in(patch)
-        train_worker({"trial": trial, "data": data_alone(shards, read_manifest(shards))})
+        train_worker({"trial": trial, "data": data_alone(ShardSet(shards, read_manifest(shards)))})
     return train.metrics
 
 

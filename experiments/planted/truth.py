@@ -62,21 +62,21 @@ def noise_free(simulation: Simulation, windows: HeldOutWindows) -> dict[str, Pre
         return torch.from_numpy(np.stack(maps)).to(batch.target.device)
 
     def split(batch: Batch) -> Float[Tensor, "batch rows cols"]:
-        return to_network(_shared(from_network(batch.coarse), rates(batch), collate.gap))
+        return to_network(_shared(from_network(batch.coarse), rates(batch), collate.factor))
 
     return {RATES: lambda batch: to_network(rates(batch)), SPLIT: split}
 
 
 def _shared(
-    coarse: Float[Tensor, "batch rows cols"], rates: Float[Tensor, "batch rows cols"], gap: int
+    coarse: Float[Tensor, "batch rows cols"], rates: Float[Tensor, "batch rows cols"], factor: int
 ) -> Float[Tensor, "batch rows cols"]:
     """Give each fine pixel its share of its coarse pixel's contacts, by the rates."""
-    block = torch.arange(rates.shape[-1], device=rates.device) // gap
+    block = torch.arange(rates.shape[-1], device=rates.device) // factor
     # On the diagonal a coarse pixel holds each pair once.
     counted = (block[:, None] != block) | torch.ones_like(rates[0], dtype=torch.bool).triu()
     once = counted.float()[None]
-    mean = F.avg_pool2d(rates * once, gap) / F.avg_pool2d(once, gap)
-    return coarse * rates / repeated(mean, gap).clamp(min=1e-9)
+    mean = F.avg_pool2d(rates * once, factor) / F.avg_pool2d(once, factor)
+    return coarse * rates / repeated(mean, factor).clamp(min=1e-9)
 
 
 class MotifReading(NamedTuple):

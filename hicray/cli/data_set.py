@@ -12,7 +12,7 @@ from hicray.config import DataConfig, ModelConfig, Run
 from hicray.io.storage import Location, locate, require_writable
 
 if TYPE_CHECKING:
-    from hicray.windows.manifest import Manifest
+    from hicray.windows.manifest import ShardSet
 
 
 def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
@@ -24,10 +24,10 @@ def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
         UserError: Something cannot be, or published weights do not fit.
     """
     from hicray.maps.check import check_model
-    from hicray.windows.plan import layout
+    from hicray.windows.plan import layout_of
 
     check_model(model)
-    layout(data)
+    layout_of(data)
     if model.encoder == "scratch":
         return model
     from hicray.model.build import check_weights
@@ -48,8 +48,8 @@ def connect(run: Run, workers: int = 1) -> None:
     connection.require(workers, run.cpus_per_worker, run.use_gpu)
 
 
-def prepare_shards(data: DataConfig, run: Run) -> "tuple[Location, Manifest]":
-    """Check the data set, cut it into shards, and return their folder and manifest."""
+def prepare_shards(data: DataConfig, run: Run) -> "ShardSet":
+    """Check the data set, cut it into shards, and return them."""
     from hicray.cluster import connection
 
     with resolved(data, run) as (data, storage):
@@ -65,9 +65,9 @@ def resolved(data: DataConfig, run: Run) -> Iterator[tuple[DataConfig, Location]
     from hicray.simulation.simulated import simulated_data
     from hicray.windows.claim import plan_digest, refuse_other_plan
     from hicray.windows.enough import with_stride
-    from hicray.windows.plan import layout
+    from hicray.windows.plan import layout_of
 
-    layout(data)
+    layout_of(data)
     simulated = not data.contacts and not data.genome
     stem = Path(data.contacts[0]).name.split(".")[0] if data.contacts else "maps"
     storage = _storage(run, "simulated" if simulated else stem)
@@ -94,10 +94,11 @@ def _storage(run: Run, name: str) -> Location:
     return locate(run.storage) if run.storage else root / name
 
 
-def shards_of(data: DataConfig, storage: Location) -> "tuple[Location, Manifest]":
-    """Cut a data set that is resolved, say what came of it, and return folder and manifest."""
+def shards_of(data: DataConfig, storage: Location) -> "ShardSet":
+    """Cut a data set that is resolved, say what came of it, and return its shard set."""
     from hicray.cluster import connection
     from hicray.maps.bins import SPLIT_NAMES
+    from hicray.windows.manifest import ShardSet
     from hicray.windows.shards import prepare as run
 
     connection.require_shared(storage)
@@ -106,4 +107,4 @@ def shards_of(data: DataConfig, storage: Location) -> "tuple[Location, Manifest]
     counts = ", ".join(f"{manifest.num_windows(name)} {name}" for name in SPLIT_NAMES)
     dropped = sum(manifest.dropped.values())
     say(f"{folder}: {counts} windows ({dropped} left out as too little usable)")
-    return folder, manifest
+    return ShardSet(folder, manifest)

@@ -21,9 +21,9 @@ def embed_windows(data: DataConfig, model: ModelConfig, run: Run) -> None:
     model = checked(model, data)
     with resolved(data, run) as (data, storage):
         connect(run)
-        folder, manifest = shards_of(data, storage)
+        shards = shards_of(data, storage)
         from hicray.training.embeddings import embed
 
-        for size in manifest.coarse_bin_sizes:
-            where, form = embed(model, folder, manifest, size, use_gpu=run.use_gpu)
+        for size in shards.manifest.coarse_bin_sizes:
+            where, form = embed(model, shards, size, use_gpu=run.use_gpu)
             say(f"{where}: {form.precision} tokens of {size:,} bp maps")

@@ -66,19 +66,18 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location, *, refitte
 
     store = open_store(storage, run.tracking_uri)
     store.experiment()
-    folder, manifest = shards_of(data, storage)
-    windows = manifest.num_windows("train")
+    shards = shards_of(data, storage)
+    windows = shards.manifest.num_windows("train")
     what = replace(what, train=fitted(what.train, windows))
     say(described(what.train, windows))
     if "elsewhere" in what.sequences:
-        require_elsewhere(manifest, what.model.flank_bins)
+        require_elsewhere(shards.manifest, what.model.flank_bins)
     resources = Resources(run.use_gpu, run.cpus_per_worker)
-    found = search(what, folder, manifest, resources, store)
+    found = search(what, shards, resources, store)
     if refitted:
-        from hicray.training.refit import ShardSet, refit
+        from hicray.training.refit import refit
 
         data = replace(data, split=nothing_held_out(data.split))
-        everything = ShardSet(*shards_of(data, storage / "refit"))
-        searched = ShardSet(folder, manifest)
-        refit(what, searched, everything, data, resources, store, found)
+        everything = shards_of(data, storage / "refit")
+        refit(what, shards, everything, data, resources, store, found)
     return found

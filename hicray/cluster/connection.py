@@ -135,6 +135,8 @@ def _greet(host: str, port: int) -> None:
         OSError: Nobody answers in time.
     """
     with socket.create_connection((host, port), ANSWER_SECONDS) as connection:
+        # HTTP/2's preface and an empty SETTINGS frame; a server answers by a frame of its own, of
+        # which the header alone has 9 bytes.
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         if len(connection.recv(9)) < 9:
             raise ConnectionError("what listens there is not Ray")
@@ -144,6 +146,7 @@ def driver() -> dict[str, float]:
     """Return what a trial's driver asks of the cluster: a place on the head, and no CPU."""
     if DRIVER in ray.cluster_resources():
         return {"CPU": 0.0, DRIVER: 1.0}
+    # The head has 1 of it: this share ties a driver to the head and leaves room for a thousand.
     return {"CPU": 0.0, _HEAD: 0.001}
 
 
@@ -167,10 +170,10 @@ def require(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     if use_gpu:
         need["GPU"] = float(workers)
     for name, amount in need.items():
-        if (there := sum(offered(name))) < amount:
+        if (available := sum(offered(name))) < amount:
             raise UserError(
                 f"{workers} workers need {amount:g} {name}, this Ray cluster has "
-                f"{there:g}; ask for fewer workers"
+                f"{available:g}; ask for fewer workers"
                 + (", or leave out --use-gpu" if name == "GPU" else "")
             )
 
@@ -189,9 +192,10 @@ def require_shared(folder: Location) -> None:
     probe = folder / f"probe-{uuid4().hex}"
     probe.write_text(probe.name)
     try:
+        # Without a CPU, so that busy nodes answer too.
         reads = ray.remote(num_cpus=0)(_reads)
-        asked = [reads.options(scheduling_strategy=_on(node)).remote(probe) for node in nodes]
-        for node, seen in zip(nodes, ray.get(asked), strict=True):
+        answers = [reads.options(scheduling_strategy=_on(node)).remote(probe) for node in nodes]
+        for node, seen in zip(nodes, ray.get(answers), strict=True):
             if not seen:
                 raise UserError(
                     f"the node at {node['NodeManagerAddress']} does not see {folder}, which all "
@@ -216,19 +220,20 @@ def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
 def offered(resource: str) -> list[float]:
     """Return how much of a resource each node has, of those too that an autoscaler may start."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    there = [float(node.get(resource, 0)) for node in alive]
+    present = [float(node.get(resource, 0)) for node in alive]
     config = _autoscaler()
     if config is None:
-        return there
+        return present
     head = [float(node.get(resource, 0)) for node in alive if _HEAD in node]
-    most: list[float] = []
+    startable: list[float] = []
     for name, kind in config["available_node_types"].items():
         if name != config["head_node_type"]:
-            each = float(kind.get("resources", {}).get(resource, 0))
-            most += [each] * kind.get("max_workers", config["max_workers"])
-    most.sort(reverse=True)
+            amount = float(kind.get("resources", {}).get(resource, 0))
+            startable += [amount] * kind.get("max_workers", config["max_workers"])
+    # Types of nodes share one limit; the largest nodes are taken to fill it.
+    startable.sort(reverse=True)
     # Nodes that were joined by hand are in no configuration.
-    return max(there, head + most[: config["max_workers"]], key=sum)
+    return max(present, head + startable[: config["max_workers"]], key=sum)
 
 
 def _autoscaler() -> dict[str, Any] | None:
@@ -244,9 +249,9 @@ def _autoscaler() -> dict[str, Any] | None:
             words = path.read_text(errors="replace").split("\0")
         except OSError:
             continue  # it has ended
-        given = [word.removeprefix(flag) for word in words if word.startswith(flag)]
-        if given and address in words:
-            config: dict[str, Any] = yaml.safe_load(Path(given[0]).expanduser().read_text())
+        paths = [word.removeprefix(flag) for word in words if word.startswith(flag)]
+        if paths and address in words:
+            config: dict[str, Any] = yaml.safe_load(Path(paths[0]).expanduser().read_text())
             return config
     return None
 
@@ -272,9 +277,9 @@ def pool(at_most: int, *, use_gpu: bool) -> Pool:
     if use_gpu:
         return Pool(min(int(sum(offered("GPU"))), at_most), 1)
     # An actor has to fit on one node.
-    there = offered("CPU")
-    cpus = min(CPUS_PER_ACTOR, max(1, int(max(there)) - 1))
-    size = max(1, (int(sum(there)) - 1) // cpus)
+    node_cpus = offered("CPU")
+    cpus = min(CPUS_PER_ACTOR, max(1, int(max(node_cpus)) - 1))
+    size = max(1, (int(sum(node_cpus)) - 1) // cpus)
     return Pool(min(size, at_most), cpus)
 
 
@@ -289,5 +294,6 @@ def disk_failure(traceback: str) -> OSError | None:
 
     Ray Train and Tune hand on the text of an error alone.
     """
-    found = re.findall(r"OSError: \[Errno (\d+)\] (.+)", traceback)
-    return OSError(int(found[-1][0]), found[-1][1]) if found else None
+    # Tracebacks of chained errors end with the one that was raised last.
+    errors = re.findall(r"OSError: \[Errno (\d+)\] (.+)", traceback)
+    return OSError(int(errors[-1][0]), errors[-1][1]) if errors else None

@@ -43,7 +43,7 @@ def _cpu_groups(root: Path) -> Iterator[Path]:
         for mount in _mounts(root, controllers):
             # In a container the group's name may be the host's, and its files lie at the mount.
             group = mount / name.lstrip("/")
-            yield from (mount, *(one for one in (group, *group.parents) if mount in one.parents))
+            yield from (mount, *(path for path in (group, *group.parents) if mount in path.parents))
 
 
 def _mounts(root: Path, controllers: str) -> list[Path]:
@@ -62,6 +62,7 @@ def _quota(group: Path) -> float | None:
             period = (group / "cpu.cfs_period_us").read_text()
     except OSError:
         return None
+    # Without a limit version 2 says "max" and version 1 says -1.
     return None if quota == "max" or int(quota) < 0 else int(quota) / int(period)
 
 
@@ -91,17 +92,18 @@ def _short(folder: Path) -> Path:
     Raises:
         UserError: There can be none.
     """
-    own = Path(f"/tmp/hicray-{os.getuid()}")
-    link = own / hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+    links = Path(f"/tmp/hicray-{os.getuid()}")
+    link = links / hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
     try:
-        own.mkdir(mode=0o700, exist_ok=True)
-        there = own.lstat()
-        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid():
-            raise PermissionError(f"{own} is another user's")
+        links.mkdir(mode=0o700, exist_ok=True)
+        # lstat: anybody may have put a link of this name into /tmp, which is not to be followed.
+        status = links.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise PermissionError(f"{links} is another user's")
         if not link.is_symlink():
-            made = link.with_name(f"{link.name}.{os.getpid()}")
-            made.symlink_to(folder)
-            made.rename(link)  # as one step: another process may do the same
+            unfinished = link.with_name(f"{link.name}.{os.getpid()}")
+            unfinished.symlink_to(folder)
+            unfinished.rename(link)  # as one step: another process may do the same
     except OSError as error:
         raise UserError(
             f"{folder} is too long a name for Ray's sockets, and /tmp takes no link to it "

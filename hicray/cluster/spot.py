@@ -49,6 +49,7 @@ def deadline(metadata: str) -> datetime | None:
         OSError: The service does not answer.
         ValueError: Its answer is not a notice.
     """
+    # IMDSv2 answers a request that brings a token, and a PUT gives one.
     token = _ask(metadata, "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, "PUT")
     try:
         text = _ask(metadata, "meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token})
@@ -112,24 +113,24 @@ def drain(node_id: str, seconds: int) -> None:
         raise OSError(f"ray drain-node: {done.stderr.strip()[-500:]}")
 
 
-def watch(what: Watch) -> None:
+def watch(settings: Watch) -> None:
     """Look until there is a notice and Ray knows of it; nothing else ends the watch."""
-    said = ""
+    last_error = ""
     while True:
         try:
-            end = deadline(what.metadata)
+            end = deadline(settings.metadata)
             if end is not None:
-                left = max(0, int((end - datetime.now(UTC)).total_seconds()))
-                node = what.node_id or own_node()
-                drain(node, left)
-                logger.warning("taken away in %d s: node %s is drained", left, node)
+                seconds = max(0, int((end - datetime.now(UTC)).total_seconds()))
+                node = settings.node_id or own_node()
+                drain(node, seconds)
+                logger.warning("taken away in %d s: node %s is drained", seconds, node)
                 return
         except (OSError, ValueError, LookupError) as error:
             # Once for each kind: outside a cloud it is the same every time.
-            if str(error) != said:
-                said = str(error)
-                logger.warning("%s", said)
-        time.sleep(what.every)
+            if str(error) != last_error:
+                last_error = str(error)
+                logger.warning("%s", last_error)
+        time.sleep(settings.every)
 
 
 def main() -> None:
@@ -138,9 +139,9 @@ def main() -> None:
     parser.add_argument("--metadata", default=METADATA, help="address of the metadata service")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between looks")
     parser.add_argument("--node-id", default="", help="Ray's id of the node, if not this one's")
-    given = parser.parse_args()
+    options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    watch(Watch(given.metadata, given.every, given.node_id))
+    watch(Watch(options.metadata, options.every, options.node_id))
 
 
 if __name__ == "__main__":

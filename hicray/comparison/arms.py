@@ -54,7 +54,7 @@ from hicray.training.embeddings import find
 from hicray.training.examples import loci
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
-from hicray.windows.manifest import GENOME, Manifest
+from hicray.windows.manifest import GENOME, Manifest, ShardSet
 
 Arms = Mapping[str, Sequence[Location]]
 """Checkpoints of each arm, one for each seed."""
@@ -62,8 +62,7 @@ Arms = Mapping[str, Sequence[Location]]
 
 def score_arms(
     arms: Arms,
-    shards: Location,
-    manifest: Manifest,
+    shards: ShardSet,
     size: int,
     *,
     split: SplitName = "test",
@@ -73,8 +72,7 @@ def score_arms(
 
     Args:
         arms: What was trained.
-        shards: Folder of the shard set.
-        manifest: Of the shard set.
+        shards: The shard set.
         size: Coarse bins, in bp.
         split: The set.
         more: Further rows.
@@ -84,8 +82,8 @@ def score_arms(
     """
     trials = {arm: [checkpoint.read_progress(p).trial for p in own] for arm, own in arms.items()}
     refuse_refits(trials)
-    windows = windows_of(trials, shards, manifest, size, split)
-    rivals = fit(*(_plain_windows(shards, manifest, size, one) for one in SEARCHED))
+    windows = windows_of(trials, shards, size, split)
+    rivals = fit(*(_plain_windows(shards, size, one) for one in SEARCHED))
     left_out = no_elsewhere(windows) if trials.keys() & {SEQ, ELSEWHERE} else ""
     if left_out:
         arms = {arm: own for arm, own in arms.items() if arm != ELSEWHERE}
@@ -97,7 +95,7 @@ def score_arms(
     rows |= {name: Row.untrained(run) for name, run in known.items()}
     others = [(NOSEQ, rivals.best), *((arm, NOSEQ) for arm in arms if arm not in ARMS)]
     return GapResult(
-        gap=manifest.gap_tag(size),
+        gap=shards.manifest.gap_tag(size),
         coarse_bin_size=size,
         split=split,
         rows=rows,
@@ -105,7 +103,7 @@ def score_arms(
         by_separation=_by_separation(rows, windows.bands),
         settings={**rivals.settings, **{arm: describe(own[0]) for arm, own in trials.items()}},
         examples=_examples(shown, first, windows.collate),
-        leak=leak([one for own in trials.values() for one in own], manifest, split),
+        leak=leak([one for own in trials.values() for one in own], shards.manifest, split),
         best_filter=rivals.best,
         left_out=left_out,
     )
@@ -147,8 +145,7 @@ def _score(
 
 def windows_of(
     trials: Mapping[str, Sequence[TrialConfig]],
-    shards: Location,
-    manifest: Manifest,
+    shards: ShardSet,
     size: int,
     split: SplitName,
 ) -> HeldOutWindows:
@@ -156,25 +153,22 @@ def windows_of(
 
     Args:
         trials: Of each arm: what its networks read decides what windows bring.
-        shards: Folder of the shard set.
-        manifest: Of the shard set.
+        shards: The shard set.
         size: Coarse bin size, in bp.
         split: Set whose windows are meant.
     """
     models = [one.model for own in trials.values() for one in own]
-    genome = read_packed(shards / GENOME) if any(m.reads_dna for m in models) else None
+    genome = read_packed(shards.folder / GENOME) if any(m.reads_dna for m in models) else None
     # Each model cuts what it reads out of the widest flanks; a search's encoder is one.
     flank = max((model.flank_bins for model in models), default=0)
-    kept = find(models[0], shards, manifest, size) if models else None
-    collate = Collate(manifest, size, genome, flank, kept.form if kept else None)
-    return HeldOutWindows(shards, split, collate, size, kept.folder if kept else None)
+    kept = find(models[0], shards, size) if models else None
+    collate = Collate(shards.manifest, size, genome, flank, kept.form if kept else None)
+    return HeldOutWindows(shards.folder, split, collate, size, kept.folder if kept else None)
 
 
-def _plain_windows(
-    shards: Location, manifest: Manifest, size: int, split: SplitName
-) -> HeldOutWindows:
+def _plain_windows(shards: ShardSet, size: int, split: SplitName) -> HeldOutWindows:
     """Return windows of maps alone."""
-    return HeldOutWindows(shards, split, Collate(manifest, size), size)
+    return HeldOutWindows(shards.folder, split, Collate(shards.manifest, size), size)
 
 
 def load(folder: Location, manifest: Manifest) -> Enhancer:

@@ -31,16 +31,18 @@ def scores_by_separation(
     named = dict.fromkeys((BASE, result.best_filter, NOSEQ, SEQ, RATES, CEILING))
     bands = distance_bands(manifest.window_bins)
     levels = {name: _levels(result, name, bands) for name in named if name in result.rows}
-    return {name: own for name, own in levels.items() if own}
+    return {name: means for name, means in levels.items() if means}
 
 
 def _levels(
     result: GapResult, name: str, bands: list[SeparationBand]
 ) -> dict[SeparationBand, float]:
-    there = {band: band_score(OBJECTIVE, band) for band in bands}
+    wanted = {band: band_score(OBJECTIVE, band) for band in bands}
     columns = result.rows[name].runs[0].windows.columns
-    found = {band: _mean(result, name, one) for band, one in there.items() if one in columns}
-    return {band: level for band, level in found.items() if np.isfinite(level)}
+    levels = {
+        band: _mean(result, name, column) for band, column in wanted.items() if column in columns
+    }
+    return {band: level for band, level in levels.items() if np.isfinite(level)}
 
 
 def _mean(result: GapResult, name: str, column: str) -> float:
@@ -55,11 +57,11 @@ def lines(result: GapResult, manifest: Manifest) -> list[str]:
     if not levels:
         return []
     title = f"{LABELS[OBJECTIVE]} by separation, {result.gap} bp, {result.split}"
-    bands = dict.fromkeys(band for own in levels.values() for band in own)
+    bands = dict.fromkeys(band for means in levels.values() for band in means)
     rows = [
         [
             _apart(band, size),
-            *(f"{own[band]:.4f}" if band in own else "undefined" for own in levels.values()),
+            *(f"{means[band]:.4f}" if band in means else "undefined" for means in levels.values()),
         ]
         for band in bands
     ]
@@ -74,15 +76,15 @@ def _above(result: GapResult, bands: list[SeparationBand], bin_size: int) -> lis
     columns = {"over all separations": OBJECTIVE}
     columns |= {f"at {_apart(band, bin_size)}": band_score(OBJECTIVE, band) for band in bands}
     methods = [name for name in result.rows if name not in _TRUTH]
-    found = []
+    clauses = []
     for where, column in columns.items():
         top = _mean(result, CEILING, column)
         above = [name for name in methods if _mean(result, name, column) > top]
-        found += [f"{', '.join(above)} {where}"] if above else []
-    if not found:
+        clauses += [f"{', '.join(above)} {where}"] if above else []
+    if not clauses:
         return []
-    said = f"Above the ceiling at {result.gap} bp, no bound there: {'; '.join(found)}"
-    return [f"{said} (the coarse map is made of the fine one's reads, and knows their noise).", ""]
+    text = f"Above the ceiling at {result.gap} bp, no bound there: {'; '.join(clauses)}"
+    return [f"{text} (the coarse map is made of the fine one's reads, and knows their noise).", ""]
 
 
 def _apart(band: SeparationBand, bin_size: int) -> str:

@@ -34,8 +34,8 @@ def refuse_refits(trials: Mapping[str, Sequence[TrialConfig]]) -> None:
     Raises:
         UserError: One of them was.
     """
-    for arm, own in trials.items():
-        if any(trial.refit_epochs for trial in own):
+    for arm, configs in trials.items():
+        if any(trial.refit_epochs for trial in configs):
             raise UserError(
                 f"this {arm} is a refit, which saw the test chromosomes; give a trial of its search"
             )

@@ -21,7 +21,7 @@ from hicray.windows.plan import (
     PATCH_BINS,
     chromosome_windows,
     count_windows,
-    layout,
+    layout_of,
     usable_fraction,
 )
 
@@ -63,13 +63,13 @@ def foreseen(config: DataConfig) -> list[str]:
         config: A data set that was checked.
     """
     maps = [_Map(config, uri) for uri in config.contacts]
-    lengths, how = [one.fine.chromsizes for one in maps], layout(config)
-    train = count_windows(lengths, _sets(config, maps), config.fine_bin_size, how)["train"]
+    lengths = [source.fine.chromsizes for source in maps]
+    counts = count_windows(lengths, _sets(config, maps), config.fine_bin_size, layout_of(config))
     val, test = (_count(config, name, maps) for name in ("val", "test"))
-    bound = "" if all(one.known for one in maps) else " at most"
+    bound = "" if all(source.masks_known for source in maps) else " at most"
     return [
-        f"windows of {config.window_bins} bins of {config.fine_bin_size:,} bp:{bound} {train} to "
-        f"train, {val} to val, {test} to test",
+        f"windows of {config.window_bins} bins of {config.fine_bin_size:,} bp:{bound} "
+        f"{counts['train']} to train, {val} to val, {test} to test",
         _conclusion(config, test, maps),
     ]
 
@@ -83,21 +83,21 @@ class _Map:
 
     Attributes:
         fine: At the fine bin size.
-        known: Whether all masks are the file's own; levels that are made have others.
+        masks_known: Whether all masks are the file's own; levels that are made have others.
     """
 
     def __init__(self, config: DataConfig, uri: str) -> None:
         self.fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
         offered, made = levels(uri), config.coarse_keep < 1
-        own = () if made else config.coarse_bin_sizes
-        own = own if made and config.disjoint_reads else (config.fine_bin_size, *own)
+        sizes = () if made else config.coarse_bin_sizes
+        sizes = sizes if made and config.disjoint_reads else (config.fine_bin_size, *sizes)
         self._weighted: list[ContactMap] = [
             open_map(uri, size, weights_name=config.weights)
-            for size in dict.fromkeys(own)
+            for size in dict.fromkeys(sizes)
             if size in offered and not config.raw
         ]
         needed = {config.fine_bin_size, *config.coarse_bin_sizes}
-        self.known = needed <= {one.bin_size for one in self._weighted}
+        self.masks_known = needed <= {level.bin_size for level in self._weighted}
         self._usable: dict[str, Bool[np.ndarray, " bins"]] = {}
 
     def usable(self, chrom: str) -> Bool[np.ndarray, " bins"]:
@@ -105,27 +105,28 @@ class _Map:
         if chrom not in self._usable:
             usable = np.ones(self.fine.num_bins(chrom), dtype=bool)
             for level in self._weighted:
-                own = np.isfinite(level.weights(chrom))
-                usable &= np.repeat(own, level.bin_size // self.fine.bin_size)[: len(usable)]
+                mask = np.isfinite(level.weights(chrom))
+                usable &= np.repeat(mask, level.bin_size // self.fine.bin_size)[: len(usable)]
             self._usable[chrom] = usable
         return self._usable[chrom]
 
 
 def _conclusion(config: DataConfig, test: Counted, maps: list[_Map]) -> str:
-    said = f"{test.windows} test windows in {test.blocks} block{'' if test.blocks == 1 else 's'}"
+    text = f"{test.windows} test windows in {test.blocks} block{'' if test.blocks == 1 else 's'}"
     if test.judged:
-        return f"{said}: enough for a verdict, which takes {MIN_BLOCKS} blocks"
+        return f"{text}: enough for a verdict, which takes {MIN_BLOCKS} blocks"
     for smaller in _smaller(config):
-        if (found := _count(smaller, "test", maps)).judged:
-            more = f"--window-bins {smaller.window_bins} gives {found.windows} in {found.blocks}"
+        if (count := _count(smaller, "test", maps)).judged:
+            more = f"--window-bins {smaller.window_bins} gives {count.windows} in {count.blocks}"
             break
     else:
         more = f"no --window-bins gives {MIN_BLOCKS}, more to test by --split does"
-    return f"{said}: no verdict, which takes {MIN_BLOCKS} blocks; {more}"
+    return f"{text}: no verdict, which takes {MIN_BLOCKS} blocks; {more}"
 
 
 def _smaller(config: DataConfig) -> Iterator[DataConfig]:
     """Yield it with smaller windows, the largest first."""
+    # Windows are whole patches, and of whole coarse bins.
     step = lcm(PATCH_BINS, grid_of(config).step // config.fine_bin_size)
     for bins in range((config.window_bins - 1) // step * step, 0, -step):
         yield replace(config, window_bins=bins, train_stride_bins=0)
@@ -133,19 +134,19 @@ def _smaller(config: DataConfig) -> Iterator[DataConfig]:
 
 def _count(config: DataConfig, name: SplitName, maps: list[_Map]) -> Counted:
     """Return how many of a held-out set's windows are usable enough, and their blocks."""
-    how, size = layout(config), config.fine_bin_size
-    regions = [region for region, own in _sets(config, maps).items() if own == name]
+    layout, size = layout_of(config), config.fine_bin_size
+    regions = [region for region, split in _sets(config, maps).items() if split == name]
     kept = []
-    for one in maps:
+    for source in maps:
         for region in regions:
-            length = one.fine.chromsizes[region.chrom]
-            windows = chromosome_windows(length, size, name, how, region)
-            share = usable_fraction(windows, one.usable(region.chrom), size, how.window)
+            length = source.fine.chromsizes[region.chrom]
+            windows = chromosome_windows(length, size, name, layout, region)
+            share = usable_fraction(windows, source.usable(region.chrom), size, layout.window)
             kept.append(windows[share >= config.min_usable].assign(chrom=region.chrom))
     table = pd.concat(kept)
     # Windows of one locus, of several maps or off the diagonal, share its block.
     loci = table.groupby("chrom")["row_start"].nunique()
-    return Counted(len(table), sum(ceil(own / BLOCK_WINDOWS) for own in loci))
+    return Counted(len(table), sum(ceil(count / BLOCK_WINDOWS) for count in loci))
 
 
 def _sets(config: DataConfig, maps: list[_Map]) -> Sets:

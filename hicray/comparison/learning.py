@@ -42,7 +42,9 @@ def learnt(folder: Location) -> Learnt:
 def mean_best(runs: Sequence[Learnt], epochs: int) -> Float64[np.ndarray, " epochs"]:
     """Return the best score up to each epoch, averaged over runs; one that ended keeps its best."""
     best = [best_so_far(run.scores) for run in runs if run.scores]
-    padded = [np.pad(one[:epochs], (0, max(0, epochs - len(one))), mode="edge") for one in best]
+    padded = [
+        np.pad(curve[:epochs], (0, max(0, epochs - len(curve))), mode="edge") for curve in best
+    ]
     mean: Float64[np.ndarray, " epochs"] = np.mean(padded, axis=0)
     return mean
 
@@ -54,15 +56,15 @@ def longest(learning: Learning) -> int:
 
 def stops(learning: Learning, gap: str) -> list[str]:
     """Return where each arm stopped, as lines of a statement; none where nothing is known."""
-    there = {arm: [run for run in runs if run.scores] for arm, runs in learning.items()}
+    begun = {arm: [run for run in runs if run.scores] for arm, runs in learning.items()}
     lines = []
-    for arm, runs in there.items():
+    for arm, runs in begun.items():
         ends = dict.fromkeys(str(stop_of(*run)) for run in runs)
         if ends:
             lines.append(f"{arm} {' / '.join(ends)}")
     if not lines:
         return []
-    rising = [arm for arm, runs in there.items() if any(stop_of(*run).rising for run in runs)]
+    rising = [arm for arm, runs in begun.items() if any(stop_of(*run).rising for run in runs)]
     short = (
         f" Short of the plateau: {', '.join(rising)}. A gain between arms that still rise says how "
         "fast each learns, not what it can; give more --epochs."

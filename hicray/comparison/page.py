@@ -27,6 +27,7 @@ def page(title: str, statement: str, figures: Mapping[str, Picture]) -> str:
         statement: Markdown with tables; its last paragraph, the verdict, stands above all else too.
         figures: By caption.
     """
+    # Names come from files: HTML in one is shown as text.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     body, verdict = statement.rsplit("\n\n", 1)
     pictures = "".join(_figure(caption, figure) for caption, figure in figures.items())

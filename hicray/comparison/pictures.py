@@ -71,28 +71,33 @@ def _levels(result: GapResult, manifest: Manifest) -> dict[str, Level]:
     """Return each method's O/E Pearson by the first separation of each band, in bp."""
     return {
         name: Level(
-            np.array([float(first * manifest.fine_bin_size) for first, _ in own]),
-            np.array([*own.values()]),
+            np.array([float(first * manifest.fine_bin_size) for first, _ in means]),
+            np.array([*means.values()]),
         )
-        for name, own in scores_by_separation(result, manifest).items()
+        for name, means in scores_by_separation(result, manifest).items()
     }
 
 
 def _by_epoch(result: GapResult) -> dict[str, Sequence[float]]:
     epochs = longest(result.learning)
-    runs = {arm: own for arm, own in result.learning.items() if longest({arm: own})}
-    return {arm: [float(best) for best in mean_best(own, epochs)] for arm, own in runs.items()}
+    runs = {
+        arm: trainings for arm, trainings in result.learning.items() if longest({arm: trainings})
+    }
+    return {
+        arm: [float(best) for best in mean_best(trainings, epochs)]
+        for arm, trainings in runs.items()
+    }
 
 
 def _gain(result: GapResult, score: str, bin_size: int) -> Gain:
     bands: list[SeparationBand] = list(result.by_separation[score])
-    found = [result.by_separation[score][band] for band in bands]
+    differences = [result.by_separation[score][band] for band in bands]
     start = np.array([float(first * bin_size) for first, _ in bands])
     return Gain(
         start,
-        mean=np.array([one.mean for one in found]),
-        low=np.array([one.low for one in found]),
-        high=np.array([one.high for one in found]),
+        mean=np.array([difference.mean for difference in differences]),
+        low=np.array([difference.low for difference in differences]),
+        high=np.array([difference.high for difference in differences]),
     )
 
 

@@ -25,7 +25,7 @@ from hicray.metrics.objective import BEST_OBJECTIVE, VAL_OBJECTIVE
 from hicray.tracking.outbox import Outbox
 from hicray.tracking.track import REFIT, Store, TrialRun
 from hicray.training.refit import ENHANCE
-from hicray.windows.manifest import Manifest, read_manifest
+from hicray.windows.manifest import Manifest, ShardSet, read_manifest
 
 TITLE = "Does DNA help to sharpen this contact map?"
 
@@ -64,7 +64,7 @@ def compare(
         arms = {arm: [locate(run.tags["checkpoint"]) for run in own] for arm, own in runs.items()}
         curves = {arm: _curves(store, own[0]) for arm, own in runs.items()}
         learning = {arm: [_learnt(store, run) for run in own] for arm, own in runs.items()}
-        scored = arms, shards, manifest, size
+        scored = arms, ShardSet(shards, manifest), size
         result = connection.on_gpu(score_arms, *scored) if use_gpu else score_arms(*scored)
         results.append(
             replace(

@@ -32,13 +32,13 @@ def render(results: Sequence[GapResult], manifest: Manifest) -> str:
         lines += _separations(result, manifest)
         lines += by_separation.lines(result, manifest)
     lines += _between_gaps(results)
-    lines += [_how(manifest), ""]
+    lines += [_notes(manifest), ""]
     lines += [line for result in results if result.refit for line in (result.refit, "")]
     lines.append(f"**{verdict(results)}**")
     return "\n".join(lines)
 
 
-def _how(manifest: Manifest) -> str:
+def _notes(manifest: Manifest) -> str:
     return (
         "MSE, Pearson, SSIM (11-pixel Gaussian, sigma 1.5, data range 1): per window, usable "
         "pixels, values log10(contacts + 1) / log10(1001). O/E Pearson: "
@@ -97,9 +97,9 @@ def _against_filters(result: GapResult) -> list[str]:
         return []
     gains = [scores[name] for name in JUDGED]
     beats = "beats" if all(gain.positive for gain in gains) else "is not shown to beat"
-    how = _name(result.best_filter, result)
+    best = _name(result.best_filter, result)
     values = "; ".join(f"{LABELS[name]} {scores[name]}" for name in JUDGED)
-    return [f"noseq {beats} the best filter on validation, {how}: {values}.", ""]
+    return [f"noseq {beats} the best filter on validation, {best}: {values}.", ""]
 
 
 def _name(method: str, result: GapResult) -> str:
@@ -126,16 +126,16 @@ def _seeds(row: Row) -> str:
 
 def _contrasts(result: GapResult) -> list[str]:
     both = (SEQ, NOSEQ) in result.differences
-    said = [] if both else ["Seq and noseq were not both trained at this gap.", ""]
+    lines = [] if both else ["Seq and noseq were not both trained at this gap.", ""]
     if not result.differences:
-        return said
+        return lines
     rows = [
         [f"{_LABELS.get(ours, ours)} - {theirs}", LABELS[name], str(scores[name])]
         for (ours, theirs), scores in result.differences.items()
         for name in (SHOWN if (ours, theirs) == (SEQ, NOSEQ) else JUDGED)
     ]
     heads = [f"difference, {result.gap} bp, {result.split}", "score", "value"]
-    return [*said, *markdown_table(heads, rows), ""]
+    return [*lines, *markdown_table(heads, rows), ""]
 
 
 def _between_gaps(results: Sequence[GapResult]) -> list[str]:
@@ -143,7 +143,7 @@ def _between_gaps(results: Sequence[GapResult]) -> list[str]:
     return [
         line
         for pair, gains in _larger_gains(results).items()
-        for line in (f"{pair}: {'; '.join(f'{LABELS[s]} {one}' for s, one in gains.items())}", "")
+        for line in (f"{pair}: {'; '.join(f'{LABELS[s]} {gain}' for s, gain in gains.items())}", "")
     ]
 
 
@@ -182,7 +182,7 @@ def plain(results: Sequence[GapResult], manifest: Manifest) -> dict[str, Any]:
         "verdict": verdict(results),
         "gaps": {result.gap: _plain_gap(result) for result in results},
         "between_gaps": {
-            pair: {score: _difference(one) for score, one in gains.items()}
+            pair: {score: _difference(gain) for score, gain in gains.items()}
             for pair, gains in _larger_gains(results).items()
         },
     }
@@ -205,11 +205,16 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
             for arm, runs in result.learning.items()
         },
         "differences": {
-            f"{ours} - {theirs}": {name: _difference(one) for name, one in scores.items()}
+            f"{ours} - {theirs}": {
+                name: _difference(difference) for name, difference in scores.items()
+            }
             for (ours, theirs), scores in result.differences.items()
         },
         "by_separation_bins": {
-            score: {f"{first}-{end}": _difference(one) for (first, end), one in bands.items()}
+            score: {
+                f"{first}-{end}": _difference(difference)
+                for (first, end), difference in bands.items()
+            }
             for score, bands in result.by_separation.items()
         },
         "rows": {
@@ -218,24 +223,24 @@ def _plain_gap(result: GapResult) -> dict[str, Any]:
     }
 
 
-def _difference(one: Difference) -> dict[str, Any]:
-    return _nulls(one._asdict())
+def _difference(difference: Difference) -> dict[str, Any]:
+    return _nulls(difference._asdict())
 
 
-def _numbers(one: WindowScores) -> dict[str, Any]:
+def _numbers(run: WindowScores) -> dict[str, Any]:
     summary = {
         name: _nulls(
             {
-                "mean": one.mean(name),
-                "sd": one.deviation(name),
-                "n": int(one.windows[name].notna().sum()),
-                "undefined": int(one.windows[name].isna().sum()),
+                "mean": run.mean(name),
+                "sd": run.deviation(name),
+                "n": int(run.windows[name].notna().sum()),
+                "undefined": int(run.windows[name].isna().sum()),
             }
         )
         for name in SCORES
     }
-    windows = one.windows.astype(object).where(one.windows.notna(), None).to_dict("list")
-    return {"scores": summary, "decay_error": _null(one.decay_error), "windows": windows}
+    windows = run.windows.astype(object).where(run.windows.notna(), None).to_dict("list")
+    return {"scores": summary, "decay_error": _null(run.decay_error), "windows": windows}
 
 
 def _nulls(values: Mapping[str, Any]) -> dict[str, Any]:

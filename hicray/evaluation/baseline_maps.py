@@ -40,7 +40,7 @@ class Coarse(NamedTuple):
         pixels: Distinct fine pixels in each coarse one.
         mask: Coarse pixels whose two bins are usable.
         usable: Fine bins that are usable at both levels.
-        gap: Coarse bin size over fine bin size.
+        factor: Coarse bin size over fine bin size.
         separations: Fine separations to fill, from 0 up.
     """
 
@@ -48,13 +48,13 @@ class Coarse(NamedTuple):
     pixels: Grid
     mask: Bool[np.ndarray, "coarse_bins coarse_separations"]
     usable: Bool[np.ndarray, " bins"]
-    gap: int
+    factor: int
     separations: int
 
     def on_fine(self, values: Grid) -> Band:
         """Return a coarse band's values at the fine pixels that each coarse pixel holds."""
         rows, cols = self._bins()
-        spread: Band = values[rows // self.gap, cols // self.gap - rows // self.gap]
+        spread: Band = values[rows // self.factor, cols // self.factor - rows // self.factor]
         return spread
 
     def per_fine(self) -> Grid:
@@ -68,10 +68,13 @@ class Coarse(NamedTuple):
         sums, weights = np.zeros((2, len(self.usable), self.separations))
         for row, row_share in axes[0]:
             for col, col_share in axes[1]:
+                # A band holds the upper triangle alone: a neighbour below the diagonal is its
+                # mirror.
                 at = np.minimum(row, col), np.abs(col - row)
                 share = row_share * col_share * self.mask[at]
                 sums += share * values[at]
                 weights += share
+        # Normalised: where some neighbours are masked, the others weigh for them.
         return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 1e-9)
 
     def _bins(self) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +85,8 @@ class Coarse(NamedTuple):
 
     def _neighbours(self, fine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the two coarse bins around each fine one, and what each is worth."""
-        centre = (fine + 0.5) / self.gap - 0.5
+        # In units of coarse bins: coarse bin i has its centre at i.
+        centre = (fine + 0.5) / self.factor - 0.5
         low = np.floor(centre).astype(np.int64)
         last = len(self.contacts) - 1
         above = centre - low
@@ -107,19 +111,19 @@ def upsampled(coarse: Coarse, expected: Expected) -> Band:
 
 def bilinear(coarse: Coarse, expected: Expected) -> Band:
     """Interpolate shares between coarse bins' centres; the total stays the upsampled map's."""
-    found = coarse.interpolated(coarse.per_fine())
-    found *= _inside(coarse)
-    total = found.sum()
+    band = coarse.interpolated(coarse.per_fine())
+    band *= _inside(coarse)
+    total = band.sum()
     whole = float((upsampled(coarse, expected) * _inside(coarse)).sum())
     if total:
-        found *= whole / total
-    return found
+        band *= whole / total
+    return band
 
 
 def gaussian(coarse: Coarse, expected: Expected) -> Band:
     """Smooth the upsampled map by a Gaussian of half a coarse bin."""
-    reach = 2 * coarse.gap
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (coarse.gap / 2)) ** 2)
+    reach = 2 * coarse.factor
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (coarse.factor / 2)) ** 2)
     return filtered(upsampled(coarse, expected), _inside(coarse), kernel)
 
 
@@ -173,17 +177,18 @@ class Maker:
         self.source, self.separations, self.raw = source, separations, raw
         (coarse_size,) = source.coarse
         self.name = coarse_name(coarse_size)
-        self.gap = coarse_size // source.fine.bin_size
+        self.factor = coarse_size // source.fine.bin_size
         # Coarse pixels around the farthest fine ones lie up to two coarse bins further off; windows
         # off the diagonal, which filters fill the band with, reach twice as far.
-        width = -(-separations // self.gap) * self.gap
-        width += max(width, 4 * self.gap)
-        self.how = Layout(width, width, (0,))
+        width = -(-separations // self.factor) * self.factor
+        width += max(width, 4 * self.factor)
+        self.layout = Layout(width, width, (0,))
         self.sums = {name: self._sums(name) for name in ("fine", self.name)}
         # Both stand at the fine map's depth, which a coarse level of its own need not have.
         reads = self.sums["fine"].reads
         self.scale = {
-            name: own._replace(reads=reads).reads_per_balanced for name, own in self.sums.items()
+            name: total._replace(reads=reads).reads_per_balanced
+            for name, total in self.sums.items()
         }
         self.expected = self._expected(train)
         self.usable = {chrom: self.coarse(chrom).usable for chrom in chroms}
@@ -196,27 +201,29 @@ class Maker:
     def _expected(self, train: tuple[str, ...]) -> Expected:
         sums: dict[str, list[DecaySums]] = {"fine": [], self.name: []}
         for chrom in tqdm(train, desc="expected", unit="chrom"):
-            decays = read_chromosome(self.source, chrom, self.how, raw=self.raw).decays
-            for name, one in decays.items():
-                sums[name].append(one)
-        reach = {"fine": self.separations, self.name: -(-self.separations // self.gap)}
+            decays = read_chromosome(self.source, chrom, self.layout, raw=self.raw).decays
+            for name, decay in decays.items():
+                sums[name].append(decay)
+        reach = {"fine": self.separations, self.name: -(-self.separations // self.factor)}
         curves = {
-            name: _curve(sum(many[1:], start=many[0]), reach[name]) * self.scale[name]
-            for name, many in sums.items()
+            name: _curve(sum(decays_by_chrom[1:], start=decays_by_chrom[0]), reach[name])
+            * self.scale[name]
+            for name, decays_by_chrom in sums.items()
         }
         return Expected(curves["fine"], curves[self.name])
 
     def coarse(self, chrom: str) -> Coarse:
         """Read what the baselines of a chromosome need."""
-        found = read_chromosome(self.source, chrom, self.how, raw=self.raw)
-        level, bins = found.levels[self.name], len(found.usable)
-        own = -(-bins // self.gap)
-        weights = level.weights[:own]
+        chromosome = read_chromosome(self.source, chrom, self.layout, raw=self.raw)
+        level, bins = chromosome.levels[self.name], len(chromosome.usable)
+        # Levels are padded for windows that run past the end; those bins are left out here.
+        coarse_bins = -(-bins // self.factor)
+        weights = level.weights[:coarse_bins]
         separations = level.band.shape[1]
-        pixels = fine_pixels(bins, self.gap, separations)
-        contacts = _balanced(level, own) * self.scale[self.name]
+        pixels = fine_pixels(bins, self.factor, separations)
+        contacts = _balanced(level, coarse_bins) * self.scale[self.name]
         mask = usable_pixels(np.isfinite(weights), separations)
-        return Coarse(contacts, pixels, mask, found.usable, self.gap, self.separations)
+        return Coarse(contacts, pixels, mask, chromosome.usable, self.factor, self.separations)
 
     def write(
         self,
@@ -234,6 +241,7 @@ class Maker:
             made: Makes its band of a chromosome; that of ``BASELINES`` if not given.
         """
         fine = self.source.fine
+        # A pixel is multiplied by the weights of both its bins: each takes the root.
         unit = math.sqrt(1 / self.scale["fine"])
         weights = [
             np.where(self.usable[chrom], unit, np.nan)
@@ -242,13 +250,13 @@ class Maker:
             for chrom in fine.chromsizes
         ]
         pixels = self._pixels(made or partial(self.band, name), name)
-        every = np.concatenate(weights)
+        genome_weights = np.concatenate(weights)
         write_float_cool(
             path,
             fine.chromsizes,
             fine.bin_size,
             pixels,
-            every,
+            genome_weights,
             metadata,
             assembly=assembly_of(fine),
         )

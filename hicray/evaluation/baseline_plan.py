@@ -24,7 +24,7 @@ from hicray.maps.names import named_chroms
 from hicray.maps.split import Grid, Sets, region_name, split_sets
 from hicray.maps.thin import derive
 from hicray.windows.enough import with_stride
-from hicray.windows.plan import layout
+from hicray.windows.plan import layout_of
 from hicray.windows.sources import open_sources
 from hicray.wording import command
 
@@ -87,7 +87,7 @@ def resolve(options: Baselines) -> BaselinePlan:
         UserError: Chromosomes, bin sizes, window or weights do not fit.
     """
     plan = BaselinePlan(options, *_chromosomes(options))
-    layout(plan.data())
+    layout_of(plan.data())
     if options.coarse_bin_size == options.fine_bin_size:
         raise UserError(
             f"coarse bins of {options.coarse_bin_size:,} bp are the fine ones; give a multiple, "
@@ -243,7 +243,7 @@ def _claim(plan: BaselinePlan, out: Path) -> dict[str, object]:
     refuse_others(
         note,
         plan_digest,
-        what="holds other baselines",
+        problem="holds other baselines",
         differs="another map, chromosomes or settings",
         option="--out folder",
     )

@@ -52,9 +52,9 @@ class FilterMaps:
         Raises:
             UserError: There are none.
         """
-        found = fit(self._windows("train", TRAIN_WINDOWS), self._windows("val", VAL_WINDOWS))
-        self.predictors = found.predictors
-        return found
+        rivals = fit(self._windows("train", TRAIN_WINDOWS), self._windows("val", VAL_WINDOWS))
+        self.predictors = rivals.predictors
+        return rivals
 
     def _windows(self, split: SplitName, most: int) -> HeldOutWindows:
         rows = first_windows(self.maker.source, self.config, self.sets, split, most)
@@ -64,15 +64,15 @@ class FilterMaps:
     def band(self, name: str, chrom: str) -> Band:
         """Return a filter's contacts of a chromosome, 0 where a bin is not usable."""
         source, window = self.maker.source, self.config.window_bins
-        size, how = source.fine.bin_size, Layout(window, window, (0, window))
-        chromosome = read_chromosome(source, chrom, how, (), raw=self.maker.raw)
-        tiles = chromosome_windows(source.fine.chromsizes[chrom], size, "test", how)
+        size, layout = source.fine.bin_size, Layout(window, window, (0, window))
+        chromosome = read_chromosome(source, chrom, layout, (), raw=self.maker.raw)
+        tiles = chromosome_windows(source.fine.chromsizes[chrom], size, "test", layout)
         blend = Blend(len(chromosome.usable), reach=window - 1)
         for start in range(0, len(tiles), _AT_ONCE):
-            some = tiles[start : start + _AT_ONCE]
-            rows = self.collate.compact(cut(source, chrom, chromosome, some, how))
+            chunk = tiles[start : start + _AT_ONCE]
+            rows = self.collate.compact(cut(source, chrom, chromosome, chunk, layout))
             maps = self.predictors[name](self.collate.decode(rows, device()))
-            bins = (some[axis].to_numpy() // size for axis in ("row_start", "col_start"))
+            bins = (chunk[axis].to_numpy() // size for axis in ("row_start", "col_start"))
             for row, col, tile in zip(*bins, from_network(maps).cpu().numpy(), strict=True):
                 blend.add(int(row), int(col), tile)
         means = blend.mean()
@@ -84,9 +84,9 @@ def _manifest(maker: Maker, config: DataConfig, sets: Sets) -> Manifest:
     """Return what decoding windows needs to know, as that of a shard set would say it."""
     source, sizes = maker.source, maker.source.fine.chromsizes
     curves = {"fine": maker.expected.fine, maker.name: maker.expected.coarse}
-    reads = {name: int(own) for name, (own, _) in maker.sums.items()}
+    reads = {name: int(count) for name, (count, _) in maker.sums.items()}
     # A map's own scale, where baselines bring the coarse map to the fine one's depth.
-    share = {name: own / reads["fine"] if own else 1.0 for name, own in reads.items()}
+    share = {name: count / reads["fine"] if count else 1.0 for name, count in reads.items()}
     genome_length = sum(sizes.values())
     info = SourceInfo(
         contacts=source.fine.uri,
@@ -94,7 +94,7 @@ def _manifest(maker: Maker, config: DataConfig, sets: Sets) -> Manifest:
         chromsizes=dict(sizes),
         total_reads=reads,
         scale={name: maker.scale[name] * share[name] for name in reads},
-        caps={name: image_cap(own, genome_length) for name, own in reads.items()},
+        caps={name: image_cap(count, genome_length) for name, count in reads.items()},
         expected={name: list(np.asarray(curves[name]) * share[name]) for name in reads},
     )
     return Manifest(

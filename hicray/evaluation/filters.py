@@ -16,6 +16,7 @@ from hicray.windows.smoothing import smoothed_base
 _SUMMED = 30.0
 """Expected reads up to which a Poisson distribution is summed; above, its log is expanded."""
 _TERMS = 64
+"""Reads are summed below it: with a mean of 30, more come once in 20 million draws."""
 
 
 def gaussian(batch: Batch, width_bins: float) -> Maps:
@@ -28,10 +29,11 @@ def bilinear(batch: Batch) -> Maps:
     usable = batch.evidence[:, USABLE]
     mean = from_network(batch.expected)
     ratio = from_network(batch.base) / mean.clamp(min=1e-12)
-    gap = ratio.shape[1] // usable.shape[1]
-    # Constant within a coarse pixel, so that any of its fine ones tells it.
-    both = torch.stack([ratio[:, ::gap, ::gap] * usable, usable], dim=1)
-    both = F.interpolate(both, scale_factor=gap, mode="bilinear", align_corners=False)
+    factor = ratio.shape[1] // usable.shape[1]
+    # The base's O/E is constant within a coarse pixel, so that any of its fine ones tells it.
+    # Values and mask are interpolated alike: their quotient is a mean over usable pixels alone.
+    both = torch.stack([ratio[:, ::factor, ::factor] * usable, usable], dim=1)
+    both = F.interpolate(both, scale_factor=factor, mode="bilinear", align_corners=False)
     near = both[:, 0] / both[:, 1].clamp(min=1e-6)
     return to_network(torch.where(both[:, 1] > 1e-6, near, 0.0) * mean)
 
@@ -44,8 +46,8 @@ def noise_aware(batch: Batch) -> Maps:
     same at both bin sizes, as either map's contacts add up to its reads.
     """
     coverage = batch.evidence[:, COVERAGE].exp()
-    gap = batch.base.shape[1] // coverage.shape[1]
-    reads_per_contact = repeated(coverage, gap)
+    factor = batch.base.shape[1] // coverage.shape[1]
+    reads_per_contact = repeated(coverage, factor)
     logs = mean_log(from_network(batch.base).double(), reads_per_contact.double())
     return to_network(torch.expm1(logs)).to(batch.base.dtype)
 
@@ -57,11 +59,12 @@ def mean_log(contacts: Tensor, reads_per_contact: Tensor) -> Tensor:
     chance = torch.exp(-few)
     summed = torch.zeros_like(rate)
     for reads in range(1, _TERMS):
+        # P(n) = P(n - 1) m / n; n = 0 adds nothing, as log(0 + 1) is 0.
         chance = chance * few / reads
         summed += chance * torch.log1p(reads / reads_per_contact)
-    # log(x + 1) to the fourth order in x's deviation from its mean, of which Poisson's
-    # second, third and fourth central moments are m, m and 3 m^2 + m.
-    one = 1 / (rate + reads_per_contact)
-    expanded = torch.log1p(contacts) - rate * one**2 / 2 + rate * one**3 / 3
-    expanded -= (3 * rate**2 + rate) * one**4 / 4
+    # A Taylor series of log(n / k + 1) around n's mean m, to the fourth order: Poisson's second,
+    # third and fourth central moments are m, m and 3 m^2 + m.
+    slope = 1 / (rate + reads_per_contact)
+    expanded = torch.log1p(contacts) - rate * slope**2 / 2 + rate * slope**3 / 3
+    expanded -= (3 * rate**2 + rate) * slope**4 / 4
     return torch.where(rate <= _SUMMED, summed, expanded)

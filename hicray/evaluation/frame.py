@@ -7,7 +7,7 @@ from hicray.evaluation.score_maps import Evaluation
 from hicray.metrics.window_scores import WINDOW_SCORES
 
 
-def frame(found: Evaluation) -> pd.DataFrame:
+def frame(result: Evaluation) -> pd.DataFrame:
     """Return every score of every method on every chromosome.
 
     Returns:
@@ -22,9 +22,9 @@ def frame(found: Evaluation) -> pd.DataFrame:
             **{name: score.windows[name].mean() for name in WINDOW_SCORES},
             **score.whole(),
         }
-        for method, chroms in found.scores.items()
+        for method, chroms in result.scores.items()
         for chrom, score in chroms.items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["method", "chrom"])
-    table.attrs["leaks"] = leaks(found.compared)
+    table.attrs["leaks"] = leaks(result.compared)
     return table

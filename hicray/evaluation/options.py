@@ -41,7 +41,8 @@ class Evaluate:
                 )
             if name in uris or name == FINE:
                 raise UserError(
-                    f"--enhanced {word} has a name that is taken; give each map its own"
+                    f"--enhanced {word} has a name that is taken ({FINE!r} is the truth's); give "
+                    "the map another name"
                 )
             uris[name] = uri
         return uris

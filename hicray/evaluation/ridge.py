@@ -46,14 +46,19 @@ class Ridge:
         features = _neighbourhoods(batch, self.size)
         bands = _bands(batch, len(self.weights))
         weights = self.weights.to(features.device)
-        found = torch.zeros(
+        corrections = torch.zeros(
             len(features), weights.shape[1], features.shape[2], device=features.device
         ).double()
-        for band, own in enumerate(weights):
-            corrected = torch.einsum("fp,bpl->bfl", own, features)
-            found = torch.where((bands == band)[:, None], corrected, found)
-        gap = round(weights.shape[1] ** 0.5)
-        change = F.fold(found, batch.base.shape[1:], kernel_size=gap, stride=gap)[:, 0] / NATS
+        for band, band_weights in enumerate(weights):
+            # f: phases, the fine pixels of a coarse one; p: features; b: windows; l: coarse pixels.
+            corrected = torch.einsum("fp,bpl->bfl", band_weights, features)
+            corrections = torch.where((bands == band)[:, None], corrected, corrections)
+        factor = round(weights.shape[1] ** 0.5)
+        # (batch, factor^2, coarse pixels) -> (batch, rows, cols): each phase at its fine pixel.
+        change = (
+            F.fold(corrections, batch.base.shape[1:], kernel_size=factor, stride=factor)[:, 0]
+            / NATS
+        )
         upper = torch.triu(change) + torch.triu(change, 1).mT
         change = torch.where((batch.diagonal == 0)[:, None, None], upper, change)
         return batch.base + change.to(batch.base.dtype)
@@ -72,16 +77,17 @@ class RidgeSums:
     cross: Cross
 
     @staticmethod
-    def of(batches: Iterable[Batch], gap: int, side: int) -> "RidgeSums":
+    def of(batches: Iterable[Batch], factor: int, side: int) -> "RidgeSums":
         """Sum the usable pixels of windows.
 
         Args:
             batches: Of the training set.
-            gap: Fine bins to a coarse one.
+            factor: Fine bins to a coarse one.
             side: Coarse bins along a window.
         """
+        # Half octaves of separation, up to the far corner of a window one window off the diagonal.
         bands, features = 2 * (2 * side).bit_length(), WIDEST**2 + 1
-        shape = (bands, gap**2, features)
+        shape = (bands, factor**2, features)
         sums = RidgeSums(
             torch.zeros(*shape, features, dtype=torch.float64),
             torch.zeros(shape, dtype=torch.float64),
@@ -92,24 +98,28 @@ class RidgeSums:
 
     def add(self, batch: Batch) -> None:
         """Add the windows of a batch."""
-        gap = batch.base.shape[1] // batch.evidence.shape[-1]
+        factor = batch.base.shape[1] // batch.evidence.shape[-1]
         features = _neighbourhoods(batch, WIDEST).transpose(1, 2)
         bands = _bands(batch, len(self.gram))
         lower = torch.ones_like(batch.usable[0]).tril(-1)
         counted = batch.usable & ~(lower & (batch.diagonal == 0)[:, None, None])
         lacks = (batch.target - batch.base).double() * NATS
+        # (batch, rows, cols) -> (batch, coarse pixels, factor^2): fine pixels of each coarse one.
         counts, lacks = (
-            F.unfold(one[:, None], kernel_size=gap, stride=gap).transpose(1, 2)
-            for one in (counted.double(), lacks.masked_fill(~counted, 0.0))
+            F.unfold(values[:, None], kernel_size=factor, stride=factor).transpose(1, 2)
+            for values in (counted.double(), lacks.masked_fill(~counted, 0.0))
         )
         for band in sorted(set(bands.flatten().tolist())):
-            x, n, y = (one[bands == band] for one in (features, counts, lacks))
+            # The coarse pixels of one band, of all windows: x has features, n and y have phases.
+            x, n, y = (values[bands == band] for values in (features, counts, lacks))
+            # n is 1 where a fine pixel counts, so that each phase sums over its own coarse pixels.
             gram = torch.einsum("lp,lf,lq->fpq", x, n, x)
             self.gram[band] += gram.cpu()
             self.cross[band] += torch.einsum("lp,lf->fp", x, y).cpu()
 
     def solve(self, size: int, penalty: float) -> Ridge:
         """Return the filter of a neighbourhood and a penalty; a band without pixels has none."""
+        # Features of the size x size centre of the widest neighbourhood; the constant comes last.
         off = (WIDEST - size) // 2
         inner = torch.arange(WIDEST**2).reshape(WIDEST, WIDEST)
         inner = inner[off : WIDEST - off, off : WIDEST - off].reshape(-1)
@@ -126,14 +136,15 @@ class RidgeSums:
 
 def _neighbourhoods(batch: Batch, size: int) -> Float64[Tensor, "batch features pixels"]:
     """Return each coarse pixel's log O/E and its neighbours', 0 where unusable, and a constant."""
-    known = (batch.evidence[:, 0] * batch.evidence[:, USABLE])[:, None].double()
-    around = F.unfold(known, kernel_size=size, padding=size // 2)
+    # Channel 0 is log O/E.
+    log_oe = (batch.evidence[:, 0] * batch.evidence[:, USABLE])[:, None].double()
+    around = F.unfold(log_oe, kernel_size=size, padding=size // 2)
     return torch.cat([around, torch.ones_like(around[:, :1])], dim=1)
 
 
 def _bands(batch: Batch, count: int) -> Int[Tensor, "batch pixels"]:
     """Return the band of each coarse pixel's separation: 0, 1, 2, 3, 4-5, 6-8, ... coarse bins."""
     side = batch.evidence.shape[-1]
-    gap = batch.base.shape[1] // side
-    apart = separations(batch.diagonal // gap, side).flatten(1)
+    factor = batch.base.shape[1] // side
+    apart = separations(batch.diagonal // factor, side).flatten(1)
     return (2 * torch.log2(apart + 1.0)).round().long().clamp(max=count - 1)

@@ -22,7 +22,7 @@ UNCHOSEN: Mapping[str, Predictor] = {NOISE_AWARE: noise_aware, BILINEAR: bilinea
 """Those that have nothing to be fitted or chosen."""
 WIDTHS_BINS = (0.35, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 """Of the Gaussian, in fine bins."""
-_PLACES = {"group", "chrom", "row_start"}
+_LOCUS_COLUMNS = {"group", "chrom", "row_start"}
 TRAIN_WINDOWS, VAL_WINDOWS = 2_000, 256
 """Windows that filters are fitted and chosen on, at most."""
 
@@ -49,8 +49,8 @@ def fit(train: HeldOutWindows, val: HeldOutWindows) -> Rivals:
         train: Of the gap; its first windows, which lie in random order, are enough.
         val: Likewise.
     """
-    side = train.collate.manifest.window_bins // train.collate.gap
-    sums = RidgeSums.of(train.first(TRAIN_WINDOWS).batches(), train.collate.gap, side)
+    side = train.collate.manifest.window_bins // train.collate.factor
+    sums = RidgeSums.of(train.first(TRAIN_WINDOWS).batches(), train.collate.factor, side)
     ladders: dict[str, dict[str, Predictor]] = {
         BASE: {"": lambda batch: batch.base},
         **{name: {"": predict} for name, predict in UNCHOSEN.items()},
@@ -63,18 +63,25 @@ def fit(train: HeldOutWindows, val: HeldOutWindows) -> Rivals:
             for penalty in PENALTIES
         },
     }
-    tried = {(name, how): p for name, ladder in ladders.items() for how, p in ladder.items()}
+    tried = {
+        (name, setting): predict
+        for name, ladder in ladders.items()
+        for setting, predict in ladder.items()
+    }
     scores = val.first(VAL_WINDOWS).score(tried, "filters")
-    levels = {key: _level(found) for key, found in scores.items()}
-    chosen = {name: max(own, key=lambda how: levels[name, how]) for name, own in ladders.items()}
+    levels = {key: _level(score) for key, score in scores.items()}
+    chosen = {
+        name: max(ladder, key=lambda setting: levels[name, setting])
+        for name, ladder in ladders.items()
+    }
     best = max(chosen, key=lambda name: levels[name, chosen[name]])
-    predictors = {name: ladders[name][how] for name, how in chosen.items()}
-    settings = {name: how for name, how in chosen.items() if how}
+    predictors = {name: ladders[name][setting] for name, setting in chosen.items()}
+    settings = {name: setting for name, setting in chosen.items() if setting}
     return Rivals(predictors, settings, best)
 
 
-def _level(found: WindowScores) -> float:
-    level = found.mean(OBJECTIVE)
+def _level(score: WindowScores) -> float:
+    level = score.mean(OBJECTIVE)
     return level if np.isfinite(level) else -np.inf
 
 
@@ -93,7 +100,7 @@ def ceiling(halves: WindowScores) -> WindowScores:
         halves: Scores of one half of the reads against the other.
     """
     windows = halves.windows.copy()
-    for name in windows.columns.difference(list(_PLACES)):
+    for name in windows.columns.difference(list(_LOCUS_COLUMNS)):
         windows[name] = _reached(windows[name]) if _of_objective(name) else np.nan
     return WindowScores(windows, float("nan"))
 
@@ -107,4 +114,5 @@ def _reached(r: "pd.Series[float]") -> "pd.Series[float]":
     if not mean > 0:
         return r * 0.0
     top = math.sqrt(2 * mean / (1 + mean))
+    # The slope of sqrt(2 r / (1 + r)) at the mean is 1 / (top (1 + mean)^2).
     return top + (r - mean) / (top * (1 + mean) ** 2)

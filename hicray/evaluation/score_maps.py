@@ -77,12 +77,12 @@ def together(scores: list[Score]) -> Score:
     """Merge chromosomes."""
     first, *rest = scores
     return Score(
-        pd.concat([one.windows for one in scores], ignore_index=True),
-        sum((one.distance for one in rest), start=first.distance),
-        tuple(pair for one in scores for pair in one.decays),
-        tuple(value for one in scores for value in one.scc),
-        sum((one.insulation for one in rest), start=first.insulation),
-        sum((one.boundaries for one in rest), start=first.boundaries),
+        pd.concat([score.windows for score in scores], ignore_index=True),
+        sum((score.distance for score in rest), start=first.distance),
+        tuple(pair for score in scores for pair in score.decays),
+        tuple(value for score in scores for value in score.scc),
+        sum((score.insulation for score in rest), start=first.insulation),
+        sum((score.boundaries for score in rest), start=first.boundaries),
     )
 
 
@@ -149,9 +149,9 @@ def evaluate(compared: Compared) -> Evaluation:
             fine = compared.fine.band(chrom, compared.window_bins)
             reads = compared.fine.reads(chrom, compared.window_bins)
             per_contact = compared.fine.reads_per_contact(chrom, compared.window_bins)
-            known = fine, np.zeros_like(fine) if reads is None else reads, per_contact
+            truth = fine, np.zeros_like(fine) if reads is None else reads, per_contact
             no_reads += (chrom,) if reads is None else ()
-            scorer = _Scorer(chromosome, known, expected, Path(folder))
+            scorer = _Scorer(chromosome, truth, expected, Path(folder))
             shown = {FINE: fine}
             for name, other in compared.others.items():
                 band = other.band(chrom, compared.window_bins)
@@ -181,6 +181,7 @@ def _chromosome(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
     side, bin_size = compared.window_bins, compared.bin_size
     usable = compared.usable(chrom)
     mask = usable_pixels(usable, side)
+    # Windows may reach further than some map does; what not all maps hold counts for none.
     mask[:, compared.num_separations :] = False
     length = compared.fine.chromsizes[chrom]
     windows = chromosome_windows(length, bin_size, "test", Layout(side, side, (0,)))
@@ -193,6 +194,7 @@ def _chromosome(compared: Compared, chrom: str) -> tuple[_Chromosome, int]:
 def _counted(chromosome: _Chromosome) -> tuple[int, int]:
     bins = len(chromosome.usable)
     reach = min(chromosome.separations, bins)
+    # Rows of `reach` pixels, less the triangle of them past the end of the chromosome.
     return int(chromosome.mask.sum()), bins * reach - reach * (reach - 1) // 2
 
 
@@ -200,15 +202,15 @@ class _Scorer:
     """Scores methods by the fine map of one chromosome: contacts, reads, reads per contact."""
 
     def __init__(
-        self, chromosome: _Chromosome, known: tuple[Band, Band, Band], expected: Curve, folder: Path
+        self, chromosome: _Chromosome, truth: tuple[Band, Band, Band], expected: Curve, folder: Path
     ) -> None:
-        fine, *_ = known
+        fine, *_ = truth
         self.chromosome, self.folder = chromosome, folder
         self.near, self.mask = (
             fine[:, : chromosome.separations],
             chromosome.mask[:, : chromosome.separations],
         )
-        contacts, reads, per_contact = map(chromosome.windows, known)
+        contacts, reads, per_contact = map(chromosome.windows, truth)
         usable = square(chromosome.mask, chromosome.starts, chromosome.side)
         self.fine = FineWindows(contacts, reads, per_contact, usable, expected)
         self.separation = np.nonzero(self.mask)[1]

@@ -39,6 +39,7 @@ def identify(maps: Evaluate) -> dict[str, Any]:
     """Return what decides an evaluation's result: options, contents of the maps, and a digest."""
     uris = {FINE: maps.fine, **maps.named()}
     prints = {name: fingerprint(uri) for name, uri in uris.items()}
+    # A fingerprint is of the whole file; the group says which of its bin sizes is meant.
     groups = [uri.partition("::")[2].strip("/") for uri in uris.values()]
     identity = {"options": asdict(maps), "fingerprints": prints}
     settings = [maps.chroms, maps.window_bins, maps.bin_size, maps.weights]
@@ -54,24 +55,24 @@ def refuse_other(out: Path, identity: Mapping[str, Any]) -> None:
     refuse_others(
         out / _RESULT,
         identity["digest"],
-        what="holds another evaluation",
+        problem="holds another evaluation",
         differs="other maps, chromosomes or settings",
         option="--out folder",
     )
 
 
-def render(found: Evaluation) -> str:
+def render(result: Evaluation) -> str:
     """Return the tables and how to read them."""
     return "\n".join(
         [
-            f"# Maps against {in_markdown(found.compared.fine.contacts.uri)}",
+            f"# Maps against {in_markdown(result.compared.fine.contacts.uri)}",
             "",
-            *(line for leak in leaks(found.compared) for line in (f"**{leak}**", "")),
-            *_windows(found),
-            *_whole(found),
-            *_distances(found),
-            *_chromosomes(found),
-            *_notes(found),
+            *(line for leak in leaks(result.compared) for line in (f"**{leak}**", "")),
+            *_windows(result),
+            *_whole(result),
+            *_distances(result),
+            *_chromosomes(result),
+            *_notes(result),
         ]
     )
 
@@ -95,76 +96,76 @@ def _spread(values: pd.Series, name: str) -> str:
     return f"{text} ({missing} undefined)" if missing else text
 
 
-def _windows(found: Evaluation) -> list[str]:
-    pooled = {name: together(list(one.values())) for name, one in found.scores.items()}
+def _windows(result: Evaluation) -> list[str]:
+    pooled = {name: together(list(by_chrom.values())) for name, by_chrom in result.scores.items()}
     count = len(next(iter(pooled.values())).windows)
-    dropped = sum(found.left_out.values())
-    chroms = ", ".join(map(in_markdown, found.compared.chroms))
+    dropped = sum(result.left_out.values())
+    chroms = ", ".join(map(in_markdown, result.compared.chroms))
     title = (
         f"## Windows (n = {count} of {chroms}; {dropped} left out, under {MIN_USABLE:.0%} usable)"
     )
     rows = [
-        [name, *(_spread(one.windows[score], score) for score in WINDOW_SCORES)]
-        for name, one in pooled.items()
+        [name, *(_spread(scores.windows[score], score) for score in WINDOW_SCORES)]
+        for name, scores in pooled.items()
     ]
     return [title, "", *_table(["method", *(_HEADS[s] for s in WINDOW_SCORES)], rows)]
 
 
-def _whole(found: Evaluation) -> list[str]:
+def _whole(result: Evaluation) -> list[str]:
     rows = []
-    for name, chroms in found.scores.items():
-        one = together(list(chroms.values()))
-        numbers = one.whole()
+    for name, chroms in result.scores.items():
+        pooled = together(list(chroms.values()))
+        numbers = pooled.whole()
         cells = [_number(numbers[score]) for score in list(numbers)[1:]]
-        fine, other, matched = one.boundaries
-        scc = _spread(pd.Series(one.scc, dtype=float), "scc")
+        fine, other, matched = pooled.boundaries
+        scc = _spread(pd.Series(pooled.scc, dtype=float), "scc")
         rows.append([name, scc, *cells, f"{matched} of {fine}, {other} called"])
     scores = ("scc", "distance_pearson", "insulation_pearson", "boundary_f1", "decay_error")
     heads = ["method", *(_HEADS[score] for score in scores), "boundaries found"]
-    return [f"## Whole chromosomes (n = {len(found.compared.chroms)})", "", *_table(heads, rows)]
+    return [f"## Whole chromosomes (n = {len(result.compared.chroms)})", "", *_table(heads, rows)]
 
 
-def _distances(found: Evaluation) -> list[str]:
-    size = found.compared.bin_size
-    bands = distance_bands(found.compared.num_separations)
+def _distances(result: Evaluation) -> list[str]:
+    size = result.compared.bin_size
+    bands = distance_bands(result.compared.num_separations)
     heads = [f"{first * size / 1000:g}-{end * size / 1000:g} kb" for first, end in bands]
     rows = []
-    for name, chroms in found.scores.items():
+    for name, chroms in result.scores.items():
         correlation = together(list(chroms.values())).distance.correlation()
         rows.append([name, *map(_number, band_means(correlation, bands))])
     return ["## Correlation by distance", "", *_table(["method", *heads], rows)]
 
 
-def _chromosomes(found: Evaluation) -> list[str]:
+def _chromosomes(result: Evaluation) -> list[str]:
     shown = ("oe_pearson", "bits_per_read", "pearson", "mse")
     rows = []
-    for chrom in found.compared.chroms:
-        share = f"{found.usable[chrom][0] / found.usable[chrom][1]:.1%}"
-        for name, chroms in found.scores.items():
-            one = chroms[chrom]
-            windows = [_number(one.windows[score].mean(), score) for score in shown]
-            whole = [_number(value) for value in one.whole().values()]
-            rows.append([chrom, name, str(len(one.windows)), share, *windows, *whole])
+    for chrom in result.compared.chroms:
+        share = f"{result.usable[chrom][0] / result.usable[chrom][1]:.1%}"
+        for name, chroms in result.scores.items():
+            scores = chroms[chrom]
+            windows = [_number(scores.windows[score].mean(), score) for score in shown]
+            whole = [_number(value) for value in scores.whole().values()]
+            rows.append([chrom, name, str(len(scores.windows)), share, *windows, *whole])
     whole_heads = ("scc", "distance_pearson", "insulation_pearson", "boundary_f1", "decay_error")
     heads = [_HEADS[score] for score in (*shown, *whole_heads)]
     head = ["chromosome", "method", "windows", "usable pixels", *heads]
     return ["## Each chromosome", "", *_table(head, rows)]
 
 
-def _notes(found: Evaluation) -> list[str]:
-    compared, size = found.compared, found.compared.bin_size
+def _notes(result: Evaluation) -> list[str]:
+    compared, size = result.compared, result.compared.bin_size
     maps = [
-        f"- {in_markdown(f'{name}: {one.contacts.uri}')}, {_taken(one)}"
-        for name, one in {FINE: compared.fine, **compared.others}.items()
+        f"- {in_markdown(f'{name}: {scaled.contacts.uri}')}, {_taken(scaled)}"
+        for name, scaled in {FINE: compared.fine, **compared.others}.items()
     ]
     reach = (compared.num_separations - 1) * size
-    kept, there = np.sum(list(found.usable.values()), axis=0)
+    usable, within_reach = np.sum(list(result.usable.values()), axis=0)
     return [
         "## How to read this",
         "",
         *maps,
         f"- Scored: pixels up to {reach:,} bp from the diagonal (as far as every map reaches) "
-        f"whose two bins are usable in every map: {kept:,} of {there:,}. Windows of "
+        f"whose two bins are usable in every map: {usable:,} of {within_reach:,}. Windows of "
         f"{compared.window_bins} bins of {size:,} bp lie on the diagonal and do not overlap.",
         "- Values: scaled contacts (balanced, with the balanced sum of all chromosomes brought to "
         "the raw sum). MSE, MAE, PSNR (data range 1), Pearson, Spearman and SSIM (Gaussian of 11 "
@@ -173,22 +174,22 @@ def _notes(found: Evaluation) -> list[str]:
         f"- O/E Pearson: log((x + {EPS:g}) / (E + {EPS:g})), separations of {MIN_SEPARATION} bins "
         "and more, each map by its own decay in its chromosome's windows; 'fixed' takes the fine "
         "map's decay over all its chromosomes for both.",
-        f"- {_bits(found)}",
+        f"- {_bits(result)}",
         "- r by distance: Pearson of log(x + 1) over each diagonal of all chromosomes together, "
         f"then the mean over separations from {MIN_SEPARATION} bins on; at one separation this is "
         "the correlation of log O/E.",
-        f"- SCC: HiCRep, h = {found.h} bins, up to {reach:,} bp without the main diagonal, mean ± "
+        f"- SCC: HiCRep, h = {result.h} bins, up to {reach:,} bp without the main diagonal, mean ± "
         "sd over chromosomes.",
-        f"- Insulation: cooltools, diamond of {found.diamond * size:,} bp (undefined where maps "
-        f"reach less than {2 * found.diamond} bins), r over bins of all chromosomes. Boundaries: "
+        f"- Insulation: cooltools, diamond of {result.diamond * size:,} bp (undefined where maps "
+        f"reach less than {2 * result.diamond} bins), r over bins of all chromosomes. Boundaries: "
         f"strength of {STRENGTH:g} and more, matched one to one within {TOLERANCE_BINS} bins.",
         "- decay error: RMS over chromosomes and separations of the difference of log decays.",
         f"- metrics version {VERSION}.",
     ]
 
 
-def _bits(found: Evaluation) -> str:
-    if where := ", ".join(found.no_reads):
+def _bits(result: Evaluation) -> str:
+    if where := ", ".join(result.no_reads):
         return f"Bits per read: undefined on {where}, where the fine map holds no whole counts."
     return (
         "Bits per read: how much likelier the fine map's raw counts are than by distance alone "
@@ -196,56 +197,56 @@ def _bits(found: Evaluation) -> str:
     )
 
 
-def _taken(one: ScaledMap) -> str:
-    if not one.balanced:
+def _taken(scaled: ScaledMap) -> str:
+    if not scaled.balanced:
         return "no weights: counts as they are"
-    return f"balanced by {one.contacts.weights_name!r}, times {one.factor:.6g}"
+    return f"balanced by {scaled.contacts.weights_name!r}, times {scaled.factor:.6g}"
 
 
-def plain(found: Evaluation, identity: Mapping[str, Any]) -> dict[str, Any]:
+def plain(result: Evaluation, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything as JSON values, every window's scores included.
 
     Args:
-        found: The evaluation.
+        result: The evaluation.
         identity: Digest, options and fingerprints of the maps.
     """
-    compared = found.compared
+    compared = result.compared
     return {
         **identity,
         "metrics_version": VERSION,
         "num_separations": compared.num_separations,
         "bin_size": compared.bin_size,
         "settings": {
-            "eps": EPS, "scc_h": found.h, "diamond_bins": found.diamond,
+            "eps": EPS, "scc_h": result.h, "diamond_bins": result.diamond,
             "boundary_strength": STRENGTH, "boundary_tolerance_bins": TOLERANCE_BINS,
             "min_usable": MIN_USABLE,
         },
         "maps": {
-            name: {"uri": one.contacts.uri, "balanced": one.balanced, "factor": one.factor}
-            for name, one in {FINE: compared.fine, **compared.others}.items()
+            name: {"uri": scaled.contacts.uri, "balanced": scaled.balanced, "factor": scaled.factor}
+            for name, scaled in {FINE: compared.fine, **compared.others}.items()
         },
-        "pixels": {c: {"usable": k, "within_reach": n} for c, (k, n) in found.usable.items()},
-        "windows_left_out": dict(found.left_out),
+        "pixels": {c: {"usable": k, "within_reach": n} for c, (k, n) in result.usable.items()},
+        "windows_left_out": dict(result.left_out),
         "leaks": leaks(compared),
         "methods": {
             name: {
                 "pooled": _values(together(list(chroms.values()))),
-                "chromosomes": {chrom: _values(one) for chrom, one in chroms.items()},
+                "chromosomes": {chrom: _values(scores) for chrom, scores in chroms.items()},
             }
-            for name, chroms in found.scores.items()
+            for name, chroms in result.scores.items()
         },
     }  # fmt: skip
 
 
-def _values(one: Score) -> dict[str, Any]:
-    windows = one.windows.astype(object).where(one.windows.notna(), None).to_dict("list")
-    scc = pd.Series(one.scc, dtype=float)
+def _values(scores: Score) -> dict[str, Any]:
+    windows = scores.windows.astype(object).where(scores.windows.notna(), None).to_dict("list")
+    scc = pd.Series(scores.scc, dtype=float)
     return {
-        "windows": {s: _summary(one.windows[s]) for s in WINDOW_SCORES},
-        "whole": {name: _null(value) for name, value in one.whole().items()},
+        "windows": {s: _summary(scores.windows[s]) for s in WINDOW_SCORES},
+        "whole": {name: _null(value) for name, value in scores.whole().items()},
         "scc": _summary(scc),
-        "boundaries": one.boundaries._asdict(),
-        "distance_pearson": [_null(value) for value in one.distance.correlation()],
+        "boundaries": scores.boundaries._asdict(),
+        "distance_pearson": [_null(value) for value in scores.distance.correlation()],
         "per_window": windows,
     }
 
@@ -264,36 +265,36 @@ def _null(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def write(found: Evaluation, out: Path, identity: Mapping[str, Any]) -> str:
+def write(result: Evaluation, out: Path, identity: Mapping[str, Any]) -> str:
     """Write evaluate.md, the figures and, last, evaluate.json; return the tables.
 
     Args:
-        found: The evaluation.
+        result: The evaluation.
         out: Folder, made if need be.
         identity: As ``identify`` returned it.
     """
-    text = render(found)
+    text = render(result)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluate.md").write_text(text + "\n")
-    size = found.compared.bin_size
-    pooled = {name: together(list(one.values())) for name, one in found.scores.items()}
-    correlation = {name: one.distance.correlation() for name, one in pooled.items()}
+    size = result.compared.bin_size
+    pooled = {name: together(list(by_chrom.values())) for name, by_chrom in result.scores.items()}
+    correlation = {name: scores.distance.correlation() for name, scores in pooled.items()}
     label = "Pearson's r of log(contacts + 1)"
     by_distance(correlation, size, label).savefig(out / "distance_correlation.png", dpi=130)
     label = "mean scaled contacts"
     by_distance(_decays(pooled), size, label, log=True).savefig(out / "decay.png", dpi=130)
-    if found.examples:
-        (out / "windows.png").write_bytes(png(locus_panels(found.examples)))
-    write_json(out / _RESULT, plain(found, identity))
+    if result.examples:
+        (out / "windows.png").write_bytes(png(locus_panels(result.examples)))
+    write_json(out / _RESULT, plain(result, identity))
     return text
 
 
 def _decays(pooled: Mapping[str, Score]) -> dict[str, Curve]:
     """Return the decay of the fine map and of every method, of all chromosomes together."""
     curves: dict[str, Curve] = {}
-    for name, one in pooled.items():
-        for which, of in ((FINE, 0), (name, 1)):
-            first, *rest = (pair[of] for pair in one.decays)
+    for name, scores in pooled.items():
+        for label, index in ((FINE, 0), (name, 1)):
+            first, *rest = (pair[index] for pair in scores.decays)
             curve = sum(rest, start=first).expected()
-            curves[which] = np.where(curve > 0, curve, np.nan)
+            curves[label] = np.where(curve > 0, curve, np.nan)
     return curves

@@ -79,8 +79,8 @@ class HeldOutWindows:
     def __len__(self) -> int:
         """Return the number of windows."""
         manifest = self.collate.manifest
-        there = manifest.num_windows(self.split) if self.rows is None else len(self.rows)
-        return min(there, self.most) if self.most else there
+        total = manifest.num_windows(self.split) if self.rows is None else len(self.rows)
+        return min(total, self.most) if self.most else total
 
     @property
     def bands(self) -> list[SeparationBand]:
@@ -89,12 +89,12 @@ class HeldOutWindows:
 
     def tables(self, at_once: int = 16) -> Iterator[pa.Table]:
         """Yield rows in the order of the shards."""
-        left = len(self)
+        remaining = len(self)
         for table in self._all(at_once):
-            if not left:
+            if not remaining:
                 return
-            part = table.slice(0, left)
-            left -= len(part)
+            part = table.slice(0, remaining)
+            remaining -= len(part)
             yield part
 
     def _all(self, at_once: int) -> Iterator[pa.Table]:
@@ -128,8 +128,8 @@ class HeldOutWindows:
             for name, predict in predictors.items():
                 kept[name].add(predict(batch), Truth.of(batch))
             loci.append(self._loci(batch))
-        where = pd.concat(loci, ignore_index=True)
-        return {name: self._finish(one, where) for name, one in kept.items()}
+        table = pd.concat(loci, ignore_index=True)
+        return {name: self._finish(scored, table) for name, scored in kept.items()}
 
     def score_halves(self, seed: int = 0) -> WindowScores:
         """Score one half of the fine map's reads against the other: what noise alone allows.
@@ -140,11 +140,12 @@ class HeldOutWindows:
         kept, loci = self._empty(), []
         rng = np.random.default_rng(seed)
         for compact in map(self.collate.compact, self.tables()):
-            whole = compact["fine_counts"]
-            one = torch.from_numpy(rng.binomial(whole.numpy(), 0.5)).to(whole.dtype)
+            counts = compact["fine_counts"]
+            # Binomial halves of Poisson counts are independent: they share the truth and no noise.
+            drawn = torch.from_numpy(rng.binomial(counts.numpy(), 0.5)).to(counts.dtype)
             halves = [
                 self.collate.decode(compact | {"fine_counts": half}, device())
-                for half in (one, whole - one)
+                for half in (drawn, counts - drawn)
             ]
             a, b = (to_network(2 * from_network(half.target)) for half in halves)
             kept.add(a, Truth.of(replace(halves[1], target=b)))
@@ -152,8 +153,8 @@ class HeldOutWindows:
         return self._finish(kept, pd.concat(loci, ignore_index=True))
 
     def _progress(self, batches: Iterator[Batch], of: str) -> Iterator[Batch]:
-        what = f"score {self.split} {self.coarse_bin_size:,} bp {of}".rstrip()
-        with tqdm(total=len(self), desc=what, unit="window") as bar:
+        label = f"score {self.split} {self.coarse_bin_size:,} bp {of}".rstrip()
+        with tqdm(total=len(self), desc=label, unit="window") as bar:
             for batch in batches:
                 yield batch
                 bar.update(len(batch))
@@ -162,13 +163,13 @@ class HeldOutWindows:
         expected = self.collate.fine_expected
         return Scored(len(expected), expected.shape[1], self.collate.manifest.eps)
 
-    def _finish(self, scored: Scored, where: pd.DataFrame) -> WindowScores:
+    def _finish(self, scored: Scored, loci: pd.DataFrame) -> WindowScores:
         decays = scored.decays()
         scores = scored.scores(decays, self.collate.fine_expected)
         values = {name: np.asarray(scores[name]) for name in SCORES}
         for name, bands in scored.by_separation(decays, self.bands).items():
-            values |= {band_score(name, band): np.asarray(one) for band, one in bands.items()}
-        return WindowScores(where.assign(**values), decay_error(decays, scored.eps))
+            values |= {band_score(name, band): np.asarray(column) for band, column in bands.items()}
+        return WindowScores(loci.assign(**values), decay_error(decays, scored.eps))
 
 
 def band_score(score: str, band: SeparationBand) -> str:

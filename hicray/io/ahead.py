@@ -10,6 +10,7 @@ Item = TypeVar("Item")
 
 def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """Yield items that a thread makes ahead of time; its exception is raised here."""
+    # An end of its own: StopIteration from a thread would end this generator by a RuntimeError.
     source, end = iter(items), object()
     with ThreadPoolExecutor(max_workers=1) as pool:
         pending = deque(pool.submit(next, source, end) for _ in range(depth))

@@ -54,8 +54,9 @@ def _fetched(location: S3Path) -> Path:
     info = location.filesystem.get_file_info(location.key)
     if info.type == pafs.FileType.NotFound:
         raise UserError(f"{location} does not exist; give what is there, or check the bucket")
-    there = [info] if info.is_file else objects(location)
-    state = "".join(f"{one.path} {one.size} {one.mtime_ns}\n" for one in there)
+    files = [info] if info.is_file else objects(location)
+    # Size and time stand for the content, which would have to be fetched to be compared.
+    state = "".join(f"{file.path} {file.size} {file.mtime_ns}\n" for file in files)
     folder = _cache() / hashlib.sha256(state.encode()).hexdigest()[:16]
     copy = folder / location.name
     folder.mkdir(exist_ok=True)
@@ -67,6 +68,7 @@ def _fetched(location: S3Path) -> Path:
 
 
 def _fetch(location: S3Path, copy: Path, *, is_file: bool) -> None:
+    # The lock is held, so that what has this name was left by a process that was killed.
     unfinished = copy.with_name(f"{copy.name}{UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)
     if not is_file:
@@ -97,6 +99,7 @@ def fingerprint(uri: str) -> str:
         if size <= _SAMPLES * _SAMPLE_BYTES:
             state.update(file.read())
         else:
+            # The first sample begins with the file, the last one ends with it.
             for i in range(_SAMPLES):
                 file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
                 state.update(file.read(_SAMPLE_BYTES))

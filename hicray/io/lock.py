@@ -63,6 +63,7 @@ def _myself() -> str:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
+    # Not opened by "w": until the lock is held, the text in the file is another run's.
     with (folder / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,21 +78,22 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _noted(storage: Location) -> Iterator[None]:
-    note, own = storage / LOCK, uuid4().hex
+    note, run = storage / LOCK, uuid4().hex
     _wait_for_silence(storage, note)
-    _beat(note, own, 0)
+    _beat(note, run, 0)
+    # Of two runs that found the bucket silent, the one whose note is overwritten gives way.
     time.sleep(SETTLE_SECONDS)
-    if (other := _read(note)).get("run") != own:
+    if (other := _read(note)).get("run") != run:
         raise _InUse(other.get("who", "another run"))
-    left = threading.Event()
-    beating = threading.Thread(target=_keep_beating, args=(note, own, left), daemon=True)
+    ended = threading.Event()
+    beating = threading.Thread(target=_keep_beating, args=(note, run, ended), daemon=True)
     beating.start()
     try:
         yield
     finally:
-        left.set()
+        ended.set()
         beating.join()
-        if _read(note).get("run") == own:
+        if _read(note).get("run") == run:
             note.unlink()
 
 
@@ -116,23 +118,23 @@ def _wait_for_silence(storage: Location, note: Location) -> None:
 
 def _read(note: Location) -> dict[str, str]:
     try:
-        found: dict[str, str] = json.loads(note.read_text())
+        content: dict[str, str] = json.loads(note.read_text())
     except OSError:
         return {}
-    return found
+    return content
 
 
-def _beat(note: Location, own: str, number: int) -> None:
-    write_json(note, {"run": own, "who": _myself(), "beat": str(number)})
+def _beat(note: Location, run: str, number: int) -> None:
+    write_json(note, {"run": run, "who": _myself(), "beat": str(number)})
 
 
-def _keep_beating(note: Location, own: str, left: threading.Event) -> None:
+def _keep_beating(note: Location, run: str, ended: threading.Event) -> None:
     number = 0
-    while not left.wait(BEAT_SECONDS):
+    while not ended.wait(BEAT_SECONDS):
         number += 1
         # A bucket that is away for a moment is no reason to stop; the next beat may succeed.
         with contextlib.suppress(OSError):
-            if _read(note).get("run") not in (own, None):
+            if _read(note).get("run") not in (run, None):
                 logger.warning("%s: another run has taken this storage over", note)
                 return
-            _beat(note, own, number)
+            _beat(note, run, number)

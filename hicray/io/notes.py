@@ -22,15 +22,15 @@ def _plain(value: Any) -> Any:
 
 
 def refuse_others(
-    note: Location, own: str, *, key: str = "digest", what: str, differs: str, option: str
+    note: Location, digest: str, *, key: str = "digest", problem: str, differs: str, option: str
 ) -> bool:
     """Refuse a folder whose note was written by another job.
 
     Args:
         note: The folder's note, a JSON object; a folder without one is anybody's.
-        own: Digest of this job.
+        digest: Of this job.
         key: Where the note keeps its job's digest.
-        what: What is wrong with the folder, e.g. 'holds other baselines'.
+        problem: What is wrong with the folder, e.g. 'holds other baselines'.
         differs: In what such jobs may differ.
         option: How a user gives another folder.
 
@@ -42,9 +42,9 @@ def refuse_others(
     """
     if not note.exists():
         return False
-    there = json.loads(note.read_text()).get(key)
-    if there != own:
+    noted = json.loads(note.read_text()).get(key)
+    if noted != digest:
         raise UserError(
-            f"{note.parent} {what} ({there}, this is {own}: {differs}); give another {option}"
+            f"{note.parent} {problem} ({noted}, this is {digest}: {differs}); give another {option}"
         )
     return True

@@ -19,8 +19,9 @@ class tqdm(bars.tqdm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._in_log = not sys.stderr.isatty()
-        self._said = -1.0
+        self._written_n = -1.0
         if self._in_log:
+            # miniters: tqdm would else learn how many items to let pass before it reads the clock.
             seconds = 0.0 if options.get("unit") == "epoch" else LINE_SECONDS
             options |= {"mininterval": seconds, "maxinterval": LINE_SECONDS, "miniters": 1}
         super().__init__(*args, **options)
@@ -29,8 +30,8 @@ class tqdm(bars.tqdm):  # type: ignore[type-arg]
         """Redraw the bar, or write a line where there is something new to say."""
         if not self._in_log:
             super().display(msg, pos)
-        elif self.n != self._said:
-            self._said = float(self.n)
+        elif self.n != self._written_n:
+            self._written_n = float(self.n)
             self.fp.write(f"{self}\n")
             self.fp.flush()
 

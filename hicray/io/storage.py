@@ -150,10 +150,10 @@ def _s3(bucket: str) -> Any:
 def objects(prefix: S3Path) -> list[Any]:
     """Return what pyarrow knows of the objects under a prefix."""
     selector = pafs.FileSelector(prefix.key, recursive=True, allow_not_found=True)
-    found = [info for info in prefix.filesystem.get_file_info(selector) if info.is_file]
-    if strange := [info.path for info in found if ".." in info.path.split("/")]:
+    files = [info for info in prefix.filesystem.get_file_info(selector) if info.is_file]
+    if strange := [info.path for info in files if ".." in info.path.split("/")]:
         raise UserError(f"{_SCHEME}{strange[0]} would lie outside of a copy of {prefix}; remove it")
-    return found
+    return files
 
 
 def open_file(location: Location) -> Any:
@@ -171,6 +171,7 @@ def locate_uri(uri: str) -> str:
 
 def matching(folder: Location, pattern: str) -> list[Location]:
     """Return what matches a pattern under a folder, in the order of names."""
+    # The same twice: sorted() is typed for paths of one kind alone.
     if isinstance(folder, S3Path):
         return sorted(folder.glob(pattern))
     return sorted(folder.glob(pattern))
@@ -233,8 +234,8 @@ def require_writable(location: Location) -> None:
 
 def remove_leftovers(folder: Location) -> None:
     """Remove what killed processes left half-written in a folder."""
-    for left in matching(folder, f"*{UNFINISHED}"):
-        left.unlink()
+    for leftover in matching(folder, f"*{UNFINISHED}"):
+        leftover.unlink()
 
 
 def remove_tree(location: Location) -> None:

@@ -29,8 +29,8 @@ def human_assembly(chromsizes: Mapping[str, int], chroms: Iterable[str]) -> str:
     import bioframe
 
     for assembly in HUMAN:
-        known = bioframe.assembly_info(assembly).chromsizes
-        own = {bare(name): int(length) for name, length in known.items()}
-        if all(own.get(bare(chrom)) == chromsizes[chrom] for chrom in chroms):
+        reference = bioframe.assembly_info(assembly).chromsizes
+        lengths = {bare(name): int(length) for name, length in reference.items()}
+        if all(lengths.get(bare(chrom)) == chromsizes[chrom] for chrom in chroms):
             return assembly
     return ""

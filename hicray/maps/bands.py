@@ -26,14 +26,17 @@ Mask = Bool[np.ndarray, "bins separations"]
 def at_columns(
     values: Shaped[np.ndarray, " bins"], num_separations: int
 ) -> Shaped[np.ndarray, "bins separations"]:
-    """Return a vector's value at the column of each pixel of a band; 0 past the end."""
+    """Return a vector's value at the column of each pixel of a band; 0 past the end.
+
+    That is ``values[row + s]`` at (row, s): a view of the vector, which takes no memory of a band.
+    """
     padded = np.pad(values, (0, num_separations - 1))
     columns: NDArray[Any] = sliding_window_view(padded, num_separations)
     return columns
 
 
 def fine_pixels(
-    bins: int, gap: int, num_separations: int
+    bins: int, factor: int, num_separations: int
 ) -> Float64[np.ndarray, "coarse_bins separations"]:
     """Return how many distinct fine pixels each pixel of a coarse band holds.
 
@@ -46,14 +49,15 @@ def fine_pixels(
 
     Args:
         bins: Fine bins of the chromosome, whose last coarse bin may have fewer of them.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
         num_separations: Of the band, in coarse bins.
     """
-    coarse = -(-bins // gap)
-    there = np.clip(bins - gap * np.arange(coarse), 0, gap).astype(np.float64)
+    coarse = -(-bins // factor)
+    # Fine bins of each coarse one: factor, or what is left for the last.
+    held = np.clip(bins - factor * np.arange(coarse), 0, factor).astype(np.float64)
     pixels: Float64[np.ndarray, "coarse_bins separations"]
-    pixels = there[:, None] * at_columns(there, num_separations)
-    pixels[:, 0] = there * (there + 1) / 2
+    pixels = held[:, None] * at_columns(held, num_separations)
+    pixels[:, 0] = held * (held + 1) / 2
     return pixels
 
 
@@ -65,11 +69,11 @@ def usable_pixels(usable: Bool[np.ndarray, " bins"], num_separations: int) -> Ma
 
 def read_bins(band: Shaped[np.ndarray, "bins separations"]) -> Bool[np.ndarray, " bins"]:
     """Return the bins that have a contact in the band."""
-    there, bins = band > 0, len(band)
+    contacts, bins = band > 0, len(band)
     read = np.zeros(bins, dtype=np.bool_)
     for s in range(min(band.shape)):
-        read[s:] |= there[: bins - s, s]
-        read[: bins - s] |= there[: bins - s, s]
+        read[s:] |= contacts[: bins - s, s]  # the column of each pixel
+        read[: bins - s] |= contacts[: bins - s, s]  # its row
     return read
 
 
@@ -83,6 +87,8 @@ def square(
         starts: First bin of each window.
         side: Bins along a side.
     """
+    # A pixel below the diagonal is its mirror image: in the band, the lower of its two bins is the
+    # row, whichever axis of the window it lies on.
     index = np.arange(side)
     low, apart = np.minimum.outer(index, index), np.abs(np.subtract.outer(index, index))
     past_end = max(0, int(starts.max(initial=0)) + side - len(band))
@@ -124,19 +130,26 @@ def filtered(band: Band, mask: Mask, kernel: Float64[np.ndarray, " width"]) -> B
 
 
 def _weighted_sums(band: Band, kernel: Float64[np.ndarray, " width"]) -> Band:
-    """Sum along columns, then along rows: ``(row + k, col)`` is k separations nearer."""
+    """Sum along columns, then along rows: ``(row + k, col)`` is k separations nearer.
+
+    Each sum needs its reach of separations more on either side than it returns:
+
+        wide         -2 reach ... separations - 1 + 2 reach
+        along_cols     -reach ... separations - 1 + reach
+        total               0 ... separations - 1
+    """
     bins, separations = band.shape
     reach = len(kernel) // 2
     wide = np.pad(band, ((0, 0), (2 * reach, 2 * reach)))
     for s in range(1, min(2 * reach, separations - 1, bins - 1) + 1):
-        wide[s:, 2 * reach - s] = band[:-s, s]  # below the diagonal
+        wide[s:, 2 * reach - s] = band[:-s, s]  # below the diagonal, where separations are negative
     span = separations + 2 * reach
     along_cols = sum(weight * wide[:, j : j + span] for j, weight in enumerate(kernel))
     total: Band = np.zeros_like(band)
     for k, weight in zip(range(-reach, reach + 1), kernel, strict=True):
         if abs(k) < bins:
-            here = slice(max(0, -k), bins - max(0, k))
-            there = slice(max(0, k), bins - max(0, -k))
-            first = reach - k
-            total[here] += weight * along_cols[there, first : first + separations]
+            rows = slice(max(0, -k), bins - max(0, k))
+            shifted = slice(max(0, k), bins - max(0, -k))
+            first = reach - k  # separation -k, counted from -reach
+            total[rows] += weight * along_cols[shifted, first : first + separations]
     return total

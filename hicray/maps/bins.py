@@ -16,6 +16,8 @@ SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 _MITOCHONDRIAL = frozenset({"m", "mt", "mito"})
 """Rings in many copies, folded as no chromosome is; names without 'chr', in lower case."""
+# A comma that separates thousands comes after a start or an end of one to three digits, and has
+# three digits on its other side: of 2L:0-3,000 the items are 2L:0-3 and 000.
 _CUT = re.compile(r":(\d+-)?\d{1,3}$")
 _CUT_OFF = re.compile(r"\d{3}(-\d+)?")
 """The two sides of a comma within a position."""
@@ -89,17 +91,17 @@ def bare(chrom: str) -> str:
     return chrom.removeprefix("chr")
 
 
-def named_chrom(name: str, known: Container[str]) -> str | None:
+def named_chrom(name: str, chroms: Container[str]) -> str | None:
     """Return which chromosome a user names: exactly, or else with or without 'chr'.
 
     A map may have both 1 and chr1, which are then two chromosomes.
 
     Args:
         name: As given.
-        known: The file's names.
+        chroms: The file's names.
     """
     spellings = (name, f"chr{name}", bare(name))
-    return next((chrom for chrom in spellings if chrom in known), None)
+    return next((chrom for chrom in spellings if chrom in chroms), None)
 
 
 def parse_split(text: str) -> Split:

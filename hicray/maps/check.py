@@ -101,33 +101,36 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int] | None) -
     offered = levels(uri)
     fine = open_map(uri, config.fine_bin_size, weights_name=config.weights)
     split, grid = parse_split(config.split), grid_of(config)
-    every, sets = (one(split, fine.chromsizes, grid) for one in (assign, split_sets))
+    assigned = assign(split, fine.chromsizes, grid)
+    sets = split_sets(split, fine.chromsizes, grid)
     if genome is not None:
-        chroms = dict.fromkeys(region.chrom for region in every)
+        chroms = dict.fromkeys(region.chrom for region in assigned)
         check_chromosomes(
             fine, genome, chroms, fasta=config.genome, match_chr=config.match_chr,
-            others="--split 'train=...;val=...;test=...'",
+            option="--split 'train=...;val=...;test=...'",
         )  # fmt: skip
-    _check_window(config, fine, every)
+    _check_window(config, fine, assigned)
     _check_bins(config, fine)
-    made = config.coarse_keep < 1
-    read = () if made else tuple(b for b in config.coarse_bin_sizes if b in offered)
-    if not (made and config.disjoint_reads):
+    # Thinned levels are made from the fine one and balanced anew: the file's own are not read.
+    thinned = config.coarse_keep < 1
+    read = () if thinned else tuple(b for b in config.coarse_bin_sizes if b in offered)
+    if not (thinned and config.disjoint_reads):
         read = (config.fine_bin_size, *read)
     levels_read = {size: open_map(uri, size, weights_name=config.weights) for size in read}
     coarse = [level for size, level in levels_read.items() if size != config.fine_bin_size]
     for level in coarse:
         require_lengths(fine, level)
     for level in () if config.raw else levels_read.values():
+        # Asked of one chromosome: a map that has no such weights says so.
         level.weights(next(iter(sets)).chrom)
     check_contents(fine, coarse, sets, config)
     missing = [size for size in config.coarse_bin_sizes if size not in offered]
     lines = [f"{uri}: bins of {', '.join(f'{size:,}' for size in sorted(offered))} bp"]
-    if missing and not made:
+    if missing and not thinned:
         names = ", ".join(f"{size:,}" for size in missing)
         lines.append(f"  no bins of {names} bp: will be summed from {fine.bin_size:,} bp")
     lines += [_describe(name, sets, fine.chromsizes) for name in SPLIT_NAMES]
-    unfit = [region_name(one, fine.chromsizes) for one in every if one not in sets]
+    unfit = [region_name(region, fine.chromsizes) for region in assigned if region not in sets]
     if unfit:
         lines.append(
             f"  not trained on: {listed(unfit)}, as mitochondrial or shorter than a window of "
@@ -137,9 +140,9 @@ def _check_map(config: DataConfig, uri: str, genome: Mapping[str, int] | None) -
 
 
 def _describe(name: SplitName, sets: Sets, sizes: Mapping[str, int]) -> str:
-    own = [region for region, one in sets.items() if one == name]
-    names = ", ".join(region_name(region, sizes) for region in own)
-    return f"  {name}: {names}, {sum(region.end - region.start for region in own):,} bp"
+    regions = [region for region, split in sets.items() if split == name]
+    names = ", ".join(region_name(region, sizes) for region in regions)
+    return f"  {name}: {names}, {sum(region.end - region.start for region in regions):,} bp"
 
 
 def _check_bins(config: DataConfig, contacts: ContactMap) -> None:
@@ -152,17 +155,20 @@ def _check_bins(config: DataConfig, contacts: ContactMap) -> None:
 
 
 def _check_window(config: DataConfig, contacts: ContactMap, sets: Sets) -> None:
+    # Windows of 0 bp leave out mitochondrial DNA alone; lengths are compared below.
     sizes, able = contacts.chromsizes, teaching(contacts.chromsizes, 0)
     by_region = any(region_name(region, sizes) != region.chrom for region in sets)
     kind = "region" if by_region else "chromosome"
     for name in SPLIT_NAMES:
-        own = [r for r, one in sets.items() if one == name and (name != "train" or r.chrom in able)]
-        if not own:
+        regions = [region for region, split in sets.items() if split == name]
+        if name == "train":
+            regions = [region for region in regions if region.chrom in able]
+        if not regions:
             raise UserError(
                 f"split {config.split!r} leaves no {kind} to {name}, of {', '.join(sizes)}"
                 f"{_GUARDED if by_region else ''}; give --split 'train=...;val=...;test=...'"
             )
-        longest = max(region.end - region.start for region in own)
+        longest = max(region.end - region.start for region in regions)
         most, needed = num_bins(longest, contacts.bin_size), config.min_usable * config.window_bins
         if name == "train":  # holds a window; a chromosome that is judged may end before
             most, needed = longest // contacts.bin_size, config.window_bins

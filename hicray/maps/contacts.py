@@ -73,6 +73,7 @@ class ContactMap:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to another process: all but the open file."""
+        # cached_property keeps the reader in __dict__, and an HDF5 file does not pickle.
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -108,7 +109,7 @@ class ContactMap:
         total = self._totals(chrom_id, chrom_id + 1, balanced=balanced)
         before = self._level.first_bins[chrom_id]
         for pixels in self._reader.pixels(chrom_id, chrom_id + 1):
-            total.add(pixels)
+            total.add(pixels)  # of all pixels, while the band holds those near the diagonal
             apart = pixels.cols - pixels.rows
             inside = apart < num_separations
             band[pixels.rows[inside] - before, apart[inside]] = pixels.counts[inside]
@@ -132,12 +133,13 @@ class ContactMap:
             UserError: A pixel is not what it may be, or the map has no such weights.
         """
         index = self._level.index
-        asked = self.chromsizes if chroms is None else chroms
-        chrom_ids = sorted({index[chrom] for chrom in asked})
+        wanted = self.chromsizes if chroms is None else chroms
+        chrom_ids = sorted({index[chrom] for chrom in wanted})
+        # Neighbours of the file are one run, read in one pass: ids 0 1 2 5 6 make 0 1 2 and 5 6.
         breaks = [
-            i for i, (one, following) in enumerate(pairwise(chrom_ids), 1) if following > one + 1
+            i for i, (before, after) in enumerate(pairwise(chrom_ids), 1) if after > before + 1
         ]
-        found: dict[str, Sums] = {}
+        by_chrom: dict[str, Sums] = {}
         bins = self._level.first_bins
         with tqdm(total=int(bins[-1]), desc=desc, unit="bin", disable=not desc, delay=1) as bar:
             for low, high in pairwise([0, *breaks, len(chrom_ids)] if chrom_ids else []):
@@ -147,8 +149,8 @@ class ContactMap:
                     total.add(pixels)
                     bar.update(int(pixels.rows[-1]) - bar.n if len(pixels.rows) else 0)
                 bar.update(int(bins[end]) - bar.n)
-                found |= total.sums()
-        return found
+                by_chrom |= total.sums()
+        return by_chrom
 
     def total(self, chrom: str) -> int | float:
         """Return the number of reads within a chromosome, each contact counted once."""
@@ -170,6 +172,7 @@ class ContactMap:
     def _weights(self, first: int, end: int) -> Weights:
         if self.weights_name not in self.weight_names():
             raise UserError(_no_weights(self.uri, self.weights_name, self.weight_names()))
+        # cooler masks a bin by NaN; a divisive weight of 0, inverted, is infinite.
         usable = self._reader.weights(self.weights_name, first, end)
         usable[~np.isfinite(usable) | (usable <= 0)] = np.nan
         return usable

@@ -37,11 +37,13 @@ def check_contents(
     for level in coarse:
         require_sums(fine, level, reads)
     for name in SPLIT_NAMES:
-        own = [region for region, one in sets.items() if one == name]
-        require_contacts(fine, [region.chrom for region in own], reads, name)
-        made = config.coarse_keep < 1 and config.disjoint_reads  # whose fine map is balanced anew
-        if not config.raw and not made:
-            require_usable([fine, *coarse], own, config.min_usable, config.window_bins, name)
+        regions = [region for region, split in sets.items() if split == name]
+        require_contacts(fine, [region.chrom for region in regions], reads, name)
+        derived = (
+            config.coarse_keep < 1 and config.disjoint_reads
+        )  # whose fine map is balanced anew
+        if not config.raw and not derived:
+            require_usable([fine, *coarse], regions, config.min_usable, config.window_bins, name)
 
 
 def reads_within(contacts: ContactMap, chroms: Iterable[str]) -> dict[str, int]:
@@ -62,12 +64,13 @@ def require_lengths(fine: ContactMap, coarse: ContactMap) -> None:
     """
     way_out = _anew(fine, coarse)
     for chrom, length in fine.chromsizes.items():
-        own = coarse.chromsizes.get(chrom)
-        if own is None:
+        coarse_length = coarse.chromsizes.get(chrom)
+        if coarse_length is None:
             raise UserError(f"{coarse.uri} lacks {chrom}, which {fine.uri} has; {way_out}")
-        if own != length:
+        if coarse_length != length:
             raise UserError(
-                f"{chrom} is {own:,} bp in {coarse.uri} but {length:,} bp in {fine.uri}; {way_out}"
+                f"{chrom} is {coarse_length:,} bp in {coarse.uri} but {length:,} bp in {fine.uri}; "
+                f"{way_out}"
             )
 
 
@@ -82,10 +85,10 @@ def require_sums(fine: ContactMap, coarse: ContactMap, reads: Mapping[str, int])
     Raises:
         UserError: Within one of these, the coarse level has other reads.
     """
-    for chrom, own in reads_within(coarse, reads).items():
-        if abs(own - reads[chrom]) > _ROUNDING * reads[chrom]:
+    for chrom, coarse_reads in reads_within(coarse, reads).items():
+        if abs(coarse_reads - reads[chrom]) > _ROUNDING * reads[chrom]:
             raise UserError(
-                f"{coarse.uri} has {own:,} reads within {chrom} but {fine.uri} has "
+                f"{coarse.uri} has {coarse_reads:,} reads within {chrom} but {fine.uri} has "
                 f"{reads[chrom]:,}, so that one is not the sum of the other; {_anew(fine, coarse)}"
             )
 
@@ -155,12 +158,13 @@ def require_usable(
         UserError: The maps' weights, each map's alone or all together, leave no such window.
     """
     fine, *_ = maps
-    for own in (*([one] for one in maps), list(maps)):
-        most = max(_most_usable(own, region, fine.bin_size, window) for region in regions)
+    # Each map alone before all of them, so that the sentence names the one that is at fault.
+    for tried in (*([contacts] for contacts in maps), list(maps)):
+        most = max(_most_usable(tried, region, fine.bin_size, window) for region in regions)
         if most / window < share:
             names = listed(region_name(region, fine.chromsizes) for region in regions)
             raise UserError(
-                f"the weights {fine.weights_name!r} of {' with '.join(one.uri for one in own)} "
+                f"the weights {fine.weights_name!r} of {' with '.join(m.uri for m in tried)} "
                 f"leave no window in the {of} set, {names}, with {math.ceil(share * window)} of "
                 f"{window} bins usable; choose other chromosomes by --split, balance the map anew, "
                 "or take --raw"
@@ -171,9 +175,10 @@ def _most_usable(maps: Sequence[ContactMap], region: Region, bin_size: int, wind
     """Return the most usable bins that so long a stretch of a region has."""
     here = slice(region.start // bin_size, num_bins(region.end, bin_size))
     usable = np.ones(here.stop, dtype=bool)
-    for one in maps:
-        weights = one.weights(region.chrom)
-        usable &= np.isfinite(np.repeat(weights, one.bin_size // bin_size))[: here.stop]
+    for contacts in maps:
+        weights = contacts.weights(region.chrom)
+        usable &= np.isfinite(np.repeat(weights, contacts.bin_size // bin_size))[: here.stop]
+    # Usable bins before each bin: their differences are those of every stretch of ``reach`` bins.
     before = np.concatenate([[0], np.cumsum(usable[here])])
     reach = min(window, len(before) - 1)
     return int((before[reach:] - before[: len(before) - reach]).max())

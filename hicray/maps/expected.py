@@ -57,9 +57,11 @@ def _geometry(
     """Return where curves are fitted, and from there each separation's log distance and weight."""
     last = np.log10(separations - 1)
     steps = np.append(10 ** np.arange(0, last, _STEP), separations - 1)
+    # Near the diagonal several steps fall on one separation, which is fitted once.
     at = np.unique(np.rint(steps))
     apart = np.log10(np.arange(1, separations)) - np.log10(at)[:, None]
     kernel = np.where(np.abs(apart) <= _REACH, np.exp(-0.5 * (apart / SIGMA) ** 2), 0.0)
+    # The kernel is Gaussian in log10, as cooltools' is; powers are fitted in natural logarithms.
     return at, apart * np.log(10), kernel
 
 
@@ -74,11 +76,12 @@ def _fit(
     slope there is the contacts' mean log distance less the one that the power predicts.
     """
     total = contacts.sum(axis=1)
-    there = np.flatnonzero((total > 0) & (pixels.sum(axis=1) > 0))
-    total, pixels, apart = total[there], pixels[there], apart[there]
-    centre = (contacts[there] * apart).sum(axis=1) / total
-    low, high = np.full((2, len(there)), [[-_STEEPEST], [_STEEPEST]])
-    power = np.full(len(there), -1.0)
+    fitted = np.flatnonzero((total > 0) & (pixels.sum(axis=1) > 0))
+    total, pixels, apart = total[fitted], pixels[fitted], apart[fitted]
+    centre = (contacts[fitted] * apart).sum(axis=1) / total
+    # The best power lies between low and high. -1: contacts fall about as 1 / separation.
+    low, high = np.full((2, len(fitted)), [[-_STEEPEST], [_STEEPEST]])
+    power = np.full(len(fitted), -1.0)
     for _ in range(100):
         predicted = pixels * np.exp(power[:, None] * apart)
         share = predicted / predicted.sum(axis=1, keepdims=True)
@@ -86,11 +89,11 @@ def _fit(
         variance = (share * apart**2).sum(axis=1) - mean**2
         low, high = np.where(centre > mean, power, low), np.where(centre > mean, high, power)
         newton = power + (centre - mean) / variance.clip(min=1e-9)
-        # A step past what is known already would be no progress: halve instead.
+        # A Newton step out of (low, high) would be no progress: bisect instead.
         step = np.where((newton > low) & (newton < high), newton, (low + high) / 2) - power
         power += step
         if np.abs(step).max(initial=0) < 1e-12:
             break
     height = np.zeros(len(contacts))
-    height[there] = total / (pixels * np.exp(power[:, None] * apart)).sum(axis=1)
+    height[fitted] = total / (pixels * np.exp(power[:, None] * apart)).sum(axis=1)
     return height

@@ -101,13 +101,13 @@ def _indexed(path: Path) -> pyfaidx.Faidx:
     beside = path.parent if os.access(path.parent, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix=".hicray-fai-", dir=beside) as folder:
         faidx = _faidx(path, Path(folder))
-        for made, name in zip(
+        for index, name in zip(
             _index_names(path, Path(folder)), _index_names(path, path.parent), strict=True
         ):
             # Whole or not at all, as other processes may be reading. Another user's may be closed.
             with contextlib.suppress(OSError):
                 if beside:
-                    made.replace(name)
+                    index.replace(name)
     return faidx
 
 
@@ -129,7 +129,9 @@ def _faidx(path: Path, folder: Path, *, rebuild: bool = True) -> pyfaidx.Faidx:
 
 def _fits(faidx: pyfaidx.Faidx) -> bool:
     """Whether a file holds what its index says: every header, ends of lines, the file's end."""
-    end = known = 0  # where a sequence's lines end, and its last byte that must be there
+    # Where a sequence's lines end, and its last byte that must be there: the line end of a file's
+    # last line, which the index counts, may be missing.
+    end = last = 0
     for name, record in faidx.index.items():
         between = record.offset - end
         if not 0 < between <= _HEADER_BYTES:
@@ -137,8 +139,8 @@ def _fits(faidx: pyfaidx.Faidx) -> bool:
         if not _is_header(_read(faidx, end, between), name) or not _lines_end(faidx, record):
             return False
         end = record.bend
-        known = end - 1 - (record.lenb - record.lenc) if record.rlen else record.offset - 1
-    return end > 0 and not _read(faidx, known, _HEADER_BYTES)[1:].strip()
+        last = end - 1 - (record.lenb - record.lenc) if record.rlen else record.offset - 1
+    return end > 0 and not _read(faidx, last, _HEADER_BYTES)[1:].strip()
 
 
 def _is_header(text: bytes, name: str) -> bool:
@@ -169,7 +171,8 @@ def _read(faidx: pyfaidx.Faidx, start: int, length: int) -> bytes:
     if blocks:
         from Bio.bgzf import make_virtual_offset
 
-        block = blocks[bisect_right(blocks, start, key=lambda one: one.ustart) - 1]
+        # BGZF is a row of gzip blocks: the last one that begins at or before ``start`` holds it.
+        block = blocks[bisect_right(blocks, start, key=lambda entry: entry.ustart) - 1]
         offset = make_virtual_offset(block.cstart, start - block.ustart)  # type: ignore[no-untyped-call]
         faidx.file.seek(offset)
     else:
@@ -187,6 +190,7 @@ def _refuse_odd_lines(path: Path) -> None:
     with path.open("rb") as file:
         opener = gzip.open if file.read(2) == _GZIP else open
     with opener(path, "rb") as file:
+        # A block ends with a line, so that no CR LF is cut in two.
         while block := file.read(_BLOCK_BYTES) + file.readline():
             lines = block.replace(b"\r\n", b"\n")
             for odd in _ODD.finditer(lines) if lines.translate(None, _USUAL) else ():
@@ -203,9 +207,9 @@ def _refuse_odd(path: Path, odd: bytes, line: bytes) -> None:
             + _rewriting(path, r"tr -s '\r' '\n'")
         )
     if not header:
-        what = "blanks" if odd in b" \t" else f"the byte 0x{odd.hex()}"
+        oddity = "blanks" if odd in b" \t" else f"the byte 0x{odd.hex()}"
         raise UserError(
-            f"{path} has {what} among its bases, which would be counted as bases; take out all "
+            f"{path} has {oddity} among its bases, which would be counted as bases; take out all "
             "but letters: " + _rewriting(path, "LC_ALL=C sed '/^>/!s/[^A-Za-z*.-]//g'")
         )
     if odd not in b" \t":
@@ -220,10 +224,10 @@ def _refuse_odd(path: Path, odd: bytes, line: bytes) -> None:
 
 def _rewriting(path: Path, filter_: str) -> str:
     """Return the command that writes a file anew through a filter."""
-    own = shlex.quote(str(path))
+    quoted = shlex.quote(str(path))
     if path.suffix.lower() in _COMPRESSED:
-        return f"`gunzip -c {own} | {filter_} | bgzip > new.fa.gz`"
-    return f"`{filter_} < {own} > new.fa`"
+        return f"`gunzip -c {quoted} | {filter_} | bgzip > new.fa.gz`"
+    return f"`{filter_} < {quoted} > new.fa`"
 
 
 def _first_line(error: Exception) -> str:

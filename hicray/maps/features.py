@@ -50,12 +50,14 @@ def decay_sums(
     reach = min(band.shape[1], len(weights))
     contacts, excess = np.zeros((2, band.shape[1]))
     pixels = np.zeros(band.shape[1], dtype=np.int64)
-    most, left = np.full(band.shape[1], np.inf), np.arange(reach)
-    while len(left):
-        for s in left.tolist():
-            contacts[s], pixels[s], excess[s] = _diagonal(band, weights, s, float(most[s]))
-        most = np.nan_to_num(IMPLAUSIBLE_TIMES * smoothed(contacts, pixels))
-        left = np.flatnonzero(excess > most)  # less these, the rest may be implausible
+    # Once with every pixel, then without the implausible ones: less these, the expectation falls,
+    # so that others may be implausible too. Only separations that hold any are summed again.
+    bound, pending = np.full(band.shape[1], np.inf), np.arange(reach)
+    while len(pending):
+        for s in pending.tolist():
+            contacts[s], pixels[s], excess[s] = _diagonal(band, weights, s, float(bound[s]))
+        bound = np.nan_to_num(IMPLAUSIBLE_TIMES * smoothed(contacts, pixels))
+        pending = np.flatnonzero(excess > bound)
     return DecaySums(contacts, pixels)
 
 
@@ -63,18 +65,18 @@ def _diagonal(
     band: Shaped[np.ndarray, "bins separations"],
     weights: Float64[np.ndarray, " bins"],
     separation: int,
-    most: float,
+    bound: float,
 ) -> tuple[float, int, float]:
     """Return sum and number of a separation's usable pixels, and the largest excess among them.
 
-    Excess is balanced contacts less those of ``IMPLAUSIBLE_READS``; pixels above ``most`` are
+    Excess is balanced contacts less those of ``IMPLAUSIBLE_READS``; pixels above ``bound`` are
     left out.
     """
     rows = slice(0, len(weights) - separation)
     factors = weights[rows] * weights[separation:]
     contacts = band[rows, separation] * factors
     excess = contacts - IMPLAUSIBLE_READS * factors
-    kept = excess <= most  # not so of NaN, which is not usable
+    kept = excess <= bound  # not so of NaN, which is not usable
     return float(contacts[kept].sum()), int(kept.sum()), float(excess[kept].max(initial=0.0))
 
 

@@ -56,6 +56,7 @@ def pack(codes: Codes) -> PackedSequence:
     unknown = codes == N
     padded = np.zeros(-(-len(codes) // 4) * 4, dtype=np.uint8)
     padded[: len(codes)] = np.where(unknown, 0, codes)
+    # Of four bases the first has the lowest bits; of eight marks, as numpy packs them, the highest.
     quads = padded.reshape(-1, 4)
     bases = quads[:, 0] | quads[:, 1] << 2 | quads[:, 2] << 4 | quads[:, 3] << 6
     return PackedSequence(bases, np.packbits(unknown), len(codes))
@@ -73,6 +74,7 @@ def unpack(packed: PackedSequence, start: int, end: int) -> Codes:
     low, high = max(start, 0), min(end, packed.length)
     if low >= high:
         return codes
+    # Whole bytes are unpacked, and then what they hold before ``low`` is cut off.
     inside = _UNPACKED[packed.bases[low // 4 : -(-high // 4)]].ravel()[low % 4 :][: high - low]
     mask = np.unpackbits(packed.unknown[low // 8 : -(-high // 8)])[low % 8 :][: high - low]
     codes[low - start : high - start] = np.where(mask, N, inside)

@@ -47,8 +47,8 @@ def levels(uri: str) -> dict[int, str]:
             "off or of another format: fetch or convert it anew"
         ) from error
     chosen = _choose(path, groups, group)
-    sizes = {one: _bin_size(_attributes(file, one)) for one in chosen}
-    offered = {size: f"{path}::{one}" for one, size in sizes.items() if size is not None}
+    sizes = {name: _bin_size(_attributes(file, name)) for name in chosen}
+    offered = {size: f"{path}::{name}" for name, size in sizes.items() if size is not None}
     if not offered:
         _refuse(f"{path}::{chosen[0]}", _attributes(file, chosen[0]))
     return offered
@@ -72,8 +72,9 @@ def find_level(uri: str, bin_size: int) -> str:
             _refuse(level, _attributes(local(path), group))
         return level
     path, group = uri.partition("::")[0], f"/resolutions/{bin_size}"
-    if "::" in next(iter(offered.values())) and (own := _attributes(local(path), group)):
-        _refuse(f"{path}::{group}", own, others=_listed(offered))
+    if "::" in next(iter(offered.values())) and (attributes := _attributes(local(path), group)):
+        # The level is there, and was left out of the offer for its bins.
+        _refuse(f"{path}::{group}", attributes, sizes=_listed(offered))
     raise UserError(_no_level(uri, bin_size, offered))
 
 
@@ -91,7 +92,7 @@ def _bin_size(attributes: Mapping[str, Any]) -> int | None:
     return int(size) if isinstance(size, int | np.integer) else None
 
 
-def _refuse(level: str, attributes: Mapping[str, Any], others: str = "") -> None:
+def _refuse(level: str, attributes: Mapping[str, Any], sizes: str = "") -> None:
     """Refuse a level that is not a symmetric map with bins of one size.
 
     Raises:
@@ -110,10 +111,10 @@ def _refuse(level: str, attributes: Mapping[str, Any], others: str = "") -> None
             f"{_NEWEST}; {CONVERT}"
         )
     size = _bin_size(attributes)
-    if size is None and others:
+    if size is None and sizes:
         raise UserError(
             f"{level} has bins of variable size, or one for each chromosome; hicray needs bins of "
-            f"one size, and several on a chromosome: choose one of {others}"
+            f"one size, and several on a chromosome: choose one of {sizes}"
         )
     if size is None:
         raise UserError(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from hicray.config import UserError
-from hicray.maps.bins import named_chrom
+from hicray.maps.bins import Region, named_chrom, parse_region
 from hicray.maps.contacts import ContactMap
 
 _NAMED = 5
@@ -16,7 +16,7 @@ def named_chroms(names: Iterable[str], contacts: ContactMap) -> tuple[str, ...]:
     Raises:
         UserError: The map has no chromosome of such a name.
     """
-    found = []
+    chroms = []
     for name in names:
         chrom = named_chrom(name, contacts.chromsizes)
         if chrom is None:
@@ -24,8 +24,18 @@ def named_chroms(names: Iterable[str], contacts: ContactMap) -> tuple[str, ...]:
                 f"{contacts.uri} has no chromosome {name}; it has {listed(contacts.chromsizes)}: "
                 "give names from it"
             )
-        found.append(chrom)
-    return tuple(found)
+        chroms.append(chrom)
+    return tuple(chroms)
+
+
+def region_of(text: str, contacts: ContactMap) -> Region:
+    """Read ``chrom:start-end`` on a map's chromosome, named as the map names it.
+
+    Raises:
+        UserError: It is not of that form, or the map has no such chromosome.
+    """
+    region = parse_region(text)
+    return region._replace(chrom=named_chroms((region.chrom,), contacts)[0])
 
 
 def check_chromosomes(
@@ -35,7 +45,7 @@ def check_chromosomes(
     *,
     fasta: str,
     match_chr: bool,
-    others: str,
+    option: str,
 ) -> None:
     """Check that a genome has a map's chromosomes, at the same lengths.
 
@@ -45,7 +55,7 @@ def check_chromosomes(
         chroms: The map's names of those that are needed.
         fasta: Path of the genome, for the sentence.
         match_chr: Take names that differ only in 'chr' as the same.
-        others: Option that leaves chromosomes out.
+        option: What leaves chromosomes out, for the sentence.
 
     Raises:
         UserError: It lacks one, or has another length for it.
@@ -55,7 +65,7 @@ def check_chromosomes(
     absent = [chrom for chrom in chroms if chrom not in names]
     if absent:
         by_chr = not match_chr
-        raise UserError(_absent(absent, genome, uri=uri, fasta=fasta, others=others, by_chr=by_chr))
+        raise UserError(_absent(absent, genome, uri=uri, fasta=fasta, option=option, by_chr=by_chr))
     for chrom, name in names.items():
         if not genome[name]:
             raise UserError(
@@ -70,7 +80,7 @@ def check_chromosomes(
 
 
 def _absent(
-    absent: list[str], genome: Mapping[str, int], *, uri: str, fasta: str, others: str, by_chr: bool
+    absent: list[str], genome: Mapping[str, int], *, uri: str, fasta: str, option: str, by_chr: bool
 ) -> str:
     alike = [chrom for chrom in absent if named_chrom(chrom, genome)]
     if by_chr and 2 * len(alike) > len(absent):  # a human X is no yeast chrX
@@ -78,7 +88,7 @@ def _absent(
     else:
         way_out = (
             f"the FASTA has {listed(genome)}: give the one that the map was aligned to, or "
-            f"leave those chromosomes out with {others}"
+            f"leave those chromosomes out with {option}"
         )
     return f"chromosomes {listed(absent)} of {uri} are not in {fasta}; {way_out}"
 
@@ -94,6 +104,7 @@ def genome_names(
         match_chr: Take names that differ only in 'chr' as the same, where none are equal.
     """
     chroms, free = list(chroms), set(genome)
+    # Equal names first, so that none is taken from the chromosome that bears it.
     names = {chrom: chrom for chrom in chroms if chrom in free}
     free -= names.keys()
     for chrom in chroms if match_chr else ():

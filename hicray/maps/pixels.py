@@ -69,31 +69,39 @@ class Level:
 
     def chromosomes(self, bins: Int64[np.ndarray, " bins"]) -> Int64[np.ndarray, " bins"]:
         """Return the id of the chromosome of each bin of the genome."""
-        found: Int64[np.ndarray, " bins"] = np.searchsorted(self.first_bins, bins, "right") - 1
-        return found
+        chrom_ids: Int64[np.ndarray, " bins"]
+        chrom_ids = np.searchsorted(self.first_bins, bins, "right") - 1
+        return chrom_ids
 
-    def locus(self, one: int) -> str:
+    def locus(self, genome_bin: int) -> str:
         """Return where a bin of the genome begins, as a person writes it."""
-        chrom = int(self.chromosomes(np.array([one]))[0])
-        start = (one - int(self.first_bins[chrom])) * self.bin_size
+        chrom = int(self.chromosomes(np.array([genome_bin]))[0])
+        start = (genome_bin - int(self.first_bins[chrom])) * self.bin_size
         return f"{self.names[chrom]}:{start:,}"
 
 
 class CoolerFile:
-    """A cooler; its file stays open, as HDF5 else forgets all that it has unpacked."""
+    """A cooler; its file stays open, as HDF5 else forgets all that it has unpacked.
+
+    Its pixels lie row after row, and an index has where each row begins:
+
+        bin1_offset   0     3   5 5 ...      row r has the pixels [offset r, offset r + 1):
+        bin1_id       0 0 0 1 1 3 ...        three in row 0, two in row 1, none in row 2
+        bin2_id       0 1 7 1 2 3 ...
+    """
 
     def __init__(self, level: Level) -> None:
         self._level = level
         self._group: Any = cooler.Cooler(local_uri(level.uri)).open("r")
-        own = self._group["indexes/chrom_offset"][:]
-        if not np.array_equal(own, level.first_bins):
+        first_bins = self._group["indexes/chrom_offset"][:]
+        if not np.array_equal(first_bins, level.first_bins):
             raise UserError(
-                f"{level.uri} has {own[-1]:,} bins, but its chromosomes make "
+                f"{level.uri} has {first_bins[-1]:,} bins, but its chromosomes make "
                 f"{level.first_bins[-1]:,} of {level.bin_size:,} bp; make it anew from its pairs "
                 "by `cooler cload pairs`"
             )
         ends = self._group["indexes/bin1_offset"]
-        if len(ends) != own[-1] + 1 or ends[-1] != len(self._group["pixels/count"]):
+        if len(ends) != first_bins[-1] + 1 or ends[-1] != len(self._group["pixels/count"]):
             raise _disordered(level)
 
     def pixels(self, first: int, end: int) -> Iterator[Pixels]:
@@ -104,10 +112,11 @@ class CoolerFile:
             offsets = self._group["indexes/bin1_offset"][start : stop + 1].astype(np.int64)
             if (np.diff(offsets) < 0).any():
                 raise _disordered(self._level)
+            # As many rows at a time as hold at most _CHUNK_PIXELS pixels, and one at least.
             at = 0
             while at < stop - start:
-                most = np.searchsorted(offsets, offsets[at] + _CHUNK_PIXELS, "right") - 1
-                to = max(int(most), at + 1)
+                fits = np.searchsorted(offsets, offsets[at] + _CHUNK_PIXELS, "right") - 1
+                to = max(int(fits), at + 1)
                 if offsets[to] > offsets[at]:
                     yield self._rows(start + at, offsets[at : to + 1])
                 at = to
@@ -144,6 +153,7 @@ class CoolerFile:
         low, high = self._level.first_bins[[first, end]].tolist()
         column = self._group[f"bins/{name}"]
         weights = column[low:high].astype(np.float64)
+        # Juicer's INTER_KR and GW_KR are KR of contacts between chromosomes, and of all.
         divisive = name.removeprefix("INTER_").removeprefix("GW_") in DIVISIVE_WEIGHTS
         return _inverted(weights) if column.attrs.get("divisive_weights", divisive) else weights
 
@@ -163,13 +173,14 @@ class HicFile:
             name, length = level.names[chrom], level.lengths[chrom]
             for start in range(0, length, step):
                 rows = f"{name}\t{start}\t{min(start + step, length)}"
-                found = self._file.fetch(
+                # As floats, in which a count that is not whole is seen, and refused, later on.
+                coo = self._file.fetch(
                     rows, f"{name}\t{start}\t{length}", count_type="float64", query_type="BED"
                 ).to_coo()
                 before = level.first_bins[chrom] + start // level.bin_size
-                row, col = (axis.astype(np.int64) + before for axis in (found.row, found.col))
+                row, col = (axis.astype(np.int64) + before for axis in (coo.row, coo.col))
                 upper = row <= col
-                yield _checked(Pixels(row[upper], col[upper], found.data[upper]), level)
+                yield _checked(Pixels(row[upper], col[upper], coo.data[upper]), level)
 
     def assembly(self) -> str:
         """Return the genome assembly that the file names, if any."""
@@ -221,13 +232,14 @@ def _checked(pixels: Pixels, level: Level) -> Pixels:
     # Within the smallest integers and floats, sums would be wrong.
     kind = np.float64 if level.fractional else np.int64
     row, col, count = pixels._replace(counts=pixels.counts.astype(kind))
+    # The place of a pixel in the map read row by row; in 64 bits for 3 billion bins and more.
     key = row * level.first_bins[-1] + col
     if (np.diff(key) > 0).all():
         return Pixels(row, col, count)
     order = np.argsort(key, kind="stable")
     firsts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    own = order[firsts]
-    summed = Pixels(row[own], col[own], np.add.reduceat(count[order], firsts))
+    unique = order[firsts]
+    summed = Pixels(row[unique], col[unique], np.add.reduceat(count[order], firsts))
     _refuse_counts(summed, level)
     return summed
 
@@ -251,6 +263,6 @@ def _refuse_counts(pixels: Pixels, level: Level) -> None:
         if wrong.any():
             at = int(np.argmax(wrong))
             value = count[at].item()
-            shown = f"{value:,}" if np.isfinite(value) else f"{value}"
-            one, other = (level.locus(int(axis[at])) for axis in (pixels.rows, pixels.cols))
-            raise UserError(f"{level.uri} has the count {shown} at {one}, {other}, but {rule}")
+            number = f"{value:,}" if np.isfinite(value) else f"{value}"
+            row, col = (level.locus(int(axis[at])) for axis in (pixels.rows, pixels.cols))
+            raise UserError(f"{level.uri} has the count {number} at {row}, {col}, but {rule}")

@@ -68,6 +68,7 @@ class ScaledMap:
         per_read = np.where(self.usable(chrom), 1.0, 0.0)
         if self.balanced:
             per_read = np.nan_to_num(self.contacts.weights(chrom))
+        # A read adds the product of its bins' weights to the balanced map.
         contacts = per_read[:, None] * at_columns(per_read, num_separations) * self.factor
         reads: Band = np.zeros_like(contacts)
         np.divide(1.0, contacts, out=reads, where=contacts > 0)

@@ -72,6 +72,7 @@ def named_region(name: str, sizes: Mapping[str, int]) -> Region | None:
     if not match:
         return None
     chrom, *numbers = match.groups()
+    # Decimal, since 8.2M is 8,200,000 bp, and as a float a little less.
     start, end = (Decimal(n) * _UNITS[unit[:1].lower()] for n, unit in _pairs(numbers))
     if start % 1 or end % 1 or start >= end:
         return None
@@ -100,14 +101,16 @@ def assign(split: Split, sizes: Mapping[str, int], grid: Grid) -> Sets:
         name: [_resolved(item, name, sizes, grid) for item in getattr(split, name) or ()]
         for name in SPLIT_NAMES
     }
-    _refuse_near([(name, one) for name, own in named.items() for one in own], sizes, grid.window)
-    sets: Sets = {one: name for name in SPLIT_NAMES if name != "train" for one in named[name]}
+    pairs = [(name, region) for name, regions in named.items() for region in regions]
+    _refuse_near(pairs, sizes, grid.window)
+    sets: Sets = {region: name for name, region in pairs if name != "train"}
     held = list(sets)
     wholes = [Region(chrom, 0, length) for chrom, length in sizes.items()]
     train = wholes if split.train is None else named["train"]
-    sets |= {piece: "train" for one in train for piece in _left(one, held, grid.window)}
+    sets |= {piece: "train" for region in train for piece in _unheld(region, held, grid.window)}
     order = {chrom: i for i, chrom in enumerate(sizes)}
-    return {one: sets[one] for one in sorted(sets, key=lambda one: (order[one.chrom], one.start))}
+    in_order = sorted(sets, key=lambda region: (order[region.chrom], region.start))
+    return {region: sets[region] for region in in_order}
 
 
 def split_sets(split: Split, sizes: Mapping[str, int], grid: Grid) -> Sets:
@@ -122,9 +125,9 @@ def split_sets(split: Split, sizes: Mapping[str, int], grid: Grid) -> Sets:
     """
     able = teaching(sizes, grid.window)
     return {
-        one: name
-        for one, name in assign(split, sizes, grid).items()
-        if name != "train" or (one.chrom in able and one.end - one.start >= grid.window)
+        region: name
+        for region, name in assign(split, sizes, grid).items()
+        if name != "train" or (region.chrom in able and region.end - region.start >= grid.window)
     }
 
 
@@ -148,6 +151,7 @@ def _resolved(item: str, name: SplitName, sizes: Mapping[str, int], grid: Grid) 
         )
     if (region.start, region.end) == (0, length):
         return region
+    # Inwards on both sides, so that no bin of a coarse map lies in two sets.
     start = -(-region.start // grid.step) * grid.step
     end = length if region.end == length else region.end // grid.step * grid.step
     if end - start < grid.window:
@@ -162,34 +166,32 @@ def _resolved(item: str, name: SplitName, sizes: Mapping[str, int], grid: Grid) 
 def _refuse_near(
     named: Sequence[tuple[SplitName, Region]], sizes: Mapping[str, int], window: int
 ) -> None:
-    for (one_set, one), (other_set, other) in combinations(named, 2):
-        apart = max(one.start, other.start) - min(one.end, other.end)
-        if one.chrom != other.chrom or apart >= window:
+    for (set_a, a), (set_b, b) in combinations(named, 2):
+        apart = max(a.start, b.start) - min(a.end, b.end)  # below 0 where they overlap
+        if a.chrom != b.chrom or apart >= window:
             continue
-        pair = (
-            f"the split's {one_set} {region_name(one, sizes)} and {other_set} "
-            f"{region_name(other, sizes)}"
-        )
+        pair = f"the split's {set_a} {region_name(a, sizes)} and {set_b} {region_name(b, sizes)}"
         if apart < 0:
             raise UserError(f"{pair} overlap; name every locus in one set, and once")
-        if one_set != other_set and "train" not in (one_set, other_set):
+        if set_a != set_b and "train" not in (set_a, set_b):
             raise UserError(
                 f"{pair} lie {apart:,} bp apart, and sets that are held out must lie a window, "
                 f"{window:,} bp, apart; move one of them"
             )
 
 
-def _left(region: Region, held: Sequence[Region], window: int) -> list[Region]:
+def _unheld(region: Region, held: Sequence[Region], window: int) -> list[Region]:
     """Return what of a region lies a window or more from all that is held out."""
     free = [region]
-    for one in held:
-        if one.chrom == region.chrom:
+    for taken in held:
+        if taken.chrom == region.chrom:
+            # Each piece so far less the guarded stretch: what lies before that, and what behind.
             free = [
                 piece
                 for part in free
                 for piece in (
-                    part._replace(end=min(part.end, one.start - window)),
-                    part._replace(start=max(part.start, one.end + window)),
+                    part._replace(end=min(part.end, taken.start - window)),
+                    part._replace(start=max(part.start, taken.end + window)),
                 )
                 if piece.start < piece.end
             ]

@@ -31,13 +31,14 @@ def thin(
         seed: The same seed keeps the same reads, so 'kept' and 'dropped' are disjoint and add up.
         side: The reads that were kept, those that were dropped, or all of them unthinned.
     """
+    # Of the seed and the chromosome alone, so that either side draws the same reads.
     stream = np.random.SeedSequence([seed, *chrom.encode()])
     rng = np.random.default_rng(stream)
     for table in contacts.pixels(chrom):
         counts = table["count"].to_numpy()
         kept = rng.binomial(counts, keep) if side != "all" else counts
-        left = counts - kept if side == "dropped" else kept
-        yield table.assign(count=left)[left > 0]
+        written = counts - kept if side == "dropped" else kept
+        yield table.assign(count=written)[written > 0]
 
 
 def derive(

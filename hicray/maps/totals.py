@@ -55,19 +55,20 @@ class Totals:
         if not len(pixels.rows):
             return
         chrom_ids = self._level.chromosomes(pixels.rows) - self._first
+        # Pixels are in order: each chromosome of the table is one run of rows.
         starts = np.flatnonzero(np.diff(chrom_ids, prepend=-1))
-        own = chrom_ids[starts]
-        self._reads[own] += np.add.reduceat(pixels.counts, starts)
+        present = chrom_ids[starts]
+        self._reads[present] += np.add.reduceat(pixels.counts, starts)
         if self._weights is not None:
             before = self._level.first_bins[self._first]
             both = self._weights[pixels.rows - before] * self._weights[pixels.cols - before]
-            self._balanced[own] += np.add.reduceat(pixels.counts * both, starts)
+            self._balanced[present] += np.add.reduceat(pixels.counts * both, starts)
 
     def sums(self) -> dict[str, Sums]:
         """Return what was added up, by chromosome."""
         names, reads = self._level.names[self._first : self._end], self._reads.tolist()
         balanced = reads if self._weights is None else self._balanced.tolist()
         return {
-            name: Sums(own, float(contacts))
-            for name, own, contacts in zip(names, reads, balanced, strict=True)
+            name: Sums(total, float(contacts))
+            for name, total, contacts in zip(names, reads, balanced, strict=True)
         }

@@ -80,6 +80,7 @@ def write_levels(base: Path, out: Path, bin_sizes: Iterable[int]) -> None:
         level = cooler.Cooler(f"{out}::/resolutions/{size}")
         # Chromosomes that no contact connects never balance together. The tolerance is in reads
         # squared; chromosomes of a small genome may have too few bins for the filter of 10.
+        # Each contact counts for both of its bins.
         reads_per_bin = 2 * level.info["sum"] / level.info["nbins"]
         cooler.balance_cooler(
             level, cis_only=True, tol=1e-5 * reads_per_bin**2, min_nnz=5, store=True
@@ -136,13 +137,14 @@ def write_enhanced(
     cooler.zoomify_cooler(str(base), str(path), levels, chunksize=_CHUNK_PIXELS, **kind)
     base.unlink()
     for level in levels:
-        gap = level // contacts.bin_size
+        factor = level // contacts.bin_size
         weights = [
-            _weights(usable.get(chrom, np.zeros(contacts.num_bins(chrom), bool)), gap)
+            _weights(usable.get(chrom, np.zeros(contacts.num_bins(chrom), bool)), factor)
             for chrom in sizes
         ]
         with cooler.Cooler(f"{path}::/resolutions/{level}").open("r+") as group:
-            every = np.concatenate(weights) * math.sqrt(unit / gap)
+            # A zoomed row sums to factor times a fine one, and both of a pixel's bins are weighted.
+            every = np.concatenate(weights) * math.sqrt(unit / factor)
             group["bins"].create_dataset("weight", data=every)
             group.attrs["metadata"] = json.dumps(metadata)
             _describe(group, assembly)
@@ -152,6 +154,7 @@ def _describe(group: Any, assembly: str) -> None:
     """Write what other programs ask of a cooler: how it was balanced, of which genome, by whom."""
     weights = group["bins/weight"]
     usable = weights[:][np.isfinite(weights[:])]
+    # cooler's weights are those that make rows sum to `scale`, divided by its root.
     scale = 1 / float(np.median(usable)) ** 2 if len(usable) else 1.0
     weights.attrs.update(_BALANCED | {"scale": scale})
     group.attrs.update({"genome-assembly": assembly, "generated-by": f"hicray-{own_version()}"})
@@ -177,12 +180,13 @@ def _gathered(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield pd.concat(waiting)
 
 
-def _weights(usable: Bool[np.ndarray, " bins"], gap: int) -> Float64[np.ndarray, " coarse_bins"]:
-    """Return the weights of bins that each hold ``gap`` of a chromosome's bins."""
-    padded = np.zeros((2, num_bins(len(usable), gap) * gap))
+def _weights(usable: Bool[np.ndarray, " bins"], factor: int) -> Float64[np.ndarray, " coarse_bins"]:
+    """Return the weights of bins that each hold ``factor`` of a chromosome's bins."""
+    padded = np.zeros((2, num_bins(len(usable), factor) * factor))
     padded[0, : len(usable)], padded[1, : len(usable)] = usable, 1
-    there, all_bins = padded.reshape(2, -1, gap).sum(axis=2)
-    share = there / all_bins
+    # Of each coarse bin: its usable fine bins, and all; the last one may have fewer than factor.
+    held, all_bins = padded.reshape(2, -1, factor).sum(axis=2)
+    share = held / all_bins
     weights: Float64[np.ndarray, " coarse_bins"] = np.full(len(share), np.nan)
     np.divide(1.0, share, out=weights, where=share >= _LEAST_USABLE)
     return weights

@@ -58,20 +58,21 @@ def track(
         folder: Where a .cool may be written for cooltools.
     """
     path = folder / "track.cool"
+    # Diamonds of w bins read separations of up to 2 w.
     near = pixel_table(band[:, : 2 * diamond + 1])
     weights = np.where(usable, 1.0, np.nan)
     write_float_cool(path, {"chrom": len(band) * bin_size}, bin_size, [near], weights, {})
-    found = insulation(str(path), diamond * bin_size)
+    table = insulation(str(path), diamond * bin_size)
     path.unlink()
-    return found[["log2_insulation", "boundary_strength"]]
+    return table[["log2_insulation", "boundary_strength"]]
 
 
 def compare_tracks(fine: pd.DataFrame, other: pd.DataFrame) -> tuple[CorrelationSums, Matches]:
     """Return sums over the bins where both maps have an insulation score, and their boundaries."""
-    pair = [one["log2_insulation"].to_numpy(dtype=np.float64) for one in (fine, other)]
+    pair = [table["log2_insulation"].to_numpy(dtype=np.float64) for table in (fine, other)]
     both = np.isfinite(pair[0]) & np.isfinite(pair[1])
-    nothing = np.zeros(int(both.sum()), dtype=np.int64)
-    sums = correlation_sums(pair[0][both], pair[1][both], nothing, 1)
+    stratum = np.zeros(int(both.sum()), dtype=np.int64)  # all bins are of one
+    sums = correlation_sums(pair[0][both], pair[1][both], stratum, 1)
     return sums, match(_boundaries(fine), _boundaries(other))
 
 

@@ -54,7 +54,7 @@ def moments(prediction: Maps, truth: Truth, *, length: int, eps: float) -> Momen
         length: Separations to hold, from 0 up.
         eps: Pseudo-count, in contacts.
     """
-    # Where nobody listens a network may say anything, NaN too.
+    # Losses leave unusable pixels out, so that a network's values there may be anything, NaN too.
     x, y = (
         torch.where(truth.usable, from_network(values), 0.0).double()
         for values in (prediction, truth.target)
@@ -74,6 +74,7 @@ def read_moments(prediction: Maps, truth: Truth, *, length: int) -> ReadMoments:
     """
     upper = torch.ones_like(truth.usable).triu()
     counted = truth.usable & (upper | (truth.diagonal != 0)[:, None, None])
+    # 1 where a pixel is not counted: its logarithm is finite, and a mask of 0 takes it away.
     x = torch.where(counted, rates(prediction, truth.expected), 1.0).double()
     n, k = truth.reads.double(), truth.reads_per_contact.double()
     summed = torch.stack([n, k, x * k, n * torch.log(x)], dim=-1)
@@ -87,6 +88,7 @@ def _by_separation(
     length: int,
 ) -> Float64[Tensor, "batch separations sums"]:
     batch, kinds = len(values), values.shape[-1]
+    # index_add_ takes one index: windows lie end to end, each with a row of sums per separation.
     window = torch.arange(batch, device=values.device)[:, None, None]
     index = window * length + separations(diagonal, values.shape[1])
     sums = values.new_zeros(batch * length, kinds)

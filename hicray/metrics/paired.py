@@ -115,7 +115,7 @@ def difference_of_gains(wide: tuple[Runs, Runs], near: tuple[Runs, Runs], score:
 
 def _trainings(ours: Runs, theirs: Runs) -> int:
     """Return the trainings of the method that has fewer; 0 where neither is trained."""
-    trained = [len(one) for one in (ours, theirs) if not isinstance(one, pd.DataFrame)]
+    trained = [len(runs) for runs in (ours, theirs) if not isinstance(runs, pd.DataFrame)]
     return min(trained, default=0)
 
 
@@ -131,8 +131,8 @@ def _interval(table: pd.DataFrame, trainings: int) -> Difference:
     each = table.drop(columns=_LOCUS).dropna(axis=1, how="all")
     sums = each.fillna(0.0).groupby(blocks, sort=False).sum().to_numpy()
     counts = each.notna().groupby(blocks, sort=False).sum().to_numpy().astype(float)
-    there = counts.sum(axis=1) > 0
-    sums, counts = sums[there], counts[there]
+    defined = counts.sum(axis=1) > 0
+    sums, counts = sums[defined], counts[defined]
     windows = int(each.notna().any(axis=1).sum())
     seeds = min(trainings, each.shape[1])
     mean = float(sums.sum() / counts.sum()) if windows else float("nan")
@@ -159,7 +159,7 @@ def gains(ours: Runs, theirs: Runs, score: str) -> pd.DataFrame:
         ValueError: The windows are not the same.
     """
     pairs = _pairs(ours, theirs)
-    loci = [one[_LOCUS].reset_index(drop=True) for pair in pairs.values() for one in pair]
+    loci = [run[_LOCUS].reset_index(drop=True) for pair in pairs.values() for run in pair]
     if any(not locus.equals(loci[0]) for locus in loci):
         raise ValueError("methods that are compared must be scored on the same windows")
     columns = {
@@ -171,22 +171,24 @@ def gains(ours: Runs, theirs: Runs, score: str) -> pd.DataFrame:
 def _pairs(ours: Runs, theirs: Runs) -> dict[int, tuple[pd.DataFrame, pd.DataFrame]]:
     """Return the runs that are held against each other, by the seed of one of them."""
     if isinstance(ours, pd.DataFrame):
-        others = {0: theirs} if isinstance(theirs, pd.DataFrame) else theirs
-        return {seed: (ours, other) for seed, other in others.items()}
+        runs = {0: theirs} if isinstance(theirs, pd.DataFrame) else theirs
+        return {seed: (ours, run) for seed, run in runs.items()}
     if isinstance(theirs, pd.DataFrame):
-        return {seed: (own, theirs) for seed, own in ours.items()}
+        return {seed: (run, theirs) for seed, run in ours.items()}
     if len(ours) == 1 < len(theirs):
-        (own,) = ours.values()
-        return {seed: (own, other) for seed, other in theirs.items()}
+        (only,) = ours.values()
+        return {seed: (only, run) for seed, run in theirs.items()}
     if len(theirs) == 1:
-        (other,) = theirs.values()
-        return {seed: (own, other) for seed, own in ours.items()}
+        (only,) = theirs.values()
+        return {seed: (run, only) for seed, run in ours.items()}
     shared = sorted(ours.keys() & theirs.keys())
+    # Where no seed is shared, runs pair in order, as far as both methods have any.
     seeds = zip(shared or sorted(ours), shared or sorted(theirs), strict=False)
-    return {own: (ours[own], theirs[other]) for own, other in seeds}
+    return {seed: (ours[seed], theirs[partner]) for seed, partner in seeds}
 
 
 def _block(table: pd.DataFrame) -> "pd.Series[int]":
+    # Dense ranks, since windows of one locus share its block.
     rank = table.groupby("chrom")["row_start"].rank(method="dense").astype(int)
     return (rank - 1) // BLOCK_WINDOWS
 
@@ -214,11 +216,14 @@ def half_width(
     share = counts.sum(axis=1) / counts.sum()
     by_block = sums.sum(axis=1) / counts.sum(axis=1)
     blocks, seeds = sums.shape
+    # The mean's variance over blocks, which count by their windows as they do in the mean.
     spread = blocks / (blocks - 1) * float(np.sum((share * (by_block - mean)) ** 2))
     square = _quantile(blocks) ** 2 * spread
     if over_trainings:
         by_seed = sums.sum(axis=0) / counts.sum(axis=0)
         expected = by_block[:, None] + by_seed - mean
+        # What blocks and seeds do together. A block that has no window under a seed takes the value
+        # that the two predict, so that it adds nothing.
         cells = np.divide(sums, counts, out=expected.copy(), where=counts > 0)
         shared = float(np.sum((share[:, None] * (cells - expected)) ** 2))
         shared *= blocks / ((blocks - 1) * (seeds - 1) * seeds)

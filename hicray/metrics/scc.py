@@ -35,6 +35,7 @@ def scc(a: Band, b: Band, mask: Mask, h: int) -> float:
     smooth_a, smooth_b = filtered(a, mask, kernel), filtered(b, mask, kernel)
     kept = mask & ((smooth_a > 0) | (smooth_b > 0))
     kept[:, 0] = False
+    # A column of the band is a separation, so that a kept pixel's column names its stratum.
     separation = np.nonzero(kept)[1]
     return adjusted(correlation_sums(smooth_a[kept], smooth_b[kept], separation, a.shape[1]))
 

@@ -93,22 +93,23 @@ def log_oe_pearson(
         inside: Separations that count.
     """
     n, _, _, a, b, aa, bb, ab = sums[:, inside].unbind(-1)
-    one, two = expected[:, inside].unbind(-1)
-    # Of (a - one) and (b - two), without a look at their pixels.
+    ea, eb = expected[:, inside].unbind(-1)
+    # Sums of (a - ea), (b - eb), their squares and product, from those of a and b alone: E is one
+    # number for each separation, so that no pixel need be kept.
     shifted = (
         n,
-        a - n * one,
-        b - n * two,
-        aa - 2 * one * a + n * one**2,
-        bb - 2 * two * b + n * two**2,
-        ab - one * b - two * a + n * one * two,
+        a - n * ea,
+        b - n * eb,
+        aa - 2 * ea * a + n * ea**2,
+        bb - 2 * eb * b + n * eb**2,
+        ab - ea * b - eb * a + n * ea * eb,
     )
     n, a, b, *products = (values.sum(dim=1) for values in shifted)
     count = n.clamp(min=1)
     means = (a * a, b * b, a * b)
-    spread, other, shared = (s - m / count for s, m in zip(products, means, strict=True))
-    constant = (spread <= _CONSTANT * aa.sum(dim=1)) | (other <= _CONSTANT * bb.sum(dim=1))
-    scale = (spread.clamp(min=0) * other.clamp(min=0)).sqrt()
+    spread_a, spread_b, shared = (s - m / count for s, m in zip(products, means, strict=True))
+    constant = (spread_a <= _CONSTANT * aa.sum(dim=1)) | (spread_b <= _CONSTANT * bb.sum(dim=1))
+    scale = (spread_a.clamp(min=0) * spread_b.clamp(min=0)).sqrt()
     return torch.where(constant, torch.nan, shared / scale.clamp(min=1e-300))
 
 
@@ -129,6 +130,7 @@ def bits_per_read(
     """
     n, k, xk, n_log_x = sums[:, inside].unbind(-1)
     a, b = levels[:, inside].unbind(-1)
+    # xlogy: where nothing was read a level may be 0, and 0 log 0 counts as 0.
     gained = n_log_x + torch.xlogy(n, a) - a * xk - (torch.xlogy(n, b) - b * k)
     reads = n.sum(dim=1)
     nats = gained.sum(dim=1) / reads.clamp(min=1)
@@ -184,15 +186,16 @@ class Scored:
             return _Kept(none, none, none, none.long(), *sums)
         if len(self._parts) > 1:
             self._parts = [_Kept(*map(torch.cat, zip(*self._parts, strict=True)))]
-        self._parts = [_Kept(*(one.cpu() for one in self._parts[0]))]
+        self._parts = [_Kept(*(values.cpu() for values in self._parts[0]))]
         return self._parts[0]
 
     def decays(self) -> Decays:
         """Return the sums by group and separation over all windows."""
         kept = self._all()
-        own = torch.cat([kept.moments[..., [1, 2, 0]], kept.reads[..., :3]], dim=-1)
+        # Of moments x, y and how many; of reads n, k and x k: the order that ``Decays`` has.
+        wanted = torch.cat([kept.moments[..., [1, 2, 0]], kept.reads[..., :3]], dim=-1)
         sums = torch.zeros(self.groups, self.separations, 6, dtype=torch.float64)
-        return sums.index_add_(0, kept.group, own)
+        return sums.index_add_(0, kept.group, wanted)
 
     def scores(
         self, decays: Decays, fixed: Float[Tensor, "groups separations"]
@@ -205,13 +208,14 @@ class Scored:
         """
         kept = self._all()
         far = torch.arange(self.separations) >= MIN_SEPARATION
-        known = torch.log(fixed.double() + self.eps)[kept.group]
+        log_fixed = torch.log(fixed.double() + self.eps)[kept.group]
+        trained = torch.stack([log_fixed, log_fixed], dim=-1)  # for either map
         return {
             "mse": kept.mse,
             "pearson": kept.pearson,
             "ssim": kept.ssim,
-            "oe_pearson": log_oe_pearson(kept.moments, self._own(decays), far),
-            "oe_pearson_fixed": log_oe_pearson(kept.moments, torch.stack([known] * 2, -1), far),
+            "oe_pearson": log_oe_pearson(kept.moments, self._expected(decays), far),
+            "oe_pearson_fixed": log_oe_pearson(kept.moments, trained, far),
             "bits_per_read": bits_per_read(kept.reads, self._levels(decays), far),
         }
 
@@ -224,15 +228,16 @@ class Scored:
             decays: Of the whole set.
             bands: First separation, and the first beyond, in bins.
         """
-        kept, own, levels = self._all(), self._own(decays), self._levels(decays)
+        kept, expected = self._all(), self._expected(decays)
+        levels = self._levels(decays)
         apart = torch.arange(self.separations)
         inside = {(first, end): (apart >= first) & (apart < end) for first, end in bands}
         return {
-            OBJECTIVE: {b: log_oe_pearson(kept.moments, own, at) for b, at in inside.items()},
+            OBJECTIVE: {b: log_oe_pearson(kept.moments, expected, at) for b, at in inside.items()},
             BITS: {b: bits_per_read(kept.reads, levels, at) for b, at in inside.items()},
         }
 
-    def _own(self, decays: Decays) -> Float64[Tensor, "batch separations 2"]:
+    def _expected(self, decays: Decays) -> Float64[Tensor, "batch separations 2"]:
         """Return log(E + eps) of each window's prediction and target, by its group's decays."""
         logs = torch.log(decays[..., :2] / decays[..., 2:3].clamp(min=1) + self.eps)
         return logs[self._all().group]
@@ -247,9 +252,9 @@ class Scored:
 
 def decay_error(decays: Decays, eps: float) -> float:
     """Return the RMS over groups and separations of log predicted decay minus log fine decay."""
-    there = decays[..., 2] > 0
+    usable = decays[..., 2] > 0
     mean = decays[..., :2] / decays[..., 2:3].clamp(min=1)
-    logs = torch.log((mean[..., 0] + eps) / (mean[..., 1] + eps))[there]
+    logs = torch.log((mean[..., 0] + eps) / (mean[..., 1] + eps))[usable]
     return float(logs.square().mean().sqrt()) if logs.numel() else float("nan")
 
 

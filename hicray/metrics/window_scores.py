@@ -65,16 +65,16 @@ def window_scores(fine: FineWindows, other: Contacts) -> pd.DataFrame:
 
 
 def _truth(fine: FineWindows, target: Float[Tensor, "windows rows cols"]) -> Truth:
-    nothing = torch.zeros(len(target), dtype=torch.int64)
+    zeros = torch.zeros(len(target), dtype=torch.int64)  # on the diagonal; of one chromosome
     by_distance = torch.from_numpy(fine.expected).float()
     return Truth(
         target=target,
         usable=torch.from_numpy(fine.usable),
         reads=torch.from_numpy(fine.reads).float(),
         reads_per_contact=torch.from_numpy(fine.reads_per_contact).float(),
-        expected=to_network(by_distance[separations(nothing, target.shape[-1])]),
-        diagonal=nothing,
-        group=nothing,
+        expected=to_network(by_distance[separations(zeros, target.shape[-1])]),
+        diagonal=zeros,
+        group=zeros,
     )
 
 

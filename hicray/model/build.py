@@ -10,44 +10,47 @@ from hicray.model.enhancer import Enhancer, Head
 from hicray.model.hicfoundation import fitting, load_into
 
 
-def build(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> Enhancer:
+def build(config: ModelConfig, *, window_bins: int, bin_size: int, factor: int) -> Enhancer:
     """Build an Enhancer with the contact encoder that its configuration asks for.
 
     Args:
         config: The network.
         window_bins: Fine bins along each side of a window.
         bin_size: Of the fine map, in bp.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
 
     Raises:
         UserError: A tuned or frozen encoder without weights, or with ones that do not fit.
     """
     require_weights(config)
-    enhancer = Enhancer(config, window_bins=window_bins, bin_size=bin_size, gap=gap)
+    enhancer = Enhancer(config, window_bins=window_bins, bin_size=bin_size, factor=factor)
     if config.encoder != "scratch":
         load_into(enhancer, config.encoder_weights)
     return enhancer
 
 
-def build_head(config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> Head:
+def build_head(config: ModelConfig, *, window_bins: int, bin_size: int, factor: int) -> Head:
     """Build what follows a frozen encoder, exactly as ``build`` would, without the encoder.
 
     Args:
         config: The network.
         window_bins: Fine bins along each side of a window.
         bin_size: Of the fine map, in bp.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
 
     Raises:
         UserError: As ``build`` does.
     """
     require_weights(config)
-    head = Head(config, PRESETS[config.preset], window_bins=window_bins, bin_size=bin_size, gap=gap)
+    head = Head(
+        config, PRESETS[config.preset], window_bins=window_bins, bin_size=bin_size, factor=factor
+    )
     with torch.device("meta"):
-        whole = Enhancer(config, window_bins=window_bins, bin_size=bin_size, gap=gap)
+        whole = Enhancer(config, window_bins=window_bins, bin_size=bin_size, factor=factor)
+    # The whole network is shapes alone: all keys of the file are checked, the encoder's as well.
     weights = fitting(whole, config.encoder_weights)
-    own = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
-    head.load_state_dict(own, strict=False)
+    head_weights = {k.removeprefix("head."): v for k, v in weights.items() if k.startswith("head.")}
+    head.load_state_dict(head_weights, strict=False)
     return head
 
 
@@ -58,9 +61,10 @@ def build_encoder(config: ModelConfig, *, window_bins: int) -> ContactEncoder:
         UserError: As ``build`` does.
     """
     require_weights(config)
+    # All is shapes until the file gives its tensors; of the head, nothing is used.
     plain = replace(config, encoder="frozen", sequence="off", coarse_path="off")
     with torch.device("meta"):
-        whole = Enhancer(plain, window_bins=window_bins, bin_size=1, gap=1)
+        whole = Enhancer(plain, window_bins=window_bins, bin_size=1, factor=1)
     load_into(whole, config.encoder_weights)
     return whole.encoder.eval()
 
@@ -73,9 +77,10 @@ def check_weights(config: ModelConfig, *, window_bins: int) -> None:
     """
     if config.encoder != "scratch":
         require_weights(config)
+        # The file is compared with encoder and decoder, whose shapes depend on no bin size or gap.
         with torch.device("meta"):
             whole = Enhancer(
-                replace(config, sequence="off"), window_bins=window_bins, bin_size=1, gap=1
+                replace(config, sequence="off"), window_bins=window_bins, bin_size=1, factor=1
             )
         fitting(whole, config.encoder_weights)
 

@@ -1,10 +1,10 @@
 """Sharpening on the coarse grid: convolutions over what the coarse map says, and how surely.
 
-    evidence, 5 channels  ->  residual blocks  ->  1x1 to gap^2 channels  ->  pixel shuffle
+    evidence, 5 channels  ->  residual blocks  ->  1x1 to factor^2 channels  ->  pixel shuffle
     16 x 16 coarse bins       16 x 16              16 x 16                    64 x 64 fine bins
 
 Axis names: ``coarse_rows coarse_cols`` are a window's bins at the coarse map's own resolution,
-``rows cols`` its fine bins, ``gap`` of them to a coarse one.
+``rows cols`` its fine bins, ``factor`` of them to a coarse one.
 """
 
 import torch
@@ -47,20 +47,20 @@ class CoarsePath(nn.Module):
     Args:
         channels: Width.
         blocks: Residual blocks.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
         features: Channels for the pixel path; 0 where there is none.
     """
 
-    def __init__(self, channels: int, blocks: int, *, gap: int, features: int) -> None:
+    def __init__(self, channels: int, blocks: int, *, factor: int, features: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(EVIDENCE, channels, 3, padding=1),
             *(CoarseBlock(channels, DILATIONS[i % len(DILATIONS)]) for i in range(blocks)),
             nn.GELU(),
         ).to(memory_format=torch.channels_last)
-        self.correct = nn.Conv2d(channels, gap**2, 1)
-        self.features = nn.Conv2d(channels, features * gap**2, 1) if features else None
-        self.shuffle = nn.PixelShuffle(gap)
+        self.correct = nn.Conv2d(channels, factor**2, 1)
+        self.features = nn.Conv2d(channels, features * factor**2, 1) if features else None
+        self.shuffle = nn.PixelShuffle(factor)
 
     def start_at_zero(self) -> None:
         """Make the correction zero; training takes it from there."""
@@ -73,5 +73,6 @@ class CoarsePath(nn.Module):
     ) -> tuple[Float[Tensor, "batch rows cols"], Float[Tensor, "batch features rows cols"] | None]:
         """Return the correction, in network units, and the features."""
         x = self.body(evidence)
+        # From a difference of log(contacts + 1) to network units.
         correction = self.shuffle(self.correct(x))[:, 0] / NATS
         return correction, None if self.features is None else self.shuffle(self.features(x))

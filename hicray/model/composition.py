@@ -27,6 +27,7 @@ def composition(
         bin_size: In bp.
     """
     per_bin = (len(codes), -1, bin_size)
+    # C and G.
     strong = ((codes == 1) | (codes == 2)).reshape(per_bin).float().mean(-1)
     unknown = (codes == UNKNOWN).reshape(per_bin).float().mean(-1)
     gc = torch.where(unknown < 1, strong / (1 - unknown).clamp(min=1e-6) - _MEAN_GC, 0.0)

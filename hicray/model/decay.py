@@ -40,7 +40,7 @@ class DecayFactors(nn.Module):
         """Return maps of the fine map's decay, in network units; as they come in train mode."""
         if self.training:
             return values
-        knot, share = _place(separations(diagonal, values.shape[-1]))
+        knot, share = _knot_below(separations(diagonal, values.shape[-1]))
         low, high = self.log_factors[knot], self.log_factors[knot + 1]
         factor = torch.exp(low + share * (high - low))
         return to_network(from_network(values) * factor)
@@ -55,10 +55,11 @@ class DecayFactors(nn.Module):
         Args:
             sums: ``contacts_by_knot`` of windows that were predicted while factors were clear.
         """
-        known = torch.nonzero((sums > 0).all(dim=-1))[:, 0]
-        if len(known):
-            nearest = (torch.arange(KNOTS)[:, None] - known).abs().argmin(dim=1)
-            predicted, fine = sums[known[nearest]].unbind(-1)
+        measured = torch.nonzero((sums > 0).all(dim=-1))[:, 0]
+        if len(measured):
+            # (knots, 1) - measured: each knot beside all those that have contacts in both maps.
+            nearest = (torch.arange(KNOTS)[:, None] - measured).abs().argmin(dim=1)
+            predicted, fine = sums[measured[nearest]].unbind(-1)
             self.log_factors.copy_(torch.log(fine / predicted))
 
 
@@ -76,18 +77,21 @@ def contacts_by_knot(
         usable: Pixels that count.
         diagonal: First column minus first row of each window, in fine bins.
     """
-    knot, share = _place(separations(diagonal, fine.shape[-1])[usable])
+    knot, share = _knot_below(separations(diagonal, fine.shape[-1])[usable])
     sums = torch.zeros(KNOTS, 2, dtype=torch.float64, device=fine.device)
-    contacts = torch.stack([from_network(one)[usable].double() for one in (predicted, fine)], -1)
+    contacts = torch.stack(
+        [from_network(values)[usable].double() for values in (predicted, fine)], -1
+    )
     sums.index_add_(0, knot, contacts * (1 - share)[:, None])
     sums.index_add_(0, knot + 1, contacts * share[:, None])
     return sums.cpu()
 
 
-def _place(
+def _knot_below(
     separation: Int[Tensor, "*pixels"],
 ) -> tuple[Int[Tensor, "*pixels"], Float[Tensor, "*pixels"]]:
     """Return the knot below each separation, and how far on the way to the next it lies."""
+    # Knots lie at separations of 2^(knot / 2) - 1: 0, 0.4, 1, 1.8, 3, 4.7, 7, ... bins.
     at = _PER_OCTAVE * torch.log2(separation + 1.0)
     knot = at.floor().long().clamp(max=KNOTS - 2)
     return knot, at - knot

@@ -45,6 +45,7 @@ class Decoder(nn.Module):
         x = self.embed(tokens)
         # The 1 on the count token is HiCFoundation's.
         parts = [x[:, :1], x[:, 1:EXTRA_TOKENS] + 1, x[:, EXTRA_TOKENS:] + self.pos_embed]
+        # DNA comes last, so that the patches stand where they do without it.
         if dna is not None:
             parts.append(dna)
         x = self.norm(self.blocks(torch.cat(parts, dim=1)))

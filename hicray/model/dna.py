@@ -99,35 +99,36 @@ def run_chunks(
         chunks: Pieces of the input.
     """
     if module.training and torch.is_grad_enabled() and len(chunks) > 1:
+        # Not reentrant: that gives gradients only where an input has one, and codes are integers.
         return [checkpoint(work, *chunk, use_reentrant=False) for chunk in chunks]
     return [work(*chunk) for chunk in chunks]
 
 
 class TowerBlock(nn.Module):
-    """Convolution, max-pooling, normalisation of each place over its channels, GELU.
+    """Convolution, max-pooling, normalisation of each position over its channels, GELU.
 
-    Pooling before the activation costs a fraction and picks the same place where GELU rises.
-    Normalising over places, or over the batch, would let far bins into an embedding.
+    Pooling before the activation costs a fraction and picks the same position where GELU rises.
+    Normalising over positions, or over the batch, would let far bins into an embedding.
     """
 
     def __init__(self, layer: nn.Conv2d, *, pool: int) -> None:
         super().__init__()
         self.conv = layer
-        self.norm = PlaceNorm(layer.out_channels)
+        self.norm = PositionNorm(layer.out_channels)
         self.pool = pool
 
     def forward(
-        self, x: Float[Tensor, "batch in_channels 1 places"]
+        self, x: Float[Tensor, "batch in_channels 1 positions"]
     ) -> Float[Tensor, "batch channels 1 pooled"]:
         return F.gelu(self.norm(F.max_pool2d(self.conv(x), (1, self.pool))))
 
 
-class PlaceNorm(nn.LayerNorm):
-    """Normalises each place over its channels."""
+class PositionNorm(nn.LayerNorm):
+    """Normalises each position over its channels."""
 
     def forward(
-        self, x: Float[Tensor, "batch channels 1 places"]
-    ) -> Float[Tensor, "batch channels 1 places"]:
+        self, x: Float[Tensor, "batch channels 1 positions"]
+    ) -> Float[Tensor, "batch channels 1 positions"]:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -149,6 +150,10 @@ class BaseStage(nn.Module):
         self, codes: UInt8[Tensor, "batch bases"]
     ) -> Float[Tensor, "batch channels 1 pooled"]:
         pool, reach = self.block.pool, FIRST_KERNEL // 2
+        # Whole pools, so that none spans two chunks:
+        #     NNN.............................NNN    codes, N as far as the kernel reaches
+        #     ---=========---                        chunk 1: bases, and what their kernels reach
+        #              ---=========---               chunk 2
         size = max(1, chunk_bases(codes) // pool) * pool
         ends = F.pad(codes, (reach, reach), value=UNKNOWN)
         chunks = [ends[:, i : i + size + 2 * reach] for i in range(0, codes.shape[1], size)]
@@ -166,7 +171,7 @@ class DilatedBlock(nn.Module):
 
     def __init__(self, channels: int, *, dilation: int) -> None:
         super().__init__()
-        self.norm = PlaceNorm(channels)
+        self.norm = PositionNorm(channels)
         self.far = conv(channels, channels, 3, dilation=dilation)
         self.mix = conv(channels, channels, 1)
 
@@ -188,9 +193,8 @@ class AttentionContext(nn.Module):
         self, x: Float[Tensor, "batch channels 1 bins"]
     ) -> Float[Tensor, "batch channels 1 bins"]:
         bins = x[:, :, 0].transpose(1, 2)
-        order = torch.arange(bins.shape[1], dtype=torch.float64)
-        places = sincos_1d(order, bins.shape[2]).to(bins)
-        seen: Tensor = self.blocks(bins + places)
+        positions = sincos_1d(torch.arange(bins.shape[1], dtype=torch.float64), bins.shape[2])
+        seen: Tensor = self.blocks(bins + positions.to(bins))
         return seen.transpose(1, 2)[:, :, None]
 
 

@@ -9,9 +9,9 @@
                                           -> correction ---------------------------------+
     coarse map   base, coarse O/E x fine expected ---------------------------------------+-> sum
 
-Axis names: ``batch``; ``rows cols`` are fine bins of a window; ``places`` are the DNA embeddings
-along one axis (its bins, or 1); ``width`` is that of a DNA embedding; ``tokens`` and ``dim`` are
-the contact encoder's. Maps are in network units, log10(contacts + 1) / log10(1001).
+Axis names: ``batch``; ``rows cols`` are fine bins of a window; ``segments`` of an axis have a DNA
+embedding each (its bins, or 1: the whole of it); ``width`` is that of a DNA embedding; ``tokens``
+and ``dim`` are the contact encoder's. Maps are in network units, log10(contacts + 1) / log10(1001).
 """
 
 from contextlib import nullcontext
@@ -35,26 +35,26 @@ from hicray.windows.smoothing import smoothed_base
 
 
 class DnaTokens(nn.Module):
-    """Turns DNA embeddings into tokens of the decoder, marked by place and axis."""
+    """Turns DNA embeddings into tokens of the decoder, marked by position and axis."""
 
-    places: Tensor
+    positions: Tensor
 
-    def __init__(self, width: int, decoder_dim: int, *, places: int, patches: int) -> None:
+    def __init__(self, width: int, decoder_dim: int, *, segments: int, patches: int) -> None:
         super().__init__()
         self.project = nn.Linear(width, decoder_dim)
         self.axis = nn.Parameter(torch.randn(2, decoder_dim) * 0.02)
-        table = sincos_bins(places, patches, decoder_dim)
-        self.register_buffer("places", table, persistent=False)
+        table = sincos_bins(segments, patches, decoder_dim)
+        self.register_buffer("positions", table, persistent=False)
 
     def forward(
         self,
-        row: Float[Tensor, "batch places width"],
-        col: Float[Tensor, "batch places width"] | None,
+        row: Float[Tensor, "batch segments width"],
+        col: Float[Tensor, "batch segments width"] | None,
     ) -> Float[Tensor, "batch dna_tokens decoder_dim"]:
-        tokens: Tensor = self.project(row) + self.places + self.axis[0]
+        tokens: Tensor = self.project(row) + self.positions + self.axis[0]
         if col is None:
             return tokens
-        return torch.cat([tokens, self.project(col) + self.places + self.axis[1]], dim=1)
+        return torch.cat([tokens, self.project(col) + self.positions + self.axis[1]], dim=1)
 
 
 class Head(nn.Module):
@@ -64,7 +64,7 @@ class Head(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, size: Size, *, window_bins: int, bin_size: int, gap: int
+        self, config: ModelConfig, size: Size, *, window_bins: int, bin_size: int, factor: int
     ) -> None:
         super().__init__()
         self.residual = config.residual
@@ -81,8 +81,9 @@ class Head(nn.Module):
         self.coarse: CoarsePath | None = None
         if config.coarse_path == "on":
             width = config.coarse_channels or size.coarse_channels
+            # Without a pixel path nothing would read them.
             features = size.pixel_channels if config.fusion != "tokens" else 0
-            self.coarse = CoarsePath(width, config.coarse_blocks, gap=gap, features=features)
+            self.coarse = CoarsePath(width, config.coarse_blocks, factor=factor, features=features)
         self.pixels: PixelPath | None = None
         if config.fusion != "tokens":
             self.pixels = PixelPath(size.pixel_channels)
@@ -97,11 +98,11 @@ class Head(nn.Module):
         """Build the DNA encoder and the ways in which its embeddings join the contacts."""
         pooled = config.dna == "pooled" and config.sequence != "composition"
         width = size.dim if pooled else config.dna_channels
-        self.places = 1 if pooled else self.window_bins
+        self.segments = 1 if pooled else self.window_bins
         self.dna = PooledDna(width) if pooled else self._by_bin_encoder(config)
         if config.fusion != "pairwise":
             self.dna_tokens = DnaTokens(
-                width, size.decoder_dim, places=self.places, patches=self.patches
+                width, size.decoder_dim, segments=self.segments, patches=self.patches
             )
         if config.fusion != "tokens":
             self.pairs = PairFeatures(width, size.pixel_channels)
@@ -155,11 +156,13 @@ class Head(nn.Module):
         if self.pixels is not None:
             separation = self._separation(diagonal)
             if row is not None and self.pairs is not None:
+                # On the diagonal both axes have the same DNA.
                 row, col = self._by_bin(row), self._by_bin(row if col is None else col)
                 pairs = self.pairs(row, col, separation)
             change = self.pixels(base, change, separation, pairs, features)
         change = change if correction is None else change + correction
         enhanced = base + change if self.residual else change
+        # Such a window is its own transpose, which a transformer's map need not be.
         on_diagonal = (diagonal == 0)[:, None, None]
         enhanced = torch.where(on_diagonal, (enhanced + enhanced.mT) / 2, enhanced)
         corrected: Tensor = self.decay(enhanced, diagonal)
@@ -167,14 +170,16 @@ class Head(nn.Module):
 
     def _embed(
         self, bases: UInt8[Tensor, "batch bases"] | None, base: Float[Tensor, "batch rows cols"]
-    ) -> Float[Tensor, "batch places width"]:
+    ) -> Float[Tensor, "batch segments width"]:
         """Embed the DNA of one axis; blank: that of one unknown bin, whatever the bases are."""
         assert self.dna is not None
         if self.blank:
             length = (1 + 2 * self.flank_bins) * self.bin_size
             unknown = torch.full((1, length), UNKNOWN, dtype=torch.uint8, device=base.device)
+            # N is all zeros, so that nothing of a locus is left: one learned embedding for all
+            # bins.
             constant: Tensor = self.dna(unknown)
-            return constant.expand(base.shape[0], self.places, -1)
+            return constant.expand(base.shape[0], self.segments, -1)
         if bases is None:
             raise ValueError("this model reads DNA, but was given none: pass row_bases")
         needed = (self.window_bins + 2 * self.flank_bins) * self.bin_size
@@ -190,12 +195,13 @@ class Head(nn.Module):
         return embedding
 
     def _by_bin(
-        self, embedding: Float[Tensor, "batch places width"]
+        self, embedding: Float[Tensor, "batch segments width"]
     ) -> Float[Tensor, "batch bins width"]:
         return embedding.expand(-1, self.window_bins, -1)
 
     def _separation(self, diagonal: Int[Tensor, " batch"]) -> Int[Tensor, "batch rows cols"]:
         bins = torch.arange(self.window_bins, device=diagonal.device)
+        # Column less row: negative below the diagonal.
         return diagonal[:, None, None] + bins - bins[:, None]
 
 
@@ -213,7 +219,9 @@ class Enhancer(nn.Module):
         UserError: The window is not a whole number of patches.
     """
 
-    def __init__(self, config: ModelConfig, *, window_bins: int, bin_size: int, gap: int) -> None:
+    def __init__(
+        self, config: ModelConfig, *, window_bins: int, bin_size: int, factor: int
+    ) -> None:
         super().__init__()
         if window_bins % PATCH:
             raise UserError(
@@ -227,7 +235,7 @@ class Enhancer(nn.Module):
         with nullcontext() if config.encoder == "scratch" else torch.device("meta"):
             self.encoder = ContactEncoder(size, patch_rows=patches, patch_cols=patches)
         self.encoder.requires_grad_(config.encoder != "frozen")
-        self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size, gap=gap)
+        self.head = Head(config, size, window_bins=window_bins, bin_size=bin_size, factor=factor)
 
     def forward(  # noqa: PLR0913 - a logged model names its inputs one by one
         self,

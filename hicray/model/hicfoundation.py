@@ -125,6 +125,7 @@ def fitting(enhancer: Enhancer, path: str | Path) -> dict[str, Tensor]:
     wanted |= {f"decoder.{key}": value for key, value in decoder.state_dict().items()}
     _resize(weights, enhancer.head.patches, path)
     head = {"decoder.map.weight", "decoder.map.bias"}
+    # With pixels, the published map is one of their inputs, whether or not they correct a base.
     corrects = enhancer.head.residual and enhancer.head.pixels is None
     if corrects or not head & weights.keys():
         weights = {key: value for key, value in weights.items() if key not in head}
@@ -234,12 +235,12 @@ def _resize(weights: dict[str, Tensor], patches: int, path: str | Path) -> None:
     for key, first in (("encoder.pos_embed", 1), ("decoder.pos_embed", 0)):
         if key not in weights:
             continue  # _check says so, together with all else that is missing
-        extra, places = weights[key][0, :first], weights[key][0, first:]
+        extra, positions = weights[key][0, :first], weights[key][0, first:]
         try:
-            places = resize_positions(places, patches, patches)
+            positions = resize_positions(positions, patches, patches)
         except ValueError as error:
             raise UserError(f"{path}: {key} cannot be fitted to this window: {error}") from error
-        weights[key] = torch.cat([extra, places])[None]
+        weights[key] = torch.cat([extra, positions])[None]
 
 
 def _check(weights: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Path) -> None:
@@ -252,6 +253,6 @@ def _check(weights: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Pa
         if weights[key].shape != wanted[key].shape
     ]
     faults = (("unknown", unknown), ("missing", missing), ("of another shape", misfits))
-    found = [f"{name}: {', '.join(keys)}" for name, keys in faults if keys]
-    if found:
-        raise UserError(f"{path} does not fit this network; {'; '.join(found)}")
+    reasons = [f"{name}: {', '.join(keys)}" for name, keys in faults if keys]
+    if reasons:
+        raise UserError(f"{path} does not fit this network; {'; '.join(reasons)}")

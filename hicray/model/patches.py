@@ -25,6 +25,10 @@ BASE = 10_000.0
 def patchify(maps: Float[Tensor, "batch rows cols"]) -> Float[Tensor, "batch patches pixels"]:
     """Cut maps into patches, row-major across the map and inside each patch."""
     batch, rows, cols = maps.shape
+    # (batch, patch row, row in it, patch col, col in it), then a patch's pixels together:
+    #
+    #     a b | c d
+    #     e f | g h    in patches of 2 x 2: abef, cdgh
     tiles = maps.reshape(batch, rows // PATCH, PATCH, cols // PATCH, PATCH).transpose(2, 3)
     return tiles.reshape(batch, (rows // PATCH) * (cols // PATCH), PATCH * PATCH)
 
@@ -43,7 +47,7 @@ def unpatchify(
     return tiles.reshape(-1, patch_rows * PATCH, patch_cols * PATCH)
 
 
-def sincos_1d(positions: Float[Tensor, " places"], dim: int) -> Float[Tensor, "places dim"]:
+def sincos_1d(positions: Float[Tensor, " positions"], dim: int) -> Float[Tensor, "positions dim"]:
     """Encode positions along one axis as ``dim / 2`` sines, then as many cosines."""
     half = dim // 2
     omega = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
@@ -52,7 +56,7 @@ def sincos_1d(positions: Float[Tensor, " places"], dim: int) -> Float[Tensor, "p
 
 
 def sincos_2d(patch_rows: int, patch_cols: int, dim: int) -> Float[Tensor, "patches dim"]:
-    """Encode the places of patches; the first half of the channels is the COLUMN, not the row.
+    """Encode the positions of patches; the first half of the channels is the COLUMN, not the row.
 
     Args:
         patch_rows: Rows of the grid.
@@ -64,17 +68,18 @@ def sincos_2d(patch_rows: int, patch_cols: int, dim: int) -> Float[Tensor, "patc
     return torch.cat([cols.repeat(patch_rows, 1), rows.repeat_interleave(patch_cols, 0)], dim=1)
 
 
-def sincos_bins(places: int, patches: int, dim: int) -> Float[Tensor, "places dim"]:
-    """Encode places along one side of a window in units of patches, the same on both halves.
+def sincos_bins(segments: int, patches: int, dim: int) -> Float[Tensor, "segments dim"]:
+    """Encode positions along one side of a window in units of patches, the same on both halves.
 
     A DNA token then shares its code with the patches that lie over it, on either axis.
 
     Args:
-        places: Equal segments of the side: its bins, or 1 for the whole of it.
+        segments: Equal segments of the side: its bins, or 1 for the whole of it.
         patches: Patches along that side.
         dim: Width of a token.
     """
-    positions = (torch.arange(places, dtype=torch.float64) + 0.5) * patches / places - 0.5
+    # Centres in units of patches: the first patch has its centre at 0, as in ``sincos_2d``.
+    positions = (torch.arange(segments, dtype=torch.float64) + 0.5) * patches / segments - 0.5
     return sincos_1d(positions, dim // 2).repeat(1, 2)
 
 
@@ -97,7 +102,7 @@ def count_token(total_reads: Float[Tensor, " batch"], dim: int) -> Float[Tensor,
 
 
 def resize_positions(
-    table: Float[Tensor, "places dim"], patch_rows: int, patch_cols: int
+    table: Float[Tensor, "positions dim"], patch_rows: int, patch_cols: int
 ) -> Float[Tensor, "patches dim"]:
     """Interpolate the position table of a square grid of patches for another grid (bicubic).
 
@@ -114,6 +119,7 @@ def resize_positions(
     side = math.isqrt(len(table))
     if side * side != len(table):
         raise ValueError(f"a table of {len(table)} positions is not that of a square grid")
+    # (1, dim, side, side), as images are interpolated.
     grid = table.reshape(1, side, side, -1).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, size=(patch_rows, patch_cols), mode="bicubic", align_corners=False)
     return grid.flatten(2)[0].T

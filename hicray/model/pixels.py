@@ -31,6 +31,7 @@ class PairFeatures(nn.Module):
     ) -> Float[Tensor, "batch channels rows cols"]:
         row_first = self._pair(self.upstream(row), self.downstream(col))
         col_first = self._pair(self.downstream(row), self.upstream(col))
+        # On and above the diagonal the row lies upstream of the column.
         pairs = torch.where((separation >= 0)[..., None], row_first, col_first)
         features: Tensor = self.mix(pairs.permute(0, 3, 1, 2))
         return features
@@ -39,6 +40,7 @@ class PairFeatures(nn.Module):
     def _pair(
         row: Float[Tensor, "batch rows features"], col: Float[Tensor, "batch cols features"]
     ) -> Float[Tensor, "batch rows cols features"]:
+        # (batch, rows, 1, features) beside (batch, 1, cols, features).
         row_sum, row_factor = row[:, :, None].chunk(2, dim=-1)
         col_sum, col_factor = col[:, None].chunk(2, dim=-1)
         return torch.cat([row_sum + col_sum, row_factor * col_factor], dim=-1)
@@ -71,7 +73,8 @@ class PixelPath(nn.Module):
         *features: Float[Tensor, "batch channels rows cols"] | None,
     ) -> Float[Tensor, "batch rows cols"]:
         near = separation.abs().to(base.dtype).log1p() / SEPARATION_SCALE
+        # Stacked last, then permuted: channels last in memory, as the convolutions have it.
         x = self.start(torch.stack([base, contact, near], dim=-1).permute(0, 3, 1, 2))
-        x = sum((one for one in features if one is not None), start=x)
+        x = sum((feature for feature in features if feature is not None), start=x)
         out: Tensor = self.out(self.convs(x))
         return out[:, 0]

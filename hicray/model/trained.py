@@ -50,14 +50,18 @@ class Trained:
     sources: tuple[TrainedSource, ...]
 
     @property
-    def gap(self) -> int:
+    def factor(self) -> int:
         """Fine bins to a coarse one."""
         return self.coarse_bin_size // self.fine_bin_size
 
     @property
     def layout(self) -> dict[str, int]:
         """How windows lie, as networks are built for them."""
-        return {"window_bins": self.window_bins, "bin_size": self.fine_bin_size, "gap": self.gap}
+        return {
+            "window_bins": self.window_bins,
+            "bin_size": self.fine_bin_size,
+            "factor": self.factor,
+        }
 
     @property
     def num_separations(self) -> int:
@@ -67,6 +71,7 @@ class Trained:
     @property
     def offsets(self) -> tuple[int, ...]:
         """Diagonals on which training windows lay: first column minus first row, in fine bins."""
+        # A window at an offset reaches separations up to the offset and its own length.
         last = self.num_separations - self.window_bins
         return tuple(range(0, last + 1, self.window_bins))
 
@@ -110,7 +115,7 @@ class Trained:
         if not source.name:
             return f"scale of the map itself, {total_reads:,} reads"
         reads = f" ({source.total_reads:,} reads)" if source.total_reads else ""
-        others = [one.name for one in self.sources if one != source]
+        others = [other.name for other in self.sources if other != source]
         why = f", nearer in depth than {', '.join(others)}" if others else ""
         return f"scale of {source.name}{reads} for a map of {total_reads:,} reads{why}"
 
@@ -159,6 +164,6 @@ def from_plain(fields: Mapping[str, Any], where: object) -> Trained:
         sources = [
             {"name": name, "total_reads": 0, "cap": cap, "fine_expected": curve} for name in sources
         ]
-    own = (one | {"fine_expected": tuple(one["fine_expected"])} for one in sources)
-    fields["sources"] = tuple(TrainedSource(**one) for one in own)
+    entries = (entry | {"fine_expected": tuple(entry["fine_expected"])} for entry in sources)
+    fields["sources"] = tuple(TrainedSource(**entry) for entry in entries)
     return Trained(**fields | {"chroms": tuple(fields["chroms"])})

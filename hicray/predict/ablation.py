@@ -46,9 +46,9 @@ class LocusAblation(NamedTuple):
 
     def picture(self) -> Picture:
         """Return the window's maps: coarse, with the stretch, without, and the change."""
-        there = self.usable[:, None] & self.usable
+        mask = self.usable[:, None] & self.usable
         coarse, base, expected, before, after = (
-            torch.where(there, maps[0], torch.nan).double().numpy()
+            torch.where(mask, maps[0], torch.nan).double().numpy()
             for maps in (self.coarse, self.base, self.expected, *self.ablation)
         )
         locus = Locus(
@@ -100,11 +100,11 @@ def ablate_window(
     windows = loci.inputs(region.chrom, [(start, start)], network.device)
     site = Site(0, region.start - start + flank_bins * trained.fine_bin_size)
     length = region.end - region.start
-    found = ablate(network.values, windows, [site], length, draws=draws)
+    ablation = ablate(network.values, windows, [site], length, draws=draws)
     first = start // trained.fine_bin_size
     usable = np.zeros(trained.window_bins, bool)
-    own = loci.usable(region.chrom)[first : first + trained.window_bins]
-    usable[: len(own)] = own
+    inside = loci.usable(region.chrom)[first : first + trained.window_bins]
+    usable[: len(inside)] = inside
     return LocusAblation(
         region=region,
         scale=scale,
@@ -114,7 +114,7 @@ def ablate_window(
         base=from_network(windows.base).cpu(),
         expected=from_network(windows.expected).cpu(),
         usable=torch.from_numpy(usable),
-        ablation=Ablation(*(maps.cpu() for maps in found)),
+        ablation=Ablation(*(maps.cpu() for maps in ablation)),
     )
 
 
@@ -122,6 +122,7 @@ def _window_start(region: Region, length: int, trained: Trained) -> int:
     """Return where a window begins that has the stretch in its middle, as far as it can."""
     window, size = trained.window_bins * trained.fine_bin_size, trained.coarse_bin_size
     middle = (region.start + region.end - window) // 2
+    # In whole coarse bins: the last window may run past the end by less than one.
     last = max(length - window + size - 1, 0)
     start = min(max(middle, 0), last) // size * size
     return min(start, region.start // size * size)

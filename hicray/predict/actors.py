@@ -35,6 +35,7 @@ def on_ray(job: Job, facts: MapFacts, units: list[Unit]) -> Iterator[Blended]:
     table.context.execution_options.preserve_order = True
     began = time.time()
     for row in table.iter_rows():
+        # Sums and weights as bytes of float64: rows of one table differ in shape.
         sums = np.frombuffer(row["sums"]).reshape(2, row["held"], -1)
         unit = units[row["index"]]
         seconds = json.loads(row["seconds"])

@@ -89,6 +89,7 @@ def _identity(job: Job) -> dict[str, Any]:
         "tiling": job.tiling._asdict(),
         "version": VERSION,
     }
+    # As the note gives it back, where tuples have become lists.
     plain: dict[str, Any] = json.loads(json.dumps(identity))
     return plain
 
@@ -117,11 +118,11 @@ def _enhance(job: Job, predict: Predict) -> Done:
     genome_length = sum(job.contacts.chromsizes.values())
     job = replace(job, network=job.network.for_map(facts.total_reads, genome_length))
     clock.lap("decay")
-    left = [chrom for chrom in job.chroms if not _part(job, chrom).exists()]
-    units = [unit for chrom in left for unit in units_of(job, chrom)]
+    remaining = [chrom for chrom in job.chroms if not _part(job, chrom).exists()]
+    units = [unit for chrom in remaining for unit in units_of(job, chrom)]
     tiles = peak = 0
     if units:
-        tiles, peak = _run(job, left, predict(job, facts, units), clock)
+        tiles, peak = _run(job, remaining, predict(job, facts, units), clock)
     _write(job, facts)
     clock.lap("write")
     return Done(job.out, scale, tiles, dict(clock.seconds), (peak_bytes(), peak))
@@ -144,13 +145,19 @@ def _part(job: Job, chrom: str) -> Path:
 def _run(job: Job, chroms: list[str], results: Iterator[Blended], clock: Clock) -> tuple[int, int]:
     """Blend the units of each chromosome in turn, and write its part; count tiles and memory."""
     units = {chrom: units_of(job, chrom) for chrom in chroms}
-    total = sum(len(t) for own in units.values() for unit in own for t in tiles_of(job, unit))
+    total = sum(
+        len(t)
+        for chrom_units in units.values()
+        for unit in chrom_units
+        for t in tiles_of(job, unit)
+    )
     done = peak = 0
     with tqdm(total=total, desc="enhance", unit="tile") as bar:
-        for chrom, own in units.items():
+        for chrom, chrom_units in units.items():
             bar.set_postfix_str(chrom)
             blend = Blend(job.fine.num_bins(chrom), reach=job.tiling.reach)
-            for unit, result in zip(own, results, strict=False):  # other chromosomes' follow
+            # Not strict: the results of the chromosomes that follow are still to come.
+            for unit, result in zip(chrom_units, results, strict=False):
                 assert result.unit == unit, "units come back in order"
                 clock.skip()  # the actors' clocks tell what was waited for
                 blend.merge(unit.rows[0], result.sums)
@@ -174,7 +181,7 @@ def _write(job: Job, facts: MapFacts) -> None:
     # A usable bin has a pixel on the diagonal; elsewhere the band is NaN.
     usable = {chrom: np.isfinite(_band(job, chrom)[:, 0]) for chrom in job.chroms}
     tables = {chrom: _pixels(job, chrom) for chrom in job.chroms}
-    unit = balanced_per_contact(job, partial(_band, job), job.chroms) * job.network.trained.gap
+    unit = balanced_per_contact(job, partial(_band, job), job.chroms) * job.network.trained.factor
     unfinished = job.out.with_suffix(".unfinished.mcool")
     bar = tqdm(genome_wide(fine, tables), desc=f"write {job.out.name}", unit="block")
     write_enhanced(

@@ -73,14 +73,14 @@ def ablate(
         length: Of each, in bp.
         draws: Random replacements whose predicted contacts are averaged.
     """
-    rng, own_bases = np.random.default_rng(0), _bases(windows)
+    rng, original = np.random.default_rng(0), _bases(windows)
     before = from_network(predict(windows))
     after = torch.zeros_like(before)
     for _ in range(draws):
-        bases = own_bases.clone()
+        bases = original.clone()
         for site in sites:
-            own = bases[site.window]
-            own[site.start : site.start + length] = _random_like(own, length, rng)
+            codes = bases[site.window]
+            codes[site.start : site.start + length] = _random_like(codes, length, rng)
         after += from_network(predict(_with_bases(windows, bases))) / draws
     return Ablation(before, after)
 
@@ -112,6 +112,7 @@ def mutation_profile(
             along = length - 1 - offset if site.reverse else offset
             position = site.start + along
             if 0 <= position < bases.shape[1] and bases[site.window, position] < 4:
+                # A, C, G, T are 0 to 3: a base and its complement add up to 3.
                 mutated[site.window, position] = 3 - bases[site.window, position]
         change = (predict(_with_bases(batch, mutated)) - before).abs()
         changes.append(float(change[batch.usable].mean()) * LOG2_PER_UNIT)
@@ -126,13 +127,14 @@ def filter_motifs(
     Args:
         tower: A trained DNA tower.
         bases: DNA to scan.
-        top: Places that are averaged.
+        top: Positions that are averaged.
     """
     with torch.no_grad():
         activation = tower.bases.block.conv(one_hot(bases, torch.float32))[:, :, 0]
     filters = activation.shape[1]
     positions = activation.transpose(0, 1).reshape(filters, -1).topk(top, dim=1).indices
     per_window = activation.shape[2]
+    # The convolution is unpadded: its output at i has seen the FIRST_KERNEL bases from i on.
     window, start = positions // per_window, positions % per_window
     along = torch.arange(FIRST_KERNEL, device=bases.device)
     words = bases[window[..., None], start[..., None] + along]
@@ -178,17 +180,18 @@ class _Permute:
         return permuted
 
 
-def motif_likeness(found: Pwm, motif: Pwm) -> float:
+def motif_likeness(pwm: Pwm, motif: Pwm) -> float:
     """Return the best correlation of two motifs over shifts and strands.
 
     At least two thirds of the shorter one overlap.
     """
     best = -1.0
-    least = -(-2 * min(len(found), len(motif)) // 3)
-    for one in (motif, motif[::-1, ::-1]):
-        for shift in range(least - len(one), len(found) - least + 1):
-            first, end = max(0, shift), min(len(found), shift + len(one))
-            pair = found[first:end].ravel(), one[first - shift : end - shift].ravel()
+    least = -(-2 * min(len(pwm), len(motif)) // 3)
+    # Positions and A, C, G, T both the other way round: the reverse complement.
+    for strand in (motif, motif[::-1, ::-1]):
+        for shift in range(least - len(strand), len(pwm) - least + 1):
+            first, end = max(0, shift), min(len(pwm), shift + len(strand))
+            pair = pwm[first:end].ravel(), strand[first - shift : end - shift].ravel()
             if min(part.std() for part in pair) > 0:
                 best = max(best, float(np.corrcoef(*pair)[0, 1]))
     return best
@@ -207,9 +210,9 @@ def _with_bases(windows: AnyWindows, bases: UInt8[Tensor, "batch bases"]) -> Any
 
 
 def _random_like(
-    own: UInt8[Tensor, " bases"], length: int, rng: np.random.Generator
+    codes: UInt8[Tensor, " bases"], length: int, rng: np.random.Generator
 ) -> UInt8[Tensor, " length"]:
     """Draw bases with the frequencies of a window's own."""
-    known = own[own < 4].cpu().numpy()
-    drawn = rng.choice(known if len(known) else np.arange(4, dtype=np.uint8), length)
-    return torch.from_numpy(drawn.astype(np.uint8)).to(own.device)
+    letters = codes[codes < 4].cpu().numpy()
+    drawn = rng.choice(letters if len(letters) else np.arange(4, dtype=np.uint8), length)
+    return torch.from_numpy(drawn.astype(np.uint8)).to(codes.device)

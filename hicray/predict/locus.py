@@ -78,9 +78,9 @@ def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: in
     rest = [chrom for chrom in contacts.chromsizes if chrom not in chroms]
     total = sum(contacts.sums(rest, balanced=not raw).values(), start=Sums(0, 0.0))
     for chrom in tqdm(chroms, desc="read the map's decay", unit="chrom"):
-        level, own = _read(contacts, chrom, num_separations, raw=raw)
+        level, chrom_sums = _read(contacts, chrom, num_separations, raw=raw)
         sums += decay_sums(level.band, level.weights)
-        total += own
+        total += chrom_sums
     scale = total.reads_per_balanced
     expected = np.nan_to_num(sums.expected() * scale)
     return MapFacts(int(total.reads), scale, tuple(expected.tolist()))
@@ -89,7 +89,7 @@ def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: in
 def measure_for(trained: Trained, contacts: ContactMap) -> MapFacts:
     """Measure a map as far as a network's windows reach."""
     window = trained.window_bins * trained.fine_bin_size
-    separations = trained.num_separations // trained.gap
+    separations = trained.num_separations // trained.factor
     return measure(contacts, separations, raw=trained.raw, window=window)
 
 
@@ -164,7 +164,7 @@ class Loci:
         self._refuse_strange(starts)
         trained, chromosome = self.trained, self._chromosome(chrom)
         rows, cols = (torch.tensor(axis) for axis in zip(*starts, strict=True))
-        return decode_coarse(self._windows(chromosome, rows, cols, device), trained.gap)
+        return decode_coarse(self._windows(chromosome, rows, cols, device), trained.factor)
 
     def _refuse_strange(self, starts: Sequence[tuple[int, int]]) -> None:
         trained = self.trained
@@ -190,18 +190,19 @@ class Loci:
     def _open(self, chrom: str) -> _Chromosome:
         trained = self.trained
         level = read_level(self.contacts, chrom, len(self.facts.expected), raw=trained.raw)
-        usable = np.repeat(np.isfinite(level.weights), trained.gap)[: self.num_bins(chrom)]
+        usable = np.repeat(np.isfinite(level.weights), trained.factor)[: self.num_bins(chrom)]
         dna = None
         if self._genome is not None and self.dna is not None:
             dna = self._genome.packed(self.dna.names[chrom])
-        padded = pad(level, trained.window_bins // trained.gap)
+        # Windows may run past the end of the chromosome.
+        padded = pad(level, trained.window_bins // trained.factor)
         return _Chromosome(chrom, padded, usable, dna)
 
     def _windows(
         self, chromosome: _Chromosome, rows: Tensor, cols: Tensor, device: torch.device | str
     ) -> CoarseWindows:
         trained, level = self.trained, chromosome.level
-        side = trained.window_bins // trained.gap
+        side = trained.window_bins // trained.factor
         first_bins = [(start // trained.coarse_bin_size).tolist() for start in (rows, cols)]
         pairs = list(zip(*first_bins, strict=True))
         counts = np.stack([window_counts(level.band, row, col, side) for row, col in pairs])
@@ -210,6 +211,7 @@ class Loci:
             for axis in first_bins
         ]
         total, num_windows = len(chromosome.usable), len(rows)
+        # Fine bins of each window that lie on the chromosome.
         inside = [
             (total - start // trained.fine_bin_size).clamp(0, trained.window_bins)
             for start in (rows, cols)

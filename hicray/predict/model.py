@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from hicray.config import UserError
-from hicray.maps.bins import Region, parse_region
+from hicray.maps.bins import Region
 from hicray.maps.contacts import ContactMap
 from hicray.maps.contents import require_any
 from hicray.maps.genome import Genome
-from hicray.maps.names import named_chroms
+from hicray.maps.names import region_of
 from hicray.model.trained import Trained
 from hicray.predict.ablation import LocusAblation, ablate_window
 from hicray.predict.locus import Dna, MapFacts, measure_for
@@ -127,8 +127,7 @@ class Model:
                 f"{contacts.uri} was opened at bins of {contacts.bin_size:,} bp, this network "
                 f"reads {self.trained.coarse_bin_size:,}; open it with that bin size"
             )
-        region = parse_region(text)
-        region = region._replace(chrom=named_chroms((region.chrom,), contacts)[0])
+        region = region_of(text, contacts)
         length = contacts.chromsizes[region.chrom]
         if region.end > length:
             raise UserError(
@@ -152,7 +151,7 @@ class Model:
             self._held = None  # before the next is read, so that memory is one chromosome's
             facts, file = self._facts(contacts)
             trained = file.trained
-            how = tiling(trained.offsets, window=trained.window_bins, gap=trained.gap)
+            how = tiling(trained.offsets, window=trained.window_bins, factor=trained.factor)
             tiled = Tiled(network=file, contacts=contacts, dna=dna, tiling=how)
             self._held = _Held(key, Tiler(tiled, facts, self._network))
         return self._held.tiler

@@ -229,11 +229,11 @@ def _find_published(path: str, sizes: BinSizes) -> NetworkFile:
         )
     network = hicfoundation.load(path)
     patches = int(network.decoder.pos_embed.shape[1])
-    window, gap = math.isqrt(patches) * PATCH, coarse // fine
-    if window * window != patches * PATCH * PATCH or window % gap:
+    window, factor = math.isqrt(patches) * PATCH, coarse // fine
+    if window * window != patches * PATCH * PATCH or window % factor:
         raise UserError(
             f"{path} is for windows of {patches} patches, which are no square of whole coarse "
-            f"bins {gap} fine ones wide; give another file or --fine-bin-size {coarse}"
+            f"bins {factor} fine ones wide; give another file or --fine-bin-size {coarse}"
         )
     # It reads no base: of a curve, only the length is needed.
     scale = TrainedSource(name="", total_reads=0, cap=None, fine_expected=(0.0,) * window)

@@ -10,7 +10,7 @@ from hicray.maps.bins import Region, parse_region
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.contents import require_any
 from hicray.maps.genome import Genome
-from hicray.maps.names import check_chromosomes, genome_names, named_chroms
+from hicray.maps.names import check_chromosomes, genome_names, named_chroms, region_of
 from hicray.predict.enhance import refuse_other_parts
 from hicray.predict.locus import Dna
 from hicray.predict.network import BinSizes, NetworkFile, find
@@ -57,7 +57,7 @@ def check_ablation(request: Ablate) -> tuple[Opened, Region]:
     _check_out(request.out, ".png")
     region = parse_region(request.locus)
     opened = open_request(request, (region.chrom,))
-    region = region._replace(chrom=named_chroms((region.chrom,), opened.contacts)[0])
+    region = region_of(request.locus, opened.contacts)
     require_ablatable(opened.network, region, opened.contacts)
     return opened, region
 
@@ -155,7 +155,7 @@ def dna_of(
     sizes, fasta = genome.chromsizes, genome.uri
     check_chromosomes(
         contacts, sizes, chroms, fasta=fasta, match_chr=match_chr,
-        others="--chroms with those to enhance",
+        option="--chroms with those to enhance",
     )  # fmt: skip
     names = genome_names(chroms, sizes, match_chr=match_chr)
     return Dna(fasta, names, network.flank_bins)
@@ -163,7 +163,7 @@ def dna_of(
 
 def _tiling(request: Enhance, network: NetworkFile) -> Tiling:
     trained = network.trained
-    size, sizes = trained.fine_bin_size, {"window": trained.window_bins, "gap": trained.gap}
+    size, sizes = trained.fine_bin_size, {"window": trained.window_bins, "factor": trained.factor}
     most = furthest(trained.offsets, **sizes) * size
     if not 0 <= request.max_distance <= most:
         raise UserError(

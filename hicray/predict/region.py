@@ -52,20 +52,21 @@ def enhance_region(tiler: Tiler, region: Region) -> EnhancedRegion:
             f"{chrom}:{region.start:,}-{region.end:,} has {end - first:,} bins of {size:,} bp; "
             f"give a region of at most {MAX_BINS:,}, or write the whole map by hicray.enhance"
         )
+    # The first tiles begin up to a window before the region, and the last end after it.
     units = units_of(tiled, chrom, (first, end))
     before, last = units[0].rows[0], units[-1].rows[-1]
     held = before, min(last + tiled.tiling.window, bins)
     blend = Blend(bins, reach=tiled.tiling.reach, rows=held)
-    for one in units:
-        blend.merge(one.rows[0], tiler(one).sums)
+    for unit in units:
+        blend.merge(unit.rows[0], tiler(unit).sums)
     band = blend.mean()[first - before : end - before].astype(np.float32)
-    unit = balanced_per_contact(
+    scale = balanced_per_contact(
         tiled, lambda _: band, (chrom,), first_row=first, level=tiler.loci.level
     )
     starts = np.arange(first, end) * size
     ends = np.minimum(starts + size, tiled.contacts.chromsizes[chrom])
     table = pd.DataFrame({"chrom": chrom, "start": starts, "end": ends})
-    return EnhancedRegion(_square(band) * (unit * tiled.network.trained.gap), table)
+    return EnhancedRegion(_square(band) * (scale * tiled.network.trained.factor), table)
 
 
 def _square(band: Float[np.ndarray, "bins separations"]) -> Float64[np.ndarray, "bins bins"]:

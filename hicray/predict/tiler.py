@@ -95,6 +95,7 @@ def units_of(job: Tiled, chrom: str, region: tuple[int, int] | None = None) -> l
     rows = job.tiling.rows(job.fine.num_bins(chrom))
     if region:
         first, end = region
+        # A tile covers `window` rows from its first: all that touch the region.
         rows = [row for row in rows if first - job.tiling.window < row < end]
     runs = (rows[i : i + ROWS_PER_UNIT] for i in range(0, len(rows), ROWS_PER_UNIT))
     return [Unit(chrom, tuple(run)) for run in runs]
@@ -163,16 +164,19 @@ class Tiler:
         clock, tiling = Clock(), self.job.tiling
         window, bins = tiling.window, self.job.fine.num_bins(unit.chrom)
         usable = self.loci.usable(unit.chrom)  # reads a chromosome that is not the last one
+        # Tiles may run past the end, where nothing is usable.
         usable = np.pad(usable, (0, window))
         clock.lap("read")
         held = unit.rows[0], min(unit.rows[-1] + window, bins)
         blend, done = Blend(bins, reach=tiling.reach, rows=held), 0
-        for some in self._batches(unit):
-            for (row, col), tile in zip(some, self._predict(unit.chrom, some, clock), strict=True):
+        for tiles in self._batches(unit):
+            for (row, col), tile in zip(
+                tiles, self._predict(unit.chrom, tiles, clock), strict=True
+            ):
                 mask = np.outer(usable[row : row + window], usable[col : col + window])
                 blend.add(row, col, tile, self.worth * mask)
             clock.lap("blend")
-            done += len(some)
+            done += len(tiles)
         return Blended(unit, blend.sums(), done, clock.seconds, peak_bytes())
 
     def _batches(self, unit: Unit) -> Iterator[list[tuple[int, int]]]:

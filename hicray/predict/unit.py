@@ -52,9 +52,10 @@ def balanced_per_contact(
     for chrom in chroms:
         shares = _shares(job, chrom, (level or partial(_read, job))(chrom))
         sums += _sums(job, chrom, predicted(chrom), shares, first_row)
-    for theirs, own in sums[::-1]:
-        if theirs and own:
-            return float(theirs / own)
+    # Beyond the first separations if both maps have contacts there, else within them.
+    for input_sum, output_sum in sums[::-1]:
+        if input_sum and output_sum:
+            return float(input_sum / output_sum)
     return 1.0
 
 
@@ -62,33 +63,37 @@ def _sums(
     job: Tiled, chrom: str, predicted: Predicted, shares: Shares, first_row: int
 ) -> Float64[np.ndarray, "2 2"]:
     """Sum the input's balanced contacts and the predicted ones, in and beyond first separations."""
-    gap, apart = job.network.trained.gap, np.arange(predicted.shape[1])
+    factor, apart = job.network.trained.factor, np.arange(predicted.shape[1])
     sums = np.zeros((2, 2))
     bins = job.fine.num_bins(chrom)
     for start in range(0, len(predicted), _CHUNK_ROWS):
-        some = predicted[start : start + _CHUNK_ROWS]
-        rows = np.arange(start, start + len(some))[:, None] + first_row
+        chunk = predicted[start : start + _CHUNK_ROWS]
+        rows = np.arange(start, start + len(chunk))[:, None] + first_row
         # Columns past the end are masked in the result.
         cols = np.minimum(rows + apart, bins - 1)
-        far = cols // gap - rows // gap
-        own = shares[rows // gap, far]
-        both = np.isfinite(own) & np.isfinite(some)
+        far = cols // factor - rows // factor
+        share = shares[rows // factor, far]
+        both = np.isfinite(share) & np.isfinite(chunk)
         for beyond in (0, 1):
             at = both & ((far >= IGNORED) == beyond)
-            sums[beyond] += own[at].sum(), some[at].sum(dtype=np.float64)
+            sums[beyond] += share[at].sum(), chunk[at].sum(dtype=np.float64)
     return sums
 
 
 def _read(job: Tiled, chrom: str) -> Level:
     trained = job.network.trained
-    separations = trained.num_separations // trained.gap
+    separations = trained.num_separations // trained.factor
     return read_level(job.contacts, chrom, separations, raw=trained.raw)
 
 
 def _shares(job: Tiled, chrom: str, level: Level) -> Shares:
     """Return the input's balanced contacts of each fine pixel inside a coarse one."""
-    gap, bins, separations = job.network.trained.gap, job.fine.num_bins(chrom), level.band.shape[1]
+    factor, bins, separations = (
+        job.network.trained.factor,
+        job.fine.num_bins(chrom),
+        level.band.shape[1],
+    )
     weights = level.weights[:, None] * at_columns(level.weights, separations)
-    pixels = fine_pixels(bins, gap, separations)
+    pixels = fine_pixels(bins, factor, separations)
     shares: Shares = level.band * weights / np.maximum(pixels, 1)
     return shares

@@ -146,6 +146,7 @@ def _compartments(config: SimulationConfig, chrom: str, bins: int) -> Track:
     shortest, longest = _COMPARTMENT_BINS
     sizes = rng.integers(shortest, longest + 1, bins // shortest + 1)
     signs = rng.choice([-1.0, 1.0]) * (-1.0) ** np.arange(len(sizes))
+    # Borders are no steps: a mean of three bins softens them.
     blocks = np.pad(np.repeat(signs, sizes)[:bins], 1, mode="edge")
     return np.convolve(blocks, np.full(3, 1 / 3), mode="valid")
 
@@ -209,6 +210,7 @@ def _structure(config: SimulationConfig, plan: Plan) -> Rates:
     """Return the log fold of loops and stripes; holds above the diagonal."""
     bins = np.arange(len(plan.anchors))
     spread = np.exp(-(((bins - bins[:, None]) / _LOOP_WIDTH) ** 2) / 2)
+    # A Gaussian around each loop, along rows and then along columns.
     loops = spread @ loop_strengths(config, plan) @ spread
     plus, minus = plan.anchors > 0, plan.anchors < 0
     rightwards = plus[:, None] * _PASSED ** _between(minus)
@@ -220,6 +222,7 @@ def _structure(config: SimulationConfig, plan: Plan) -> Rates:
 
 def _between(mask: Mask) -> Rates:
     """Count the bins of ``mask`` strictly between row and column; 0 below the diagonal."""
+    # before[j] - before[i + 1] are those of i + 1 ... j - 1.
     before = np.concatenate([[0], np.cumsum(mask)])
     counts: Rates = np.maximum(before[:-1] - before[1:, None], 0).astype(np.float64)
     return counts
@@ -261,6 +264,7 @@ def chromosome_dna(config: SimulationConfig, chrom: str, plan: Plan, pwm: Pwm) -
 
 
 def _random_bases(rng: np.random.Generator, gc: Float64[np.ndarray, " bases"]) -> Codes:
+    # C and G are codes 1 and 2, A and T are 0 and 3.
     strong = rng.random(len(gc)) < gc
     second = rng.integers(0, 2, len(gc), dtype=np.uint8)
     return np.where(strong, 1 + second, 3 * second).astype(np.uint8)
@@ -270,6 +274,7 @@ def _sample_words(
     rng: np.random.Generator, pwm: Pwm, reverse: Bool[np.ndarray, " instances"]
 ) -> Words:
     """Draw an instance of the motif for each entry of ``reverse``, as the + strand reads."""
+    # The code of a base is how many of the first three cumulated probabilities its draw exceeds.
     draws = rng.random((len(reverse), len(pwm), 1))
     words = (draws > np.cumsum(pwm, axis=1)[:, :3]).sum(axis=-1).astype(np.uint8)
     # Codes of complements add up to 3.
@@ -282,6 +287,7 @@ def _plant_cut_sites(
 ) -> None:
     """Write cut sites at random places of each bin; never two over each other."""
     slots = bin_size // len(CUT_SITE)
+    # Each bin's slots in random order, of which as many are taken as it has sites.
     ranks = rng.random((len(num_sites), slots)).argsort(axis=1).argsort(axis=1)
     rows, slot = np.nonzero(ranks < num_sites[:, None])
     starts = rows * bin_size + slot * len(CUT_SITE)

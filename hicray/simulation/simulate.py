@@ -37,7 +37,7 @@ from hicray.simulation.planted import (
 __all__ = ["CELL_LINES", "CellLine", "Simulation", "SimulationConfig", "chromsizes"]
 __all__ += ["default_split", "simulate"]
 
-GAPS = (1, 2, 4)
+FACTORS = (1, 2, 4)
 """Levels of each map, in units of its bin size."""
 _VERSION = 1
 """Part of a simulation's identity: raise it when the same configuration gives other files."""
@@ -133,6 +133,7 @@ def simulate(
 def chromsizes(config: SimulationConfig) -> dict[str, int]:
     """Return the length of each chromosome, in bp."""
     size = config.bin_size
+    # Whole; short within the last bin; without it, and short within the bin before.
     missing = (0, size // 4, size + size // 2)
     return {
         f"chr{n + 1}": config.chromosome_bins * size - missing[n % 3]
@@ -154,10 +155,10 @@ def _check(config: SimulationConfig, cell_lines: Sequence[CellLine]) -> None:
             f"{config.num_chromosomes} chromosomes cannot be split; simulate 3 or more, "
             "so that train, val and test have one each"
         )
-    if config.chromosome_bins < 8 or config.chromosome_bins % GAPS[-1]:
+    if config.chromosome_bins < 8 or config.chromosome_bins % FACTORS[-1]:
         raise UserError(
             f"chromosomes of {config.chromosome_bins} bins do not fit; give a multiple of "
-            f"{GAPS[-1]} (the largest gap), 8 at least"
+            f"{FACTORS[-1]} (the largest gap), 8 at least"
         )
     smallest = max(_MIN_BIN_SIZE, config.motif_length)
     if config.bin_size < smallest:
@@ -177,7 +178,7 @@ def _is_finished(simulation: Simulation) -> bool:
     if refuse_others(
         record,
         digest(_identity(simulation)),
-        what="holds another simulation",
+        problem="holds another simulation",
         differs="other settings",
         option="folder, or delete that one",
     ):
@@ -260,7 +261,7 @@ def _write_map(simulation: Simulation, plans: Plans, cell: CellLine) -> None:
     # As an iterator: a bar has a length, so that type checks in tests would take its first table.
     write_cool(base, sizes, config.bin_size, iter(progress))
     with replaced(simulation.folder / f"{cell.name}.mcool") as path:
-        write_levels(base, path, [gap * config.bin_size for gap in GAPS])
+        write_levels(base, path, [factor * config.bin_size for factor in FACTORS])
     base.unlink()
 
 

@@ -15,8 +15,8 @@ def simulated_data(data: DataConfig, folder: Location) -> DataConfig:
     config = SimulationConfig(bin_size=data.fine_bin_size, num_chromosomes=36)
     # Maps are HDF5, which is written on a disk.
     here = folder if isinstance(folder, Path) else Path("runs/simulated/simulation").resolve()
-    made = simulate(here, config)
+    simulation = simulate(here, config)
     publish(here, folder)
-    contacts = tuple(str(folder / path.name) for path in made.contacts)
-    genome = str(folder / made.genome.name)
+    contacts = tuple(str(folder / path.name) for path in simulation.contacts)
+    genome = str(folder / simulation.genome.name)
     return replace(data, contacts=contacts, genome=genome, split=default_split(config))

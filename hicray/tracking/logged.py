@@ -63,8 +63,8 @@ def log_model(
     """
     client, experiment = store.client, store.experiment()
     run = client.get_run(run_id)
-    there = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-    logged = there[0] if there else client.create_logged_model(
+    existing = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+    logged = existing[0] if existing else client.create_logged_model(
         experiment, name="model", source_run_id=run_id, params=run.data.params
     )  # fmt: skip
     if logged.status != LoggedModelStatus.READY:
@@ -108,6 +108,7 @@ def _upload(
 
 def _spec(tensor: torch.Tensor, name: str) -> TensorSpec:
     kind = tensor.detach().cpu().numpy().dtype
+    # -1: a batch of any size.
     return TensorSpec(kind, (-1, *tensor.shape[1:]), name)
 
 

@@ -58,14 +58,14 @@ class Outbox:
         trace: TracebackType | None,
     ) -> None:
         # What ends early is not kept waiting; the same command sends it all again.
-        left = self.flush(math.inf if kind is None else FAILED_PATIENCE)
+        pending = self.flush(math.inf if kind is None else FAILED_PATIENCE)
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
-        if kind is None and left:
+        if kind is None and pending:
             raise UserError(
-                f"{left} records did not reach {shown(self.store.uri)}, all else is done; run the "
-                "same command again once it answers"
+                f"{pending} records did not reach {shown(self.store.uri)}, all else is done; run "
+                "the same command again once it answers"
             )
 
     def put(self, record: Record) -> None:
@@ -81,16 +81,17 @@ class Outbox:
             limit: Seconds after which this gives up in any case.
         """
         began = time.monotonic()
-        said = f"records to MLflow (up to {PATIENCE:.0f} s while it is away)"
-        with self._changed, tqdm(total=len(self._records), desc=said, delay=1) as bar:
-            while left := len(self._records):
+        label = f"records to MLflow (up to {PATIENCE:.0f} s while it is away)"
+        with self._changed, tqdm(total=len(self._records), desc=label, delay=1) as bar:
+            while pending := len(self._records):
                 now, since = time.monotonic(), self._away_since
+                # Patience begins with the flush, however long the store was away during training.
                 away = now - max(began, since) if since else 0.0
                 if away > PATIENCE or now - began > limit:
                     break
                 self._changed.wait(0.2)
-                bar.update(left - len(self._records))
-            return left
+                bar.update(pending - len(self._records))
+            return pending
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -99,6 +100,7 @@ class Outbox:
                 record = self._records[0] if self._records else None
             if record is not None and self._send(record):
                 with self._changed:
+                    # Only now: what is being sent still counts as not sent.
                     self._records.popleft()
                     self._changed.notify_all()
 
@@ -109,7 +111,7 @@ class Outbox:
             try:
                 record()
             except Exception as error:  # noqa: BLE001 - those behind it must not wait for ever
-                said = reason(error)
+                cause = reason(error)
             else:
                 self._back()
                 return True
@@ -117,18 +119,18 @@ class Outbox:
                 self._back()
                 failures, pause = failures + 1, PAUSE
             else:
-                self._away(said)
+                self._away(cause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             if failures == ATTEMPTS:
                 self.refused += 1
-                logger.warning("MLflow refused a record (%d so far): %s", self.refused, said)
+                logger.warning("MLflow refused a record (%d so far): %s", self.refused, cause)
                 return True
             self._closed.wait(pause)
         return False
 
-    def _away(self, said: str) -> None:
+    def _away(self, cause: str) -> None:
         if not self._away_since:
-            logger.warning("MLflow is away, records are kept until it answers (%s)", said)
+            logger.warning("MLflow is away, records are kept until it answers (%s)", cause)
             self._away_since = time.monotonic()
 
     def _back(self) -> None:

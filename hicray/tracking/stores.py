@@ -90,6 +90,7 @@ def _require_schema(uri: str, *, reading: bool) -> None:
     ours = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
     (latest,) = ours.get_heads()
     theirs, tables = _schema(uri)
+    # Up to date; or empty, and MLflow may make its tables.
     if theirs == latest or not (theirs or tables or reading):
         return
     where = f"the database {shown(uri)}"

@@ -47,9 +47,9 @@ class TrialRun(NamedTuple):
 def git_commit() -> str:
     """Return the commit of the code that runs, or 'unknown' outside a checkout."""
     here = Path(__file__).parent
-    asked = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
     with contextlib.suppress(OSError):
-        answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if answer.returncode == 0:
             return answer.stdout.strip()
     return "unknown"
@@ -94,8 +94,8 @@ class Store:
         return self._experiment
 
     def _find_experiment(self) -> str:
-        if there := self.client.get_experiment_by_name(EXPERIMENT):
-            return str(there.experiment_id)
+        if experiment := self.client.get_experiment_by_name(EXPERIMENT):
+            return str(experiment.experiment_id)
         if self.reading:
             raise UserError(
                 f"{shown(self.uri)} holds no search; name the --storage or --tracking-uri of one"
@@ -136,15 +136,15 @@ class Store:
         experiment = self.experiment()
         parent = f" and tags.`{_PARENT}` = '{tags[_PARENT]}'" if _PARENT in tags else ""
         wanted = f"tags.`{kind}` = '{name}'{parent}"
-        found = self.client.search_runs([experiment], wanted, order_by=["start_time ASC"])
+        runs = self.client.search_runs([experiment], wanted, order_by=["start_time ASC"])
         # A start whose answer was lost may come through after the second.
-        for again in found[1:]:
-            self.client.delete_run(again.info.run_id)
+        for duplicate in runs[1:]:
+            self.client.delete_run(duplicate.info.run_id)
         # With all tags, or a start that was cut short here would not be found again.
         tags = {kind: name, **tags}
-        run = found[0] if found else self.client.create_run(experiment, run_name=name, tags=tags)
-        run_id, known = str(run.info.run_id), run.data.params
-        values = [Param(k, str(v)[:500]) for k, v in params.items() if k not in known]
+        run = runs[0] if runs else self.client.create_run(experiment, run_name=name, tags=tags)
+        run_id, logged = str(run.info.run_id), run.data.params
+        values = [Param(k, str(v)[:500]) for k, v in params.items() if k not in logged]
         self.client.log_batch(run_id, params=values, tags=_tags(tags))
         return run_id
 
@@ -216,14 +216,14 @@ class Store:
 
     def _runs(self, wanted: str) -> list[TrialRun]:
         """Return all runs that a filter lets through; a page of MLflow's has 1,000."""
-        found: list[TrialRun] = []
+        runs: list[TrialRun] = []
         token: str | None = None
         while token is None or token:
             with self._answering():
                 page = self.client.search_runs([self.experiment()], wanted, page_token=token)
-            found += map(_trial, page)
+            runs += map(_trial, page)
             token = page.token or ""
-        return found
+        return runs
 
     def known_trials(self, search: Callable[[], str], kind: str = TRIAL) -> list[TrialRun]:
         """Return the trials of a search, or none where the store is away just now.
@@ -256,15 +256,15 @@ class Store:
             UserError: There is none.
         """
         location = str(shards.resolve())
-        own = [
+        searches = [
             run for run in self._runs(f"tags.`{SEARCH}` LIKE '%'") if run.tags["shards"] == location
         ]
-        if not own:
+        if not searches:
             raise UserError(
                 f"{shown(self.uri)} holds no search of {shards.parent}; run "
                 "experiments/tune_encoder.py with this --storage, or name another --tracking-uri"
             )
-        return max(own, key=lambda run: int(run.tags.get(LAST_RUN, run.start_time)))
+        return max(searches, key=lambda run: int(run.tags.get(LAST_RUN, run.start_time)))
 
 
 def now() -> int:

@@ -33,6 +33,7 @@ class AveragedAdamW(torch.optim.AdamW):
         result: float | None = super().step(closure)
         for group in self.param_groups:
             steps = group["steps"] = group.get("steps", 0) + 1
+            # 1 at the first step: the mean begins as the weights that it makes.
             share = max(1 / AVERAGED_STEPS, 9 / (steps + 8))
             for parameter, state in self._states(group):
                 if _OTHER not in state:
@@ -53,6 +54,8 @@ class AveragedAdamW(torch.optim.AdamW):
         for group in self.param_groups:
             if bool(group.get(_SHOWN)) != mean:
                 for parameter, state in self._states(group):
+                    # In place, as the network and its wrapper for several workers hold these
+                    # tensors.
                     held = parameter.clone()
                     parameter.copy_(state.get(_OTHER, parameter))
                     state[_OTHER] = held
@@ -60,4 +63,8 @@ class AveragedAdamW(torch.optim.AdamW):
 
     def _states(self, group: dict[str, Any]) -> list[tuple[torch.Tensor, dict[str, Any]]]:
         """Return the parameters of a group that ever moved, with their state."""
-        return [(own, self.state[own]) for own in group["params"] if self.state.get(own)]
+        return [
+            (parameter, self.state[parameter])
+            for parameter in group["params"]
+            if self.state.get(parameter)
+        ]

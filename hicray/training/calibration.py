@@ -29,8 +29,8 @@ def calibrate(
     (decay,) = (module for module in network.modules() if isinstance(module, DecayFactors))
     network.eval()
     decay.clear()
-    own = (
+    sums = (
         contacts_by_knot(predict(network, inputs(b)), b.target, b.usable, b.diagonal)
         for b in batches
     )
-    decay.fit(add(sum(own, NOTHING)))
+    decay.fit(add(sum(sums, NOTHING)))

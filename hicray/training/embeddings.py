@@ -24,7 +24,7 @@ from hicray.io.storage import Location, remove_leftovers, replaced
 from hicray.model.checkpoint import weights_digest
 from hicray.model.run import in_bf16
 from hicray.windows.batches import Batch, Collate
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.reading import ROWS_AT_ONCE, Shard, columns, open_shard, shard_at
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
 
@@ -37,8 +37,7 @@ class _Job(NamedTuple):
     """What every actor of one pass knows."""
 
     model: ModelConfig
-    shards: Location
-    manifest: Manifest
+    shards: ShardSet
     coarse_bin_size: int
     out: Location
     use_gpu: bool
@@ -57,27 +56,23 @@ def wanted(model: ModelConfig) -> bool:
     return model.encoder == "frozen" and model.embeddings != "none"
 
 
-def find(
-    model: ModelConfig, shards: Location, manifest: Manifest, coarse_bin_size: int
-) -> KeptTokens | None:
+def find(model: ModelConfig, shards: ShardSet, coarse_bin_size: int) -> KeptTokens | None:
     """Return the finished tokens of a network's encoder; None if there are none to be had.
 
     Args:
         model: Whose encoder is meant.
-        shards: Folder of the shard set.
-        manifest: Of the shard set.
+        shards: The shard set.
         coarse_bin_size: In bp.
     """
     if not wanted(model):
         return None
-    kept = _place(model, shards, manifest, coarse_bin_size)
+    kept = _kept_tokens(model, shards, coarse_bin_size)
     return kept if (kept.folder / NOTE).exists() else None
 
 
 def embed(
     model: ModelConfig,
-    shards: Location,
-    manifest: Manifest,
+    shards: ShardSet,
     coarse_bin_size: int,
     *,
     use_gpu: bool = False,
@@ -86,31 +81,29 @@ def embed(
 
     Args:
         model: Names the encoder, its weights and the precision of storage.
-        shards: Folder of the shard set; tokens go to ``embeddings/`` beside it.
-        manifest: Of the shard set.
+        shards: The shard set; tokens go to ``embeddings/`` beside it.
         coarse_bin_size: In bp.
         use_gpu: An actor on every GPU; else as many as the CPUs feed.
 
     Raises:
         UserError: The weights are missing or do not fit the network.
     """
-    kept = _place(model, shards, manifest, coarse_bin_size)
+    kept = _kept_tokens(model, shards, coarse_bin_size)
     if not (kept.folder / NOTE).exists():
         kept.folder.mkdir(parents=True, exist_ok=True)
         out = kept.folder.resolve()
-        pool = connection.pool(len(manifest.shards), use_gpu=use_gpu)
-        job = _Job(model, shards.resolve(), manifest, coarse_bin_size, out, use_gpu, pool.cpus)
+        pool = connection.pool(len(shards.manifest.shards), use_gpu=use_gpu)
+        lasting = shards._replace(folder=shards.folder.resolve())
+        job = _Job(model, lasting, coarse_bin_size, out, use_gpu, pool.cpus)
         _run(job, pool.size)
         remove_leftovers(kept.folder)
-        write_json(kept.folder / NOTE, _identity(model, manifest, coarse_bin_size))
+        write_json(kept.folder / NOTE, _identity(model, shards.manifest, coarse_bin_size))
     return kept
 
 
-def _place(
-    model: ModelConfig, shards: Location, manifest: Manifest, coarse_bin_size: int
-) -> KeptTokens:
-    name = f"{coarse_bin_size}-{digest(_identity(model, manifest, coarse_bin_size))}"
-    return KeptTokens(shards.parent / "embeddings" / name, token_format(model))
+def _kept_tokens(model: ModelConfig, shards: ShardSet, coarse_bin_size: int) -> KeptTokens:
+    name = f"{coarse_bin_size}-{digest(_identity(model, shards.manifest, coarse_bin_size))}"
+    return KeptTokens(shards.folder.parent / "embeddings" / name, token_format(model))
 
 
 def _identity(model: ModelConfig, manifest: Manifest, coarse_bin_size: int) -> dict[str, Any]:
@@ -135,9 +128,10 @@ def token_format(model: ModelConfig) -> TokenFormat:
 
 def _run(job: _Job, actors: int) -> None:
     units = [
-        {**shard_at(job.shards, shard)._asdict(), "file": shard.file, "split": shard.split}
-        for shard in job.manifest.shards
+        {**shard_at(job.shards.folder, shard)._asdict(), "file": shard.file, "split": shard.split}
+        for shard in job.shards.manifest.shards
     ]
+    # A block for each shard: an actor takes one at a time.
     done = ray.data.from_items(units, override_num_blocks=len(units)).map(
         _Encoder,
         fn_constructor_args=(job,),
@@ -145,7 +139,7 @@ def _run(job: _Job, actors: int) -> None:
         num_cpus=job.cpus,
         num_gpus=1 if job.use_gpu else 0,
     )
-    total = sum(shard.rows for shard in job.manifest.shards)
+    total = sum(shard.rows for shard in job.shards.manifest.shards)
     with tqdm(total=total, desc=f"embed {job.coarse_bin_size:,} bp", unit="window") as bar:
         for row in done.iter_rows():
             bar.update(row["rows"])
@@ -162,9 +156,9 @@ class _Encoder:
         self.job = job
         self.form = token_format(job.model)
         self.device = torch.device("cuda" if job.use_gpu else "cpu")
-        encoder = build_encoder(job.model, window_bins=job.manifest.window_bins)
+        encoder = build_encoder(job.model, window_bins=job.shards.manifest.window_bins)
         self.encoder = encoder.to(self.device)
-        self.collate = Collate(job.manifest, job.coarse_bin_size)
+        self.collate = Collate(job.shards.manifest, job.coarse_bin_size)
 
     def __call__(self, unit: dict[str, Any]) -> dict[str, Any]:
         """Write one shard's tokens, unless they are there."""
@@ -180,7 +174,8 @@ class _Encoder:
         names = columns(self.job.coarse_bin_size)
         for rows in shard.iter_batches(ROWS_AT_ONCE, columns=names):
             table = self._tokens(pa.Table.from_batches([rows]), both=both)
-            # Mantissas are noise: neither a dictionary nor a codec makes them smaller.
+            # Mantissas are noise: neither a dictionary nor a codec makes them smaller. Too large to
+            # be read whole for one checksum, a file has one for each page.
             writer = writer or pq.ParquetWriter(
                 path,
                 table.schema,

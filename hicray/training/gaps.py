@@ -7,12 +7,11 @@ from typing import Any
 import ray
 
 from hicray.config import ModelConfig
-from hicray.io.storage import Location
 from hicray.maps.genome import read_packed
 from hicray.training.data import SEARCHED, Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
 from hicray.training.space import Cell
-from hicray.windows.manifest import GENOME, Manifest
+from hicray.windows.manifest import GENOME, ShardSet
 from hicray.windows.stream import NO_WINDOWS, open_windows
 
 
@@ -21,16 +20,13 @@ class Gaps:
 
     Args:
         model: Whose encoder, if frozen, is run once for all.
-        shards: Folder of the shard set; trials go to ``trials/`` beside it.
-        manifest: Of the shard set.
+        shards: The shard set; trials go to ``trials/`` beside it.
         use_gpu: Run that encoder on GPUs.
     """
 
-    def __init__(
-        self, model: ModelConfig, shards: Location, manifest: Manifest, *, use_gpu: bool
-    ) -> None:
-        self.model, self.shards, self.manifest, self.use_gpu = model, shards, manifest, use_gpu
-        self.trials = shards.parent / "trials"
+    def __init__(self, model: ModelConfig, shards: ShardSet, *, use_gpu: bool) -> None:
+        self.model, self.shards, self.use_gpu = model, shards, use_gpu
+        self.trials = shards.folder.parent / "trials"
 
     def data(self, cell: Cell) -> Data:
         """Return what the trials of a cell share; a noseq cell has no genome.
@@ -44,18 +40,19 @@ class Gaps:
     # One at a time, as cells come in the order of gaps: two may not fit the object store.
     @lru_cache(maxsize=1)  # noqa: B019 - lives as long as the search
     def _gap(self, coarse: int) -> Data:
+        manifest = self.shards.manifest
         kept: KeptTokens | None = None
         if wanted(self.model):
-            kept = embed(self.model, self.shards, self.manifest, coarse, use_gpu=self.use_gpu)
+            kept = embed(self.model, self.shards, coarse, use_gpu=self.use_gpu)
         folder = kept.folder if kept else None
         train, val = (
-            open_windows(self.shards, self.manifest, split, coarse, folder)
-            if self.manifest.regions_of(split)
+            open_windows(self.shards, split, coarse, folder)
+            if manifest.regions_of(split)
             else NO_WINDOWS
             for split in SEARCHED
         )
-        return Data(self.manifest, train, val, tokens=kept.form if kept else None)
+        return Data(manifest, train, val, tokens=kept.form if kept else None)
 
     @cached_property
     def _genome(self) -> Any:
-        return ray.put(read_packed(self.shards / GENOME))
+        return ray.put(read_packed(self.shards.folder / GENOME))

@@ -23,8 +23,8 @@ def decorrelation(prediction: Maps, batch: Batch) -> PerWindow:
     far = separations(batch.diagonal, prediction.shape[-1]) >= MIN_SEPARATION
     mask = batch.usable & far
     ours, theirs = (
-        where(mask, one - masked_mean(one, mask)[:, None, None], 0.0)
-        for one in ((prediction - batch.expected) * NATS, (batch.target - batch.expected) * NATS)
+        where(mask, log_oe - masked_mean(log_oe, mask)[:, None, None], 0.0)
+        for log_oe in ((prediction - batch.expected) * NATS, (batch.target - batch.expected) * NATS)
     )
     spread = masked_mean(ours**2, mask) * masked_mean(theirs**2, mask)
     # A flat window has no correlation: the pseudo-count leaves it a small one, with a gradient.
@@ -43,7 +43,9 @@ def surprise(prediction: Maps, batch: Batch) -> PerWindow:
     by guessing them; a read is drawn from Poisson(contacts x reads per contact).
     """
     ours, distance = rates(prediction, batch.expected), rates(batch.expected, batch.expected)
+    # The negative log of a ratio of Poisson likelihoods, in which log(reads!) cancels.
     loss = (ours - distance) * batch.reads_per_contact - batch.reads * log(ours / distance)
+    # A window without a read would divide by 0.
     total = where(batch.usable, batch.reads, 0.0).sum(dim=(1, 2)).clamp(min=1)
     return where(batch.usable, loss, 0.0).sum(dim=(1, 2)) / total
 

@@ -50,6 +50,7 @@ class Stop(NamedTuple):
     @property
     def rising(self) -> bool:
         """Whether more epochs would have gone higher, as far as one can see."""
+        # Not `>`: where no rise is known (NaN), no plateau is claimed.
         return self.epochs == self.ceiling and not self.rise <= RISING
 
     def __str__(self) -> str:
@@ -68,6 +69,7 @@ def stop_of(scores: Sequence[float], ceiling: int) -> Stop:
     """
     best = best_so_far(scores)
     epochs = len(best)
+    # The best score before the last quarter.
     earlier = best[epochs - 1 - math.ceil(epochs / 4)] if epochs > 1 else math.nan
     at = best.index(best[-1]) + 1 if epochs and math.isfinite(best[-1]) else epochs
     return Stop(epochs, ceiling, at, best[-1] - earlier if epochs else math.nan)
@@ -75,8 +77,8 @@ def stop_of(scores: Sequence[float], ceiling: int) -> Stop:
 
 def best_so_far(scores: Sequence[float]) -> list[float]:
     """Return the best score up to each epoch; NaN until one is defined."""
-    best, found = -math.inf, []
+    best, curve = -math.inf, []
     for score in scores:
         best = max(best, score) if math.isfinite(score) else best
-        found.append(best if math.isfinite(best) else math.nan)
-    return found
+        curve.append(best if math.isfinite(best) else math.nan)
+    return curve

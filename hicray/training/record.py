@@ -71,6 +71,7 @@ def open_best(folder: Location, data: Data) -> Best:
     enhanced = predict(model, batch.arguments())
     shown_maps = {"coarse": batch.coarse, "enhanced": enhanced}
     panels = locus_panels(loci(batch, collate, shown_maps), f"{whose} windows")
+    # Two windows: an export would take a batch of one for a constant.
     twice = {name: torch.cat([value, value])[:2] for name, value in batch.arguments().items()}
     return Best(folder, progress, model, twice, panels)
 
@@ -279,16 +280,11 @@ class Bar(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if self._bar is not None:
             if "note" in result:
                 self._bar.write(result["note"], file=sys.stderr)
-            told = f"epoch {result['epoch']} "
             if VAL_OBJECTIVE in result:
-                score = f"O/E Pearson {result[VAL_OBJECTIVE]:.3f}"
-                self._bar.set_postfix_str(
-                    f"{told}loss {result['val_loss']:.4f} {score}", refresh=False
-                )
+                scores = f"loss {result['val_loss']:.4f} O/E Pearson {result[VAL_OBJECTIVE]:.3f}"
             else:
-                self._bar.set_postfix_str(
-                    f"{told}training loss {result['train_loss']:.4f}", refresh=False
-                )
+                scores = f"training loss {result['train_loss']:.4f}"
+            self._bar.set_postfix_str(f"epoch {result['epoch']} {scores}", refresh=False)
             self._bar.update(1)
 
     def __enter__(self) -> None:

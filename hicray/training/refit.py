@@ -7,7 +7,6 @@ that could stop it or judge it, so that it takes the epochs after which it was b
 
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 from hicray import config as cfg
 from hicray.config import UserError
@@ -21,19 +20,12 @@ from hicray.training.space import Cell, SearchConfig, cells, search_name
 from hicray.training.state import ended
 from hicray.training.trial import Resources
 from hicray.training.tune import CellJob
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import ShardSet
 from hicray.windows.sources import Source, open_sources
 from hicray.wording import command
 
 ENHANCE = "enhance"
 """Tag of a refit's run: the lines that sharpen the maps that it was trained on, one a map."""
-
-
-class ShardSet(NamedTuple):
-    """A finished shard set; trials and the state of their Tuners lie beside it."""
-
-    shards: Location
-    manifest: Manifest
 
 
 def refit(
@@ -59,22 +51,22 @@ def refit(
     Raises:
         UserError: A network diverged, or the search's checkpoints are gone.
     """
-    shards, manifest = everything
-    gaps = Gaps(what.model, shards, manifest, use_gpu=resources.use_gpu)
+    folder, manifest = everything
+    gaps = Gaps(what.model, everything, use_gpu=resources.use_gpu)
     recorded = store.known_trials(lambda: search, track.REFIT)
-    alone, sources = replace(what, trials=1, seeds=1), open_sources(data, shards / "derived")
+    alone, sources = replace(what, trials=1, seeds=1), open_sources(data, folder / "derived")
     with Outbox(store) as outbox:
         trials = Trials(store, lambda: search, manifest, gaps.trials)
         for size in manifest.coarse_bin_sizes:
             trial = best(what, searched, size)
             # By the trial's name: a search that goes on may come by another best.
-            state = shards.parent / "search" / trials.name(trial)
+            state = folder.parent / "search" / trials.name(trial)
             cell = Cell(size, trial.model.sequence)
             job = CellJob(alone, cell, gaps, resources, outbox, trials, state)
             if not job.is_done(recorded):
                 job.run_one(trial)
-            folder = (gaps.trials / trials.name(trial)).resolve()
-            lines = [_line(folder, one, trial, data, resources) for one in sources]
+            trained = (gaps.trials / trials.name(trial)).resolve()
+            lines = [_line(trained, one, trial, data, resources) for one in sources]
             outbox.put(partial(_tag, store, trials, trial, "\n".join(lines)))
 
 
@@ -89,7 +81,7 @@ def best(what: SearchConfig, searched: ShardSet, coarse_bin_size: int) -> cfg.Tr
     Raises:
         UserError: No checkpoint of the search is left.
     """
-    storage = searched.shards.parent
+    storage = searched.folder.parent
     state = storage / "search" / search_name(what, searched.manifest)
     own = [cell for cell in cells([coarse_bin_size], what) if cell.sequence in cfg.TAKEN_HOME]
     names = [name for cell in own for name in ended(state / cell.name)]

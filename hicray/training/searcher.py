@@ -34,6 +34,8 @@ class DistinctSearch(OptunaSearch):  # type: ignore[misc]  # Ray is untyped
     """
 
     def __init__(self, seed: int, first: Sequence[Chosen]) -> None:
+        # constant_liar: trials that still run count as bad ones, so that none is proposed beside
+        # them.
         sampler = TPESampler(seed=seed, multivariate=True, constant_liar=True)
         super().__init__(sampler=sampler, points_to_evaluate=list(first))
         self._taken: set[tuple[Any, ...]] = set()
@@ -46,7 +48,9 @@ class DistinctSearch(OptunaSearch):  # type: ignore[misc]  # Ray is untyped
             if self._take(chosen):
                 return chosen
             self._withdraw(trial_id)
-        untried = [one for one in self._all() if self._key(one) not in self._taken]
+        untried = [
+            candidate for candidate in self._all() if self._key(candidate) not in self._taken
+        ]
         if not untried:
             return str(Searcher.FINISHED)
         # Through Optuna, which learns from its score as from any other's.
@@ -68,7 +72,9 @@ class DistinctSearch(OptunaSearch):  # type: ignore[misc]  # Ray is untyped
 
     def _all(self) -> list[Chosen]:
         choices = [axis.choices for axis in self._space.values()]
-        return [dict(zip(self._space, one, strict=True)) for one in itertools.product(*choices)]
+        return [
+            dict(zip(self._space, values, strict=True)) for values in itertools.product(*choices)
+        ]
 
     def _key(self, chosen: Chosen) -> tuple[Any, ...]:
         return tuple(chosen[name] for name in self._space)

@@ -32,9 +32,9 @@ def damage(folder: Location) -> str:
     """Return what is wrong with a search's state; empty where it is whole, or has not begun."""
     if not (folder / _TUNER).is_file():
         return ""
-    chosen = _GRID if _newest(folder, _GRID[0]) else _SEARCHER
+    kinds = _GRID if _newest(folder, _GRID[0]) else _SEARCHER
     counts: dict[str, int] = {}
-    for kind in (_TUNER, _TRIALS, *chosen):
+    for kind in (_TUNER, _TRIALS, *kinds):
         if (file := _newest(folder, kind)) is None:
             return f"it has no {kind.format('*')}"
         try:
@@ -75,5 +75,6 @@ def _count(file: Location, kind: str) -> int:
     if kind == _TRIALS:
         trials: list[Any] = json.loads(content)["trial_data"]
         return len(trials) if trials[0] else 0
-    known = pickle.loads(content)
-    return int(known["counter"]) if kind == SearchGenerator.CKPT_FILE_TMPL else 0
+    # No more is trusted than by Tune, which unpickles this file when it restores a search.
+    state = pickle.loads(content)
+    return int(state["counter"]) if kind == SearchGenerator.CKPT_FILE_TMPL else 0

@@ -16,7 +16,6 @@ from torch import nn
 
 from hicray.config import TrialConfig, UserError
 from hicray.io.progress import tqdm
-from hicray.io.storage import Location
 from hicray.maps.genome import read_packed
 from hicray.metrics.objective import rank
 from hicray.model import checkpoint
@@ -24,7 +23,7 @@ from hicray.model.trained import trained_on
 from hicray.training.data import SEARCHED, Data
 from hicray.training.plateau import finished
 from hicray.training.trial import trial_name
-from hicray.windows.manifest import GENOME, Manifest
+from hicray.windows.manifest import GENOME, Manifest, ShardSet
 from hicray.windows.stream import open_windows
 
 Key = TypeVar("Key")
@@ -50,20 +49,17 @@ def own_network(trial: TrialConfig, manifest: Manifest) -> nn.Module:
     return build(trial.model, **manifest.layout(trial.coarse_bin_size))
 
 
-def open_data(
-    shards: Location, manifest: Manifest, coarse_bin_size: int, *, reads_dna: bool = True
-) -> Data:
+def open_data(shards: ShardSet, coarse_bin_size: int, *, reads_dna: bool = True) -> Data:
     """Open what the runs of one gap share.
 
     Args:
-        shards: Folder of the shard set.
-        manifest: Of the shard set.
+        shards: The shard set.
         coarse_bin_size: In bp.
         reads_dna: Whether any run needs the genome.
     """
-    train, val = (open_windows(shards, manifest, split, coarse_bin_size) for split in SEARCHED)
-    genome = ray.put(read_packed(shards / GENOME)) if reads_dna else None
-    return Data(manifest, train, val, genome)
+    train, val = (open_windows(shards, split, coarse_bin_size) for split in SEARCHED)
+    genome = ray.put(read_packed(shards.folder / GENOME)) if reads_dna else None
+    return Data(shards.manifest, train, val, genome)
 
 
 def sweep(
@@ -78,7 +74,7 @@ def sweep(
         build: Makes the networks; those of another kind need another folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    folders = {key: folder / trial_name(one, data.manifest.plan) for key, one in trials.items()}
+    folders = {key: folder / trial_name(trial, data.manifest.plan) for key, trial in trials.items()}
     task = ray.remote(num_cpus=1)(train_alone)
     waiting = [
         task.remote(trial, replace(data, genome=data.genome if trial.model.reads_dna else None),
@@ -115,9 +111,11 @@ def train_alone(trial: TrialConfig, data: Data, folder: Path, build: Build = own
     best: dict[str, torch.Tensor] = {}
     while not finished(history, trial):
         history.append(loop.epoch(len(history)))
+        # Of equal epochs max returns the first: a tie keeps the earlier weights.
         if history[-1] is max(history, key=rank):
             best = copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
+    # A folder of the final name is a finished run, which is not trained again.
     unfinished = folder.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
     scale = trained_on(manifest, trial.coarse_bin_size)

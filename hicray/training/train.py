@@ -95,13 +95,13 @@ def _last_whole() -> Iterator[tuple[Path | None, dict[str, str]]]:
     """Give the run's newest undamaged checkpoint, and what to say of damaged ones."""
     reported = ray.train.get_all_reported_checkpoints()  # in the order of scores
     note: dict[str, str] = {}
-    for last in sorted(reported, key=lambda one: -one.metrics["epoch"]):
-        one = last.checkpoint
-        with one.as_directory() as folder:
+    for report in sorted(reported, key=lambda report: -report.metrics["epoch"]):
+        saved = report.checkpoint
+        with saved.as_directory() as folder:
             if not (fault := checkpoint.damage(Path(folder))):
                 yield Path(folder), note
                 return
-        note = {"note": f"{one.path} is damaged: {fault}; training went back to the one before"}
+        note = {"note": f"{saved.path} is damaged: {fault}; training went back to the one before"}
     yield None, note
 
 
@@ -148,10 +148,10 @@ class Loop:
         self.train_part = train_slice(data.train.rows, worker.rank, worker.workers, batch)
         self.val_part = whole_slice(data.val.rows, worker.rank, worker.workers)
         self.level_part = whole_slice(min(data.train.rows, WINDOWS), worker.rank, worker.workers)
+        # All workers make as many steps, since they exchange gradients.
         share = self.train_part.end - self.train_part.start
         self.dropped, self.steps = data.train.rows - share * worker.workers, share // batch
-        self.skipped = self.in_a_row = 0
-        self.rate = 0.0
+        self.skipped, self.in_a_row, self.rate = 0, 0, 0.0
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, validate if there are windows for it, and return the metrics of both.
@@ -173,10 +173,10 @@ class Loop:
         }
 
     def _calibrate(self) -> None:
-        # The report's loss stands for what the report did.
+        # The report calibrated nothing, and its loss trains as it did.
         if self.trial.train.loss != "report":
-            told = self.batches(self.train_reader, self.level_part)
-            calibrate(self.bare, told, self.inputs, self.worker.sum)
+            batches = self.batches(self.train_reader, self.level_part)
+            calibrate(self.bare, batches, self.inputs, self.worker.sum)
 
     def batches(self, reader: Reader, part: Slice, epoch: int | None = None) -> Iterator[Batch]:
         """Yield a slice as batches on the device; shuffled where an epoch is given."""
@@ -283,8 +283,8 @@ class Loop:
         for batch in self.batches(self.val_reader, self.val_part):
             prediction = predict(self.bare, self.inputs(batch))
             scored.add(prediction, Truth.of(batch))
-            own = loss(prediction, batch, self.trial.train).double().cpu()
-            losses += torch.stack([own.sum(), torch.tensor(float(len(own)))])
+            window_losses = loss(prediction, batch, self.trial.train).double().cpu()
+            losses += torch.stack([window_losses.sum(), torch.tensor(float(len(window_losses)))])
         total, windows = self.worker.sum(losses)
         scores, error = self._scores(scored)
         return {"loss": float(total / windows), **scores, "decay_error": error}
@@ -295,6 +295,6 @@ class Loop:
 
     def _scores(self, scored: Scored) -> tuple[dict[str, float], float]:
         decays: Float64[Tensor, "groups separations 6"] = self.worker.sum(scored.decays())
-        own = Sums.of(scored.scores(decays, self.collate.fine_expected))
-        sums = Sums(self.worker.sum(own.table))
+        local = Sums.of(scored.scores(decays, self.collate.fine_expected))
+        sums = Sums(self.worker.sum(local.table))
         return sums.means() | {"windows": sums.windows}, decay_error(decays, scored.eps)

@@ -80,9 +80,9 @@ def drive_trial(
         resources: What to train with.
     """
     trial = override(first, chosen)
-    own = folder / trial_name(trial, data.manifest.plan)
-    with _alone(own):
-        _drive(trial, data, own, resources)
+    trial_folder = folder / trial_name(trial, data.manifest.plan)
+    with _alone(trial_folder):
+        _drive(trial, data, trial_folder, resources)
 
 
 @contextlib.contextmanager
@@ -111,13 +111,13 @@ def _enter(held: contextlib.ExitStack, folder: Path) -> None:
         time.sleep(0.5)
 
 
-def _drive(trial: TrialConfig, data: Data, own: Location, resources: Resources) -> None:
-    history = checkpoint.longest_history(own)
+def _drive(trial: TrialConfig, data: Data, folder: Location, resources: Resources) -> None:
+    history = checkpoint.longest_history(folder)
     for metrics in history:
         tune.report(ranked(metrics))
     if finished(history, trial):
         return
-    if fault := diverged(own):
+    if fault := diverged(folder):
         raise FloatingPointError(fault)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_START_S))
     trainer = ray.train.torch.TorchTrainer(
@@ -129,8 +129,8 @@ def _drive(trial: TrialConfig, data: Data, own: Location, resources: Resources) 
             resources_per_worker=_per_worker(resources),
         ),
         run_config=ray.train.RunConfig(
-            name=own.name,
-            storage_path=str(own.parent),
+            name=folder.name,
+            storage_path=str(folder.parent),
             callbacks=[TuneReportCallback()],
             # A node that a cloud announces to take away counts as no failure: Ray Train trains on
             # until it goes, keeps an epoch that ends by then, and starts anew on another node.
@@ -145,7 +145,7 @@ def _drive(trial: TrialConfig, data: Data, own: Location, resources: Resources) 
     )
     if fault := trainer.fit().return_value:
         if isinstance(fault, FloatingPointError):
-            (own / DIVERGED).write_text(str(fault))
+            (folder / DIVERGED).write_text(str(fault))
         raise fault
 
 

@@ -25,25 +25,23 @@ from hicray.training.space import Cell, SearchConfig, cells, require_distinct, s
 from hicray.training.state import damage, ended, note_end
 from hicray.training.trial import Resources, arm, diverged, drive_trial
 from hicray.windows.enough import require_step
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import ShardSet
 
 SEEDS = "-seeds"
 """How the state of the Tuner that repeats a cell's best trial is called, behind the cell's name."""
 
 
 def search(
-    what: SearchConfig,
-    shards: Location,
-    manifest: Manifest,
+    config: SearchConfig,
+    shards: ShardSet,
     resources: Resources,
     store: track.Store,
 ) -> str:
     """Search all cells; return the parent run's id.
 
     Args:
-        what: The search.
-        shards: Folder of the shard set; trials go to ``trials/`` beside it.
-        manifest: Of the shard set.
+        config: The search.
+        shards: The shard set; trials go to ``trials/`` beside it.
         resources: Of one trial.
         store: Where runs are recorded.
 
@@ -53,35 +51,36 @@ def search(
     # Tune looks for result files that this package turns off, and says so at the end of each cell.
     # Why a trial failed, it says in a page; the recorder does in a line.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    require_distinct(what, manifest.coarse_bin_sizes)
-    require_step(manifest.num_windows("train"), what.train)
-    connection.require(what.train.workers, resources.cpus_per_worker, resources.use_gpu)
-    name, tags = search_name(what, manifest), _search_tags(shards, manifest)
+    folder, manifest = shards
+    require_distinct(config, manifest.coarse_bin_sizes)
+    require_step(manifest.num_windows("train"), config.train)
+    connection.require(config.train.workers, resources.cpus_per_worker, resources.use_gpu)
+    name, tags = search_name(config, manifest), _search_tags(shards)
     # The same search in another storage is another one: its trials have their own checkpoints.
-    identity = f"{name}-{cfg.digest(str(shards.parent.resolve()))}"
-    parent = cache(partial(store.find_or_start, track.SEARCH, identity, cfg.flatten(what), tags))
-    gaps = Gaps(what.model, shards, manifest, use_gpu=resources.use_gpu)
+    identity = f"{name}-{cfg.digest(str(folder.parent.resolve()))}"
+    parent = cache(partial(store.find_or_start, track.SEARCH, identity, cfg.flatten(config), tags))
+    gaps = Gaps(config.model, shards, use_gpu=resources.use_gpu)
     # Before the outbox: two threads that look for the parent might both start it.
     recorded = store.known_trials(parent)
     with Outbox(store) as outbox:
         outbox.put(lambda: store.resume(parent()))
         trials = Trials(store, parent, manifest, gaps.trials)
-        state = shards.parent / "search" / name
-        for cell in cells(manifest.coarse_bin_sizes, what):
-            job = CellJob(what, cell, gaps, resources, outbox, trials, state)
+        state = folder.parent / "search" / name
+        for cell in cells(manifest.coarse_bin_sizes, config):
+            job = CellJob(config, cell, gaps, resources, outbox, trials, state)
             if not job.is_done(recorded):
                 job.run(recorded)
         outbox.put(lambda: store.finish(parent()))
     return parent()
 
 
-def _search_tags(shards: Location, manifest: Manifest) -> dict[str, str]:
+def _search_tags(shards: ShardSet) -> dict[str, str]:
     return {
-        "dataset": manifest.plan,
-        "shards": str(shards.resolve()),
+        "dataset": shards.manifest.plan,
+        "shards": str(shards.folder.resolve()),
         # A run that goes on keeps the time when it was first started.
         track.LAST_RUN: str(track.now()),
-        "sources": ",".join(manifest.sources),
+        "sources": ",".join(shards.manifest.sources),
         "mlflow.source.git.commit": track.git_commit(),
     }
 
@@ -95,7 +94,7 @@ class CellJob:
     """One cell's work: its Tuners, their records and what of them is done already.
 
     Attributes:
-        what: The search.
+        search: The search.
         cell: One arm at one gap.
         gaps: Windows and genome.
         resources: Of one trial.
@@ -104,7 +103,7 @@ class CellJob:
         state: Folder of the Tuners' states.
     """
 
-    what: SearchConfig
+    search: SearchConfig
     cell: Cell
     gaps: Gaps
     resources: Resources
@@ -117,21 +116,23 @@ class CellJob:
 
         Some may have failed: they did so more than once, and would again.
         """
-        own = {run.name: run for run in self._own(recorded)}
+        runs = {run.name: run for run in self._of_cell(recorded)}
         parts = [ended(self._folder(suffix)) for suffix in self._parts()]
         statuses = {name: status for part in parts for name, status in part.items()}
-        there = [run for name, run in own.items() if run.status == statuses.get(name)]
+        settled = [run for name, run in runs.items() if run.status == statuses.get(name)]
         return (
-            all(parts) and len(there) == len(statuses) and any("model" in run.tags for run in there)
+            all(parts)
+            and len(settled) == len(statuses)
+            and any("model" in run.tags for run in settled)
         )
 
     def run(self, recorded: list[track.TrialRun]) -> None:
         """Run the cell's Tuner, or go on with one that was interrupted; record its best trial."""
-        space = {k: tune.choice(list(v)) for k, v in self.cell.space(self.what).items()}
-        guess = self.cell.first_guess(self.what)
+        space = {k: tune.choice(list(v)) for k, v in self.cell.space(self.search).items()}
+        guess = self.cell.first_guess(self.search)
         results = self._tune("", guess, space, self._tune_config(recorded))
         tried = [cfg.override(guess, result.config) for result in results]
-        if self.what.seeds > 1:
+        if self.search.seeds > 1:
             best = results.get_best_result(RANK, "max", scope="all")
             tried += self._repeat(cfg.override(guess, best.config))
         self._log_best(tried)
@@ -148,20 +149,20 @@ class CellJob:
             best_model = open_best(folder, self.gaps.data(self.cell))
             self.outbox.put(partial(self.trials.model, best_model))
 
-    def _own(self, recorded: list[track.TrialRun]) -> list[track.TrialRun]:
-        own = {"sequence": arm(self.cell.first_guess(self.what)), "gap": self._gap()}
-        return [run for run in recorded if own.items() <= run.tags.items()]
+    def _of_cell(self, recorded: list[track.TrialRun]) -> list[track.TrialRun]:
+        tags = {"sequence": arm(self.cell.first_guess(self.search)), "gap": self._gap()}
+        return [run for run in recorded if tags.items() <= run.tags.items()]
 
     def _parts(self) -> list[str]:
         """Return what the names of the cell's Tuners end with."""
-        return ["", SEEDS] if self.what.seeds > 1 else [""]
+        return ["", SEEDS] if self.search.seeds > 1 else [""]
 
     def _folder(self, suffix: str) -> Location:
         return self.state / f"{self.cell.name}{suffix}"
 
     def _repeat(self, best: cfg.TrialConfig) -> list[cfg.TrialConfig]:
         """Train a configuration with further seeds, none of them stopped early."""
-        seeds = [best.train.seed + i for i in range(1, self.what.seeds)]
+        seeds = [best.train.seed + i for i in range(1, self.search.seeds)]
         config = tune.TuneConfig(
             metric=RANK,
             mode="max",
@@ -178,17 +179,17 @@ class CellJob:
         space: dict[str, Any],
         config: tune.TuneConfig,
     ) -> tune.ResultGrid:
-        own = self._folder(suffix)
+        folder = self._folder(suffix)
         recorder = Recorder(self.outbox, self.trials, first)
-        count = self.what.seeds - 1 if suffix else self.what.trials
+        count = self.search.seeds - 1 if suffix else self.search.trials
         kind = "refit of " if first.refit_epochs else ""
         bar = Bar(f"{kind}{arm(first)} {self._gap()}{suffix}", count * first.most_epochs)
-        if fault := damage(own):
+        if fault := damage(folder):
             sys.stderr.write(
-                f"{own.resolve()} is damaged: {fault}; the trials go on from checkpoints\n"
+                f"{folder.resolve()} is damaged: {fault}; the trials go on from checkpoints\n"
             )
-            remove_tree(own)
-        tuner = self._tuner(own, self._trainable(first), space, config, [recorder, bar])
+            remove_tree(folder)
+        tuner = self._tuner(folder, self._trainable(first), space, config, [recorder, bar])
         with bar:
             try:
                 results = tuner.fit()
@@ -196,8 +197,8 @@ class CellJob:
                 raise connection.disk_failure(str(error)) or error from None
         statuses = recorder.catch_up(results)
         if results.num_errors == len(results):
-            self._give_up(own.name, first, results)
-        note_end(own, statuses)
+            self._give_up(folder.name, first, results)
+        note_end(folder, statuses)
         return results
 
     def _trainable(self, first: cfg.TrialConfig) -> Any:
@@ -213,16 +214,16 @@ class CellJob:
 
     def _tuner(
         self,
-        own: Location,
+        folder: Location,
         trainable: Any,
         space: dict[str, Any],
         config: tune.TuneConfig,
         callbacks: list[tune.Callback],
     ) -> tune.Tuner:
         """Return the Tuner whose state lies in a folder, or a new one."""
-        where = str(own.resolve())
-        if tune.Tuner.can_restore(where):
-            tuner = tune.Tuner.restore(where, trainable, resume_errored=True)
+        path = str(folder.resolve())
+        if tune.Tuner.can_restore(path):
+            tuner = tune.Tuner.restore(path, trainable, resume_errored=True)
             # Tune would call those that it pickled, of a process that is no more.
             tuner._local_tuner.get_run_config().callbacks = callbacks
             return tuner
@@ -231,7 +232,7 @@ class CellJob:
             param_space=space,
             tune_config=config,
             run_config=tune.RunConfig(
-                name=own.name,
+                name=folder.name,
                 storage_path=str(self.state.resolve()),
                 callbacks=callbacks,
                 verbose=0,
@@ -255,14 +256,15 @@ class CellJob:
         raise connection.disk_failure(failed) or RuntimeError(failed)
 
     def _tune_config(self, recorded: list[track.TrialRun]) -> tune.TuneConfig:
-        epochs = self.what.train.epochs
+        epochs = self.search.train.epochs
         return tune.TuneConfig(
             metric=RANK,
             mode="max",
-            num_samples=self.what.trials,
+            num_samples=self.search.trials,
             max_concurrent_trials=self._concurrent(),
+            # An actor that has ended a trial drives the next: a new process would import all anew.
             reuse_actors=True,
-            search_alg=DistinctSearch(self.what.seed, self._first(recorded)),
+            search_alg=DistinctSearch(self.search.seed, self._first(recorded)),
             # One past the end: a trial ends by itself, and is only stopped early by its rivals.
             scheduler=Halving(
                 time_attr="epoch", max_t=epochs + 1, grace_period=max(1, math.ceil(epochs / 3))
@@ -275,22 +277,22 @@ class CellJob:
 
         Else a cell that begins anew would come by more configurations than others.
         """
-        space, guess = self.cell.space(self.what), cfg.flatten(self.cell.first_guess(self.what))
-        seed = str(self.what.train.seed)
+        space, guess = self.cell.space(self.search), cfg.flatten(self.cell.first_guess(self.search))
+        seed = str(self.search.train.seed)
         before = [
             {name: value for name, values in space.items() for value in values
              if run.params.get(name) == str(value)}
-            for run in self._own(recorded)
+            for run in self._of_cell(recorded)
             if run.params.get("train.seed") == seed
         ]  # fmt: skip
         return [{name: guess[name] for name in space}, *before]
 
     def _concurrent(self) -> int:
         if self.resources.use_gpu:
-            return max(1, int(sum(connection.offered("GPU"))) // self.what.train.workers)
+            return max(1, int(sum(connection.offered("GPU"))) // self.search.train.workers)
         # One CPU is left to Ray Data, or its reads would starve behind the workers.
-        each = self.what.train.workers * self.resources.cpus_per_worker
+        each = self.search.train.workers * self.resources.cpus_per_worker
         return max(1, int((sum(connection.offered("CPU")) - 1) // each))
 
     def _gap(self) -> str:
-        return self.gaps.manifest.gap_tag(self.cell.coarse_bin_size)
+        return self.gaps.shards.manifest.gap_tag(self.cell.coarse_bin_size)

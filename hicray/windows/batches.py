@@ -127,7 +127,7 @@ class Collate:
     ) -> None:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
-        self.gap = coarse_bin_size // manifest.fine_bin_size
+        self.factor = coarse_bin_size // manifest.fine_bin_size
         self.reader = None if genome is None else DnaReader(genome, manifest, flank_bins)
         self.tokens, self.dna = tokens, dna
         chroms = manifest.chroms
@@ -230,7 +230,7 @@ class Collate:
         """Return dense maps made on ``device``."""
         on = {name: tensor.to(device, non_blocking=True) for name, tensor in compact.items()}
         source = on["source"]
-        inputs = decode_coarse(self._coarse_windows(on), self.gap)
+        inputs = decode_coarse(self._coarse_windows(on), self.factor)
         weights = on["fine_row_weights"], on["fine_col_weights"]
         reads = spread(on["fine_counts"], weights[0].shape[1], 1)
         scale = self._of("fine_scale", source)[:, None, None]

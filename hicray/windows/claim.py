@@ -30,7 +30,7 @@ def refuse_other_plan(folder: Location, plan: str) -> None:
         folder / PLAN,
         plan,
         key="plan",
-        what="belongs to another plan",
+        problem="belongs to another plan",
         differs="other maps, genome or window settings",
         option="--storage folder",
     )

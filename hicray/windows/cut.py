@@ -67,14 +67,14 @@ class Chromosome(NamedTuple):
 
 
 def read_chromosome(
-    source: Source, chrom: str, how: Layout, train: Sequence[Region] | None = None, *, raw: bool
+    source: Source, chrom: str, layout: Layout, train: Sequence[Region] | None = None, *, raw: bool
 ) -> Chromosome:
     """Read the bands, weights and sums of one chromosome at every level, each pixel once.
 
     Args:
         source: The maps.
         chrom: The chromosome.
-        how: Sizes of the windows.
+        layout: Sizes of the windows.
         train: Its regions that train: what decays are summed over. All of it if not given.
         raw: Take raw counts instead of balanced contacts.
     """
@@ -87,15 +87,17 @@ def read_chromosome(
         train = [Region(chrom, 0, source.fine.chromsizes[chrom])]
     for name, contacts in source.maps.items():
         repeat = contacts.bin_size // fine_size
-        band, sums[name] = contacts.near(chrom, how.num_separations // repeat, balanced=not raw)
+        band, sums[name] = contacts.near(chrom, layout.num_separations // repeat, balanced=not raw)
         weights = unit_weights(band) if raw else contacts.weights(chrom)
+        # A coarse bin that is not usable takes its fine bins with it; the last may have fewer.
         usable &= np.isfinite(np.repeat(weights, repeat)[: len(usable)])
         if train:
             decays[name] = region_decays(band, weights, contacts.bin_size, train)
         levels[name] = Level(repeat, band, weights)
+    # Only now is it known which fine bins are usable at every level.
     fine = levels["fine"]
     levels["fine"] = fine._replace(weights=np.where(usable, fine.weights, np.nan))
-    padded = {name: pad(level, how.window // level.repeat) for name, level in levels.items()}
+    padded = {name: pad(level, layout.window // level.repeat) for name, level in levels.items()}
     return Chromosome(padded, usable, decays, sums)
 
 
@@ -119,6 +121,7 @@ def region_decays(
 
 def unit_weights(band: CountBand) -> Float64[np.ndarray, " bins"]:
     """Return 1 for every bin that was read at all near the diagonal, else NaN."""
+    # A bin's contacts lie along its row and, as the map is symmetric, up its column.
     reads = band.sum(axis=1)
     for s in range(1, min(band.shape)):
         reads[s:] += band[:-s, s]
@@ -135,7 +138,7 @@ def pad(level: Level, window: int) -> Level:
 
 
 def cut(
-    source: Source, chrom: str, chromosome: Chromosome, windows: pd.DataFrame, how: Layout
+    source: Source, chrom: str, chromosome: Chromosome, windows: pd.DataFrame, layout: Layout
 ) -> pa.Table:
     """Return the rows of some of a chromosome's windows, in their order.
 
@@ -144,7 +147,7 @@ def cut(
         chrom: Chromosome.
         chromosome: Its bands and weights at every bin size.
         windows: Their first rows and columns, in bp.
-        how: Length and offsets of windows.
+        layout: Length and offsets of windows.
     """
     fine_size = source.fine.bin_size
     total = num_bins(source.fine.chromsizes[chrom], fine_size)
@@ -154,22 +157,26 @@ def cut(
         "chrom": [chrom] * len(windows),
         "row_start": rows,
         "col_start": cols,
-        "num_rows": np.clip(total - rows // fine_size, 0, how.window).astype(np.int32),
-        "num_cols": np.clip(total - cols // fine_size, 0, how.window).astype(np.int32),
+        "num_rows": np.clip(total - rows // fine_size, 0, layout.window).astype(np.int32),
+        "num_cols": np.clip(total - cols // fine_size, 0, layout.window).astype(np.int32),
     }
     bins = ((axis // fine_size).tolist() for axis in (rows, cols))
     starts = list(zip(*bins, strict=True))
     for name, level in chromosome.levels.items():
-        side = how.window // level.repeat
-        own = [(row // level.repeat, col // level.repeat) for row, col in starts]
-        columns[f"{name}_counts"] = [window_counts(level.band, r, c, side) for r, c in own]
+        side = layout.window // level.repeat
+        level_starts = [(row // level.repeat, col // level.repeat) for row, col in starts]
+        columns[f"{name}_counts"] = [window_counts(level.band, r, c, side) for r, c in level_starts]
         for axis, index in (("row", 0), ("col", 1)):
-            columns[f"{name}_{axis}_weights"] = list(_weights(level, own, index, side))
+            columns[f"{name}_{axis}_weights"] = list(_weights(level, level_starts, index, side))
     return pa.table(columns, schema=schema(list(chromosome.levels)))
 
 
 def window_counts(band: CountBand, row: int, col: int, side: int) -> Int32[np.ndarray, " pixels"]:
     """Return a window's counts, row-major: on the diagonal the upper triangle, else the square.
+
+        rows of the band     at column 0, the diagonal     at column 2
+        a b c d              a b                           c d
+        e f g h                e                           f g
 
     Args:
         band: Raw counts of a chromosome near the diagonal.
@@ -180,6 +187,7 @@ def window_counts(band: CountBand, row: int, col: int, side: int) -> Int32[np.nd
     slab, index = band[row : row + side], np.arange(side)
     if row == col:  # band rows hold separations 0.., so this is the row-major upper triangle
         return slab[:, :side][index[None, :] < side - index[:, None]]
+    # Each row of the square begins one separation nearer than the row above it.
     separation = col - row + index[None, :] - index[:, None]
     square = np.take_along_axis(slab, np.minimum(separation, band.shape[1] - 1), axis=1)
     return square.ravel()

@@ -25,7 +25,7 @@ def decoded(
     def compact(table: pa.Table) -> dict[str, Tensor]:
         tensors = collate.compact(table)
         # From pinned memory a copy does not wait for the device.
-        return {name: one.pin_memory() for name, one in tensors.items()} if pinned else tensors
+        return {name: t.pin_memory() for name, t in tensors.items()} if pinned else tensors
 
     for tensors in ahead(map(compact, tables)):
         yield collate.decode(tensors, device)

@@ -47,9 +47,9 @@ class DnaReader:
             dna: Whose bases are read: the windows' own, or a control's.
         """
         loci = zip(chroms, starts, strict=True)
-        return np.stack([self._one(chrom, int(start), dna) for chrom, start in loci])
+        return np.stack([self._window(chrom, int(start), dna) for chrom, start in loci])
 
-    def _one(self, chrom: str, start: int, dna: Whose) -> Codes:
+    def _window(self, chrom: str, start: int, dna: Whose) -> Codes:
         if dna == "elsewhere":
             chrom, start = elsewhere(self.manifest, chrom, start)
         size = self.manifest.fine_bin_size
@@ -72,19 +72,20 @@ def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:
     """
     size = manifest.fine_bin_size
     here, split = next(
-        (one, split)
-        for one, split in manifest.regions.items()
-        if one.chrom == chrom and one.start <= start < one.end
+        (region, split)
+        for region, split in manifest.regions.items()
+        if region.chrom == chrom and region.start <= start < region.end
     )
     regions = manifest.regions_of(split)
     ends = np.cumsum([region.end - region.start for region in regions])
+    # The window's start in the set, whose regions are laid end to end, then rolled by half.
     position = int(ends[regions.index(here)]) - here.end + start
     position = (position + int(ends[-1]) // 2) % int(ends[-1])
     at = int(np.searchsorted(ends, position, side="right"))
-    there = regions[at]
-    first = position - int(ends[at]) + there.end
-    last = max(there.end - manifest.window_bins * size, there.start)
-    return there.chrom, min(first, last) // size * size
+    target = regions[at]
+    first = position - int(ends[at]) + target.end
+    last = max(target.end - manifest.window_bins * size, target.start)
+    return target.chrom, min(first, last) // size * size
 
 
 def has_elsewhere(manifest: Manifest, split: SplitName, flank_bins: int = 0) -> bool:
@@ -100,12 +101,12 @@ def has_elsewhere(manifest: Manifest, split: SplitName, flank_bins: int = 0) -> 
     size, window = manifest.fine_bin_size, manifest.window_bins
     read = (window + 2 * flank_bins) * size
     # Training windows overlap, by three quarters unless told otherwise.
-    how = Layout(window, max(1, window // 4), (0,))
+    layout = Layout(window, max(1, window // 4), (0,))
     for region in manifest.regions_of(split):
         length = manifest.chromsizes[region.chrom]
-        for start in chromosome_windows(length, size, split, how, region)["row_start"]:
-            there, first = elsewhere(manifest, region.chrom, start)
-            if there == region.chrom and abs(first - start) < read:
+        for start in chromosome_windows(length, size, split, layout, region)["row_start"]:
+            other_chrom, first = elsewhere(manifest, region.chrom, start)
+            if other_chrom == region.chrom and abs(first - start) < read:
                 return False
     return True
 
@@ -135,21 +136,22 @@ def shuffle_dinucleotides(codes: Codes, rng: np.random.Generator) -> Codes:
         codes: Base codes.
         rng: Random numbers.
     """
-    known = codes != N
-    bases = codes[known]
+    is_base = codes != N
+    bases = codes[is_base]
     for base in [*range(A, T + 1)] * _ROUNDS:
         bases = _permute_fragments(bases, np.flatnonzero(bases == base), rng)
     shuffled = codes.copy()
-    shuffled[known] = bases
+    shuffled[is_base] = bases
     return shuffled
 
 
 def _permute_fragments(bases: Codes, starts: np.ndarray, rng: np.random.Generator) -> Codes:
     """Permute the fragments that begin at ``starts``; what is before and after stays."""
     if len(starts) < 3:
-        return bases
+        return bases  # fewer than two fragments
     order = rng.permutation(len(starts) - 1)
     lengths = np.diff(starts)[order]
+    # For each base of the new order: where its fragment began, and how far into it the base lies.
     offsets = np.repeat(starts[:-1][order], lengths)
     inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     moved = bases.copy()

@@ -7,7 +7,7 @@ from hicray.config import DataConfig, TrainConfig, UserError
 from hicray.maps.bins import parse_split
 from hicray.maps.contacts import open_map
 from hicray.maps.split import grid_of, split_sets
-from hicray.windows.plan import count_windows, layout
+from hicray.windows.plan import count_windows, layout_of
 
 ENOUGH_WINDOWS = 1_000
 """Training windows under which a stride that nobody chose gets shorter."""
@@ -27,8 +27,9 @@ def with_stride(config: DataConfig) -> DataConfig:
     if config.train_stride_bins:
         return config
     lengths, step = _lengths(config), grid_of(config).step // config.fine_bin_size
-    stride, fits = layout(config).train_stride, config
+    stride, fits = layout_of(config).train_stride, config
     while _planned(fits, lengths) < ENOUGH_WINDOWS and stride > step:
+        # Half as long, in whole coarse bins of every gap.
         stride = max(step, stride // 2 // step * step)
         fits = replace(config, train_stride_bins=stride)
     return fits
@@ -44,7 +45,7 @@ def _lengths(config: DataConfig) -> list[Mapping[str, int]]:
 
 def _planned(config: DataConfig, lengths: list[Mapping[str, int]]) -> int:
     sets = split_sets(parse_split(config.split), lengths[0], grid_of(config))
-    return count_windows(lengths, sets, config.fine_bin_size, layout(config)).get("train", 0)
+    return count_windows(lengths, sets, config.fine_bin_size, layout_of(config)).get("train", 0)
 
 
 def require_step(windows: int, config: TrainConfig) -> None:

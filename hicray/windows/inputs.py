@@ -106,28 +106,28 @@ class Inputs:
         return given(self, "image", "total_reads", *HEAD)
 
 
-def decode_coarse(windows: CoarseWindows, gap: int) -> Inputs:
+def decode_coarse(windows: CoarseWindows, factor: int) -> Inputs:
     """Return dense maps, on the device of the windows.
 
     Args:
         windows: Compact.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
     """
     side = windows.row_weights.shape[1]
     coarse = balance(spread(windows.counts, side, 1), windows.row_weights, windows.col_weights)
     coarse = coarse * windows.scale[:, None, None]
-    coarse_mean = _by_separation(windows.diagonal // gap, side, windows.coarse_expected)
-    fine_mean = _by_separation(windows.diagonal, side * gap, windows.fine_expected)
+    coarse_mean = _by_separation(windows.diagonal // factor, side, windows.coarse_expected)
+    fine_mean = _by_separation(windows.diagonal, side * factor, windows.fine_expected)
     ratio = torch.where(coarse_mean > 0, coarse / coarse_mean.clamp(min=1e-12), 0.0)
-    bins = torch.arange(side * gap, device=coarse.device)
+    bins = torch.arange(side * factor, device=coarse.device)
     exists = (bins < windows.num_rows[:, None], bins < windows.num_cols[:, None])
-    per_fine = repeated(coarse, gap) / fine_pixels(exists, windows.diagonal, gap)
+    per_fine = repeated(coarse, factor) / fine_pixels(exists, windows.diagonal, factor)
     return Inputs(
         image=contact_image(per_fine, windows.diagonal, windows.cap),
         coarse=to_network(per_fine),
-        base=to_network(repeated(ratio, gap) * fine_mean),
+        base=to_network(repeated(ratio, factor) * fine_mean),
         expected=to_network(fine_mean),
-        evidence=evidence_of(windows, coarse, coarse_mean, gap),
+        evidence=evidence_of(windows, coarse, coarse_mean, factor),
         total_reads=windows.total_reads,
         diagonal=windows.diagonal,
         row_bases=windows.row_bases,
@@ -139,7 +139,7 @@ def evidence_of(
     windows: CoarseWindows,
     contacts: Float[Tensor, "batch coarse_rows coarse_cols"],
     expected: Float[Tensor, "batch coarse_rows coarse_cols"],
-    gap: int,
+    factor: int,
 ) -> Float[Tensor, "batch 5 coarse_rows coarse_cols"]:
     """Return what a coarse map says and how surely, a channel each, all of them near 1.
 
@@ -151,7 +151,7 @@ def evidence_of(
         windows: Compact, with their weights.
         contacts: O, on the coarse grid.
         expected: E, of the same pixels.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
     """
     # Balanced contacts times the scale are reads of a bin of ordinary coverage.
     root = windows.scale.sqrt()[:, None]
@@ -159,7 +159,7 @@ def evidence_of(
         -torch.log(weights * root) for weights in (windows.row_weights, windows.col_weights)
     )
     coverage = rows[:, :, None] + cols[:, None, :]
-    apart = separations(windows.diagonal // gap, contacts.shape[1]) * gap
+    apart = separations(windows.diagonal // factor, contacts.shape[1]) * factor
     channels = [
         torch.log((contacts + 1) / (expected + 1)),
         expected.log1p() / 3 - 1,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -100,7 +101,7 @@ class Manifest:
     def regions(self) -> Sets:
         """The set of each region that has one."""
         named = {name: named_region(name, self.chromsizes) for name in self.splits}
-        return {one: self.splits[name] for name, one in named.items() if one is not None}
+        return {region: self.splits[name] for name, region in named.items() if region is not None}
 
     @property
     def chroms(self) -> tuple[str, ...]:
@@ -109,14 +110,14 @@ class Manifest:
 
     def regions_of(self, split: SplitName) -> list[Region]:
         """Return the regions of a set."""
-        return [region for region, one in self.regions.items() if one == split]
+        return [region for region, name in self.regions.items() if name == split]
 
     def layout(self, coarse_bin_size: int) -> dict[str, int]:
         """Return how the windows of a gap lie, as networks are built for them."""
         return {
             "window_bins": self.window_bins,
             "bin_size": self.fine_bin_size,
-            "gap": coarse_bin_size // self.fine_bin_size,
+            "factor": coarse_bin_size // self.fine_bin_size,
         }
 
     def gap_tag(self, coarse_bin_size: int) -> str:
@@ -140,6 +141,13 @@ def coarse_name(bin_size: int) -> str:
 def write_manifest(folder: Location, manifest: Manifest) -> None:
     """Finish a shard set."""
     write_json(folder / MANIFEST, asdict(manifest))
+
+
+class ShardSet(NamedTuple):
+    """A finished shard set: where it lies, and what it is."""
+
+    folder: Location
+    manifest: Manifest
 
 
 def read_manifest(folder: Location) -> Manifest:

@@ -45,7 +45,7 @@ class Job(NamedTuple):
 
     config: DataConfig
     folder: str
-    how: Layout
+    layout: Layout
     sources: list[Source]
     sets: Sets
     num_shards: dict[SplitName, int]
@@ -72,19 +72,20 @@ def units_of(source: int, sizes: Mapping[str, int], bin_size: int) -> list[Unit]
     bins = {chrom: num_bins(length, bin_size) for chrom, length in sizes.items()}
     enough = sum(bins.values()) / UNITS
     units: list[list[str]] = []
-    held = enough
-    for chrom, own in bins.items():
+    held = enough  # so that the first chromosome opens a unit
+    for chrom, num in bins.items():
         if held >= enough:
             units.append([])
             held = 0
         units[-1].append(chrom)
-        held += own
+        held += num
     return [Unit(source, tuple(chroms)) for chroms in units]
 
 
 def cut_part(job: Job, index: int) -> dict[str, Any]:
     """Cut a unit's chromosomes; write their windows by shard, and return what they sum to."""
     part, done = job.part(index)
+    # Written after the part, so that it vouches for it.
     if done.exists():
         record: dict[str, Any] = json.loads(done.read_text())
         return record
@@ -92,11 +93,12 @@ def cut_part(job: Job, index: int) -> dict[str, Any]:
     source, chroms = job.sources[unit.source], dict.fromkeys(unit.chroms)
     sets = {region: split for region, split in job.sets.items() if region.chrom in chroms}
     named = dict.fromkeys(region.chrom for region in sets)
-    rest = [chrom for chrom in chroms if chrom not in named]
+    # What the split does not name is in no window, and counts for the totals all the same.
+    unsplit = [chrom for chrom in chroms if chrom not in named]
     balanced = not job.config.raw
     totals = {
-        name: sum(one.sums(rest, balanced=balanced).values(), start=Sums(0, 0.0))
-        for name, one in source.maps.items()
+        name: sum(contacts.sums(unsplit, balanced=balanced).values(), start=Sums(0, 0.0))
+        for name, contacts in source.maps.items()
     }
     record = {"source": source.name, "totals": totals, "groups": [], "rows": {}, "dropped": {}}
     if named:
@@ -115,24 +117,25 @@ def _write_part(
     rows: dict[SplitName, int] = defaultdict(int)
     with replaced(part) as path, _Writer(path, names) as writer:
         for chrom in dict.fromkeys(region.chrom for region in sets):
-            own = {region: split for region, split in sets.items() if region.chrom == chrom}
-            train = [region for region, split in own.items() if split == "train"]
-            found = read_chromosome(source, chrom, job.how, train, raw=job.config.raw)
+            regions = {region: split for region, split in sets.items() if region.chrom == chrom}
+            train = [region for region, split in regions.items() if split == "train"]
+            chromosome = read_chromosome(source, chrom, job.layout, train, raw=job.config.raw)
             for name in names:
-                totals[name] += found.sums[name]
-            for name, sums in found.decays.items():
+                totals[name] += chromosome.sums[name]
+            for name, sums in chromosome.decays.items():
                 decays[name] = decays[name] + sums if name in decays else sums
             size, seed = source.fine.bin_size, job.config.data_seed
             sizes = source.fine.chromsizes
-            windows = placed_windows(source.name, sizes, size, own, job.how, seed)
-            kept = _usable(job, source, found, windows)
-            for split in dict.fromkeys(own.values()):
+            windows = placed_windows(source.name, sizes, size, regions, job.layout, seed)
+            kept = _usable(job, source, chromosome, windows)
+            for split in dict.fromkeys(regions.values()):
                 planned[split] += int((windows["split"] == split).sum())
                 these = kept[kept["split"] == split]
                 rows[split] += len(these)
+                # Keys are uniform in [0, 1): one names the shard, and then the place within it.
                 shards = (these["key"] * job.num_shards[split]).astype(int)
                 for shard, group in these.groupby(shards):
-                    cut_rows = cut(source, chrom, found, group, job.how)
+                    cut_rows = cut(source, chrom, chromosome, group, job.layout)
                     keyed = cut_rows.append_column("key", pa.array(group["key"]))
                     writer.add((split, int(shard)), keyed)
     return {
@@ -147,9 +150,11 @@ def _write_part(
     }
 
 
-def _usable(job: Job, source: Source, found: Chromosome, windows: pd.DataFrame) -> pd.DataFrame:
+def _usable(
+    job: Job, source: Source, chromosome: Chromosome, windows: pd.DataFrame
+) -> pd.DataFrame:
     """Return the windows that are usable enough, in the order of their keys."""
-    share = usable_fraction(windows, found.usable, source.fine.bin_size, job.how.window)
+    share = usable_fraction(windows, chromosome.usable, source.fine.bin_size, job.layout.window)
     return windows[share >= job.config.min_usable].sort_values("key")
 
 
@@ -201,6 +206,7 @@ def shard_rows(job: Job, split: SplitName, index: int) -> Iterator[pa.Table]:
     for unit in range(len(job.units)):
         part, note = job.part(unit)
         groups = json.loads(note.read_text())["groups"]
-        there = [i for i, group in enumerate(groups) if group == [split, index]]
-        if there:
-            yield pq.ParquetFile(open_file(part)).read_row_groups(there)
+        # A group is written as one row group of the part's file, in the order of the note.
+        row_groups = [i for i, group in enumerate(groups) if group == [split, index]]
+        if row_groups:
+            yield pq.ParquetFile(open_file(part)).read_row_groups(row_groups)

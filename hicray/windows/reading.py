@@ -51,10 +51,10 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
         UserError: It is not what the manifest says was written.
     """
     content = locate(shard.path).read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != shard.sha256:
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != shard.sha256:
         raise UserError(
-            f"{shard.path} is damaged (SHA-256 {found[:12]}..., the manifest has "
+            f"{shard.path} is damaged (SHA-256 {checksum[:12]}..., the manifest has "
             f"{shard.sha256[:12]}...); remove it and the manifest.json beside it, and prepare again"
         )
     return pq.ParquetFile(pa.BufferReader(content))

@@ -8,7 +8,7 @@ from hicray.io.progress import tqdm
 from hicray.maps.bins import SplitName
 from hicray.maps.split import Sets
 from hicray.windows.cut import cut, read_chromosome
-from hicray.windows.plan import layout, placed_windows, usable_fraction
+from hicray.windows.plan import layout_of, placed_windows, usable_fraction
 from hicray.windows.sources import Source
 
 
@@ -29,24 +29,23 @@ def first_windows(
     Raises:
         UserError: No window of the set is usable enough.
     """
-    how, size = layout(config), source.fine.bin_size
-    chosen = {region: own for region, own in sets.items() if own == split}
+    layout, size = layout_of(config), source.fine.bin_size
+    chosen = [region for region, name in sets.items() if name == split]
     first: list[pa.Table] = []
-    for chrom in tqdm(
-        dict.fromkeys(one.chrom for one in chosen), desc=f"cut {split}", unit="chrom"
-    ):
-        regions = {region: own for region, own in chosen.items() if region.chrom == chrom}
+    chroms = dict.fromkeys(region.chrom for region in chosen)
+    for chrom in tqdm(chroms, desc=f"cut {split}", unit="chrom"):
+        regions = {region: split for region in chosen if region.chrom == chrom}
         sizes, seed = source.fine.chromsizes, config.data_seed
-        windows = placed_windows(source.name, sizes, size, regions, how, seed)
-        chromosome = read_chromosome(source, chrom, how, (), raw=config.raw)
-        share = usable_fraction(windows, chromosome.usable, size, how.window)
-        own = windows[share >= config.min_usable].nsmallest(most, "key")
-        rows = cut(source, chrom, chromosome, own, how)
-        both = pa.concat_tables([*first, rows.append_column("key", pa.array(own["key"]))])
+        windows = placed_windows(source.name, sizes, size, regions, layout, seed)
+        chromosome = read_chromosome(source, chrom, layout, (), raw=config.raw)
+        share = usable_fraction(windows, chromosome.usable, size, layout.window)
+        lowest = windows[share >= config.min_usable].nsmallest(most, "key")
+        rows = cut(source, chrom, chromosome, lowest, layout)
+        both = pa.concat_tables([*first, rows.append_column("key", pa.array(lowest["key"]))])
         first = [both.take(pc.sort_indices(both, [("key", "ascending")])[:most])]
     if not first or not len(first[0]):
         raise UserError(
-            f"no {split} window of {how.window} bins is {config.min_usable:.0%} usable, and "
+            f"no {split} window of {layout.window} bins is {config.min_usable:.0%} usable, and "
             "filters are fitted on training windows and chosen on validation windows; take smaller "
             "--window-bins, or another --split"
         )

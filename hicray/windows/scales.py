@@ -76,8 +76,8 @@ def contact_image(
     most = cap[:, None, None]
     logs = torch.log10(torch.minimum(zeroed, most.to(zeroed.dtype)) + 1)
     # A window without a single contact would divide by zero.
-    own = logs.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
-    top = torch.where(torch.isfinite(most), torch.log10(most + 1).to(logs.dtype), own)
+    window_max = logs.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
+    top = torch.where(torch.isfinite(most), torch.log10(most + 1).to(logs.dtype), window_max)
     value = (top - logs) / top
     image = torch.stack([torch.ones_like(value), value, value], dim=1)
     mean = image.new_tensor(IMAGENET_MEAN)[:, None, None]
@@ -94,8 +94,10 @@ def triangle_index(bins: int, repeat: int, device: torch.device) -> Int[Tensor, 
         repeat: How many fine bins each of them covers.
         device: Where it is kept.
     """
-    own = torch.arange(bins, device=device).repeat_interleave(repeat)
-    low, high = torch.minimum(own[:, None], own), torch.maximum(own[:, None], own)
+    coarse_bin = torch.arange(bins, device=device).repeat_interleave(repeat)
+    low = torch.minimum(coarse_bin[:, None], coarse_bin)
+    high = torch.maximum(coarse_bin[:, None], coarse_bin)
+    # The rows above hold bins, bins - 1, ... pixels; row ``low`` begins with its own column.
     return low * bins - low * (low - 1) // 2 + high - low
 
 
@@ -111,44 +113,46 @@ def spread(counts: Int[Tensor, "batch pixels"], bins: int, repeat: int) -> Maps:
     if counts.shape[1] == bins * (bins + 1) // 2:
         index = triangle_index(bins, repeat, counts.device)
     else:
-        own = torch.arange(bins, device=counts.device).repeat_interleave(repeat)
-        index = own[:, None] * bins + own
+        coarse_bin = torch.arange(bins, device=counts.device).repeat_interleave(repeat)
+        index = coarse_bin[:, None] * bins + coarse_bin
     return counts[:, index.reshape(-1)].reshape(-1, side, side).float()
 
 
-def repeated(maps: Float[Tensor, "batch coarse_rows coarse_cols"], gap: int) -> Maps:
+def repeated(maps: Float[Tensor, "batch coarse_rows coarse_cols"], factor: int) -> Maps:
     """Return coarse maps on the fine grid, each pixel repeated.
 
     Args:
         maps: On the coarse grid.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
     """
-    return maps.repeat_interleave(gap, 1).repeat_interleave(gap, 2)
+    return maps.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
 def fine_pixels(
     exists: tuple[Bool[Tensor, "batch rows"], Bool[Tensor, "batch cols"]],
     diagonal: Int[Tensor, " batch"],
-    gap: int,
+    factor: int,
 ) -> Maps:
     """Return by fine pixel how many distinct fine pixels its coarse pixel holds.
 
-    gap^2 off the diagonal, gap (gap + 1) / 2 on it, since a map counts each pair once; fewer in
-    the last bin of a chromosome. Pixels past the end give 1, so that one may divide.
+    factor^2 off the diagonal, factor (factor + 1) / 2 on it, since a map counts each pair once;
+    fewer in the last bin of a chromosome. Pixels past the end give 1, so that one may divide.
 
     Args:
         exists: Fine pixels inside the chromosome.
         diagonal: First column minus first row of each window, in fine bins.
-        gap: Fine bins to a coarse one.
+        factor: Fine bins to a coarse one.
     """
 
     def per_bin(axis: Bool[Tensor, "batch bins"]) -> Float[Tensor, "batch bins"]:
-        return axis.reshape(len(axis), -1, gap).sum(-1).repeat_interleave(gap, dim=1).float()
+        # Fine bins of each coarse one that exist, said again for each of its fine bins.
+        return axis.reshape(len(axis), -1, factor).sum(-1).repeat_interleave(factor, dim=1).float()
 
     rows, cols = per_bin(exists[0]), per_bin(exists[1])
     square = rows[:, :, None] * cols[:, None, :]
-    block = torch.arange(rows.shape[1], device=rows.device) // gap
+    block = torch.arange(rows.shape[1], device=rows.device) // factor
     on_diagonal = (diagonal == 0)[:, None, None] & (block[:, None] == block)
+    # On the diagonal, rows and columns are the same bins.
     triangle = (rows * (rows + 1) / 2)[:, :, None].expand_as(square)
     return torch.where(on_diagonal, triangle, square).clamp(min=1)
 

@@ -32,7 +32,7 @@ from hicray.maps.totals import Sums
 from hicray.windows import manifest as mf
 from hicray.windows.claim import ROWS_PER_SHARD, claim
 from hicray.windows.parts import Job, cut_part, keyed_schema, shard_rows, units_of
-from hicray.windows.plan import Layout, count_windows, layout
+from hicray.windows.plan import Layout, count_windows, layout_of
 from hicray.windows.sources import Source, open_sources
 
 ROWS_PER_GROUP = 16
@@ -49,18 +49,18 @@ def prepare(config: DataConfig, folder: Location) -> mf.Manifest:
     Raises:
         UserError: The folder belongs to another plan.
     """
-    how = layout(config)  # what cannot be cut must not claim the folder
+    layout = layout_of(config)  # what cannot be cut must not claim the folder
     plan = claim(folder, config)
     if not (folder / mf.MANIFEST).exists():
-        mf.write_manifest(folder, _make(config, folder, plan, how))
+        mf.write_manifest(folder, _make(config, folder, plan, layout))
         remove_leftovers(folder)
     remove_tree(folder / "parts")
     return mf.read_manifest(folder)
 
 
-def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Manifest:
+def _make(config: DataConfig, folder: Location, plan: str, layout: Layout) -> mf.Manifest:
     sources = open_sources(config, folder / "derived")
-    job = _plan_job(config, folder, sources, how)
+    job = _plan_job(config, folder, sources, layout)
     if config.genome:
         _pack_genome(config, folder / mf.GENOME, job.sets)
     units = [{"unit": unit} for unit in range(len(job.units))]
@@ -70,18 +70,19 @@ def _make(config: DataConfig, folder: Location, plan: str, how: Layout) -> mf.Ma
     return _manifest(job, plan, sources, parts, files)
 
 
-def _plan_job(config: DataConfig, folder: Location, sources: list[Source], how: Layout) -> Job:
+def _plan_job(config: DataConfig, folder: Location, sources: list[Source], layout: Layout) -> Job:
     sizes = sources[0].fine.chromsizes
     sets = split_sets(read_split(config.split), sizes, grid_of(config))
     lengths = (source.fine.chromsizes for source in sources)
-    planned = count_windows(lengths, sets, config.fine_bin_size, how)
+    planned = count_windows(lengths, sets, config.fine_bin_size, layout)
+    # By planned windows: what turns out too little usable makes shards smaller, not fewer.
     num_shards = {split: max(1, round(n / ROWS_PER_SHARD)) for split, n in planned.items()}
     units = [
         unit
         for i, source in enumerate(sources)
         for unit in units_of(i, source.fine.chromsizes, source.fine.bin_size)
     ]
-    job = Job(config, str(folder.resolve()), how, sources, sets, num_shards, units)
+    job = Job(config, str(folder.resolve()), layout, sources, sets, num_shards, units)
     job.parts.mkdir(exist_ok=True)
     return job
 
@@ -102,6 +103,7 @@ def _run(
 ) -> list[dict[str, Any]]:
     """Run one Ray Data task per item, with a progress bar; return what they return, in order."""
     ordered = [item | {"order": order} for order, item in enumerate(items)]
+    # A block for each item, so that each is a task of its own.
     results = ray.data.from_items(ordered, override_num_blocks=len(items)).map(
         lambda item: {"order": item["order"], "json": json.dumps(work(item))}
     )
@@ -116,12 +118,14 @@ def _gather_shard(job: Job, shard: dict[str, Any]) -> dict[str, Any]:
     split, index = shard["split"], shard["index"]
     target = locate(job.folder) / f"{split}-{index:05d}.parquet"
     if not target.exists():
+        # Which brings the columns to a shard that has no rows.
         none = keyed_schema(list(job.sources[0].maps)).empty_table()
         rows = pa.concat_tables([none, *shard_rows(job, split, index)])
         rows = rows.take(pc.sort_indices(rows, [("key", "ascending")])).drop_columns("key")
         rows = rows.replace_schema_metadata({"hicray.schema_version": str(mf.SCHEMA_VERSION)})
         with replaced(target) as path:
             pq.write_table(rows, path, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    # Read back rather than remembered: an interrupted job may have written it.
     content = target.read_bytes()
     rows_written = pq.read_metadata(pa.BufferReader(content)).num_rows
     checksum = hashlib.sha256(content).hexdigest()
@@ -144,7 +148,7 @@ def _manifest(
         fine_bin_size=config.fine_bin_size,
         coarse_bin_sizes=config.coarse_bin_sizes,
         window_bins=config.window_bins,
-        diagonal_only=len(job.how.offsets) == 1,
+        diagonal_only=len(job.layout.offsets) == 1,
         raw=config.raw,
         eps=mf.EPS,
         splits={region_name(region, sizes): split for region, split in job.sets.items()},
@@ -163,12 +167,12 @@ def _manifest(
 def _source_info(
     config: DataConfig, source: Source, parts: list[dict[str, Any]], index: int
 ) -> mf.SourceInfo:
-    own = [part for part in parts if part["source"] == source.name]
-    totals = {n: sum((Sums(*p["totals"][n]) for p in own), Sums(0, 0)) for n in source.maps}
+    own_parts = [part for part in parts if part["source"] == source.name]
+    totals = {n: sum((Sums(*p["totals"][n]) for p in own_parts), Sums(0, 0)) for n in source.maps}
     reads = {name: int(total.reads) for name, total in totals.items()}
     scale = {name: total.reads_per_balanced for name, total in totals.items()}
     genome_length = sum(source.fine.chromsizes.values())
-    train = [part for part in own if part.get("decays")]
+    train = [part for part in own_parts if part.get("decays")]
     expected = {}
     for name in source.maps:
         sums = [DecaySums(*map(np.asarray, part["decays"][name])) for part in train]
@@ -180,6 +184,6 @@ def _source_info(
         chromsizes=dict(source.fine.chromsizes),
         total_reads=reads,
         scale=scale,
-        caps={name: mf.image_cap(own_reads, genome_length) for name, own_reads in reads.items()},
+        caps={name: mf.image_cap(total, genome_length) for name, total in reads.items()},
         expected=expected,
     )

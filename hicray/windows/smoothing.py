@@ -24,6 +24,7 @@ def gaussian(values: Maps, weights: Maps, width_bins: float) -> Maps:
     reach = max(1, math.ceil(_REACH * width_bins))
     at = torch.arange(-reach, reach + 1, device=values.device, dtype=values.dtype)
     kernel = torch.exp(-0.5 * (at / width_bins) ** 2)
+    # Sums and weights in one batch; a Gaussian is separable, so along rows first and then columns.
     both = torch.cat([values * weights, weights])[:, None]
     both = F.conv2d(both, kernel[None, None, :, None], padding=(reach, 0))
     both = F.conv2d(both, kernel[None, None, None, :], padding=(0, reach))
@@ -46,7 +47,7 @@ def smoothed_base(
         width_bins: Of the Gaussian, in fine bins.
     """
     mean = from_network(expected)
-    gap = base.shape[1] // usable.shape[1]
-    counted = repeated(usable, gap) * (mean > 0)
+    factor = base.shape[1] // usable.shape[1]
+    counted = repeated(usable, factor) * (mean > 0)
     ratio = from_network(base) / mean.clamp(min=1e-12)
     return to_network(gaussian(ratio.masked_fill(mean <= 0, 0.0), counted, width_bins) * mean)

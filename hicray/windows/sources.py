@@ -84,8 +84,9 @@ def _open_source(config: DataConfig, name: str, uri: str, derived: Location) -> 
 def _thinned(config: DataConfig, name: str, fine: ContactMap, derived: Location) -> Source:
     sizes, keep, seed = config.coarse_bin_sizes, config.coarse_keep, config.data_seed
     kept = derive(fine, sizes, derived / f"{name}.kept.mcool", keep=keep, seed=seed, side="kept")
+    # Thinned by the same seed, so that no read is in both the coarse maps and the fine one.
     if config.disjoint_reads:
-        rest = derived / f"{name}.dropped.mcool"
+        dropped = derived / f"{name}.dropped.mcool"
         size = (fine.bin_size,)
-        fine = derive(fine, size, rest, keep=keep, seed=seed, side="dropped")[fine.bin_size]
+        fine = derive(fine, size, dropped, keep=keep, seed=seed, side="dropped")[fine.bin_size]
     return Source(name, fine, kept)

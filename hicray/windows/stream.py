@@ -23,7 +23,7 @@ from jaxtyping import Int64
 from hicray.config import UserError
 from hicray.io.storage import Location, locate, size_of
 from hicray.maps.bins import SplitName
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.reading import Shard, columns, read_rows, shard_at
 
 _STORE_SHARE = 0.4
@@ -57,8 +57,7 @@ NO_WINDOWS = Blocks([], 0)
 
 
 def open_windows(
-    folder: Location,
-    manifest: Manifest,
+    shards: ShardSet,
     split: SplitName,
     coarse: int,
     tokens: Location | None = None,
@@ -66,8 +65,7 @@ def open_windows(
     """Read a set into the object store if it fits there, else name its files.
 
     Args:
-        folder: Of the shard set.
-        manifest: Of the shard set.
+        shards: The shard set.
         split: The set.
         coarse: The gap's coarse bins, in bp.
         tokens: Folder of stored tokens, a file for each shard, if they are to come along.
@@ -75,22 +73,24 @@ def open_windows(
     Raises:
         UserError: The set has no window.
     """
-    shards = manifest.files(split)
-    if not shards:
+    folder, manifest = shards
+    files = manifest.files(split)
+    if not files:
         raise UserError(
             f"{folder} has no {split} window: every one was under the usable share "
             f"({manifest.dropped.get(split, 0)} left out); choose other {split} chromosomes"
         )
-    files = Files([shard_at(folder, shard, tokens) for shard in shards], columns(coarse))
-    if not _fits(manifest, files, coarse):
-        return files
-    data = _read(files, range(len(shards))).materialize()
-    return Blocks(data.to_arrow_refs(), files.rows)
+    stored = Files([shard_at(folder, file, tokens) for file in files], columns(coarse))
+    if not _fits(manifest, stored, coarse):
+        return stored
+    data = _read(stored, range(len(files))).materialize()
+    return Blocks(data.to_arrow_refs(), stored.rows)
 
 
 def _read(files: Files, order: Iterable[int]) -> ray.data.Dataset:
     """Read shards with Ray Data, a task each, in the given order."""
     context = ray.data.DataContext.get_current()
+    # Blocks else come as their tasks end, and an epoch would differ from run to run.
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
     units = [files.shards[i]._asdict() for i in order]
@@ -106,8 +106,9 @@ def _rows(unit: dict[str, Any], names: list[str]) -> Iterator[pa.Table]:
 
 def _fits(manifest: Manifest, files: Files, coarse: int) -> bool:
     pixels = manifest.window_bins**2 * (1 if not manifest.diagonal_only else 0.5)
-    gap = coarse // manifest.fine_bin_size
-    row_bytes = 4 * pixels * (1 + 1 / gap**2) + 16 * manifest.window_bins
+    factor = coarse // manifest.fine_bin_size
+    # int32 counts of both maps, and four weight vectors of float32, none longer than the window.
+    row_bytes = 4 * pixels * (1 + 1 / factor**2) + 16 * manifest.window_bins
     tokens = sum(size_of(locate(shard.tokens)) for shard in files.shards if shard.tokens)
     store = ray.cluster_resources().get("object_store_memory", 0)
     return bool(files.rows * row_bytes + tokens < _STORE_SHARE * store)
@@ -201,6 +202,7 @@ def _from_blocks(
 ) -> Iterator[pa.Table]:
     tables = ray.get(blocks.refs)
     ends = np.cumsum([table.num_rows for table in tables])
+    # Rows count on from block to block: the block that each lies in, and its row there.
     block_of = np.searchsorted(ends, rows, side="right")
     inside = rows - (ends - [table.num_rows for table in tables])[block_of]
     positions = list(zip(block_of, inside, strict=True))
@@ -215,26 +217,27 @@ def _from_files(
     """Read only the shards that a slice touches, and trim the rows before and after it."""
     rows = np.array([files.shards[i].rows for i in order.tolist()])
     ends = np.cumsum(rows)
+    # A shard holds the rows [ends - rows, ends) of the order.
     touched = np.flatnonzero((ends > part.start) & (ends - rows < part.end))
     if not len(touched):
         return
     skip = part.start - (ends - rows)[touched[0]]
     data = _read(files, order[touched].tolist()).limit(int(skip + part.end - part.start))
     # Rows before the slice are read with it, since a shard is opened as a whole.
-    left = int(skip)
+    to_skip = int(skip)
     for table in data.iter_batches(batch_size=_MIXED_ROWS, batch_format="pyarrow"):
-        kept = table.slice(min(left, table.num_rows))
-        left -= table.num_rows - kept.num_rows
-        yield kept
+        wanted = table.slice(min(to_skip, table.num_rows))
+        to_skip -= table.num_rows - wanted.num_rows
+        yield wanted
 
 
 def _rebatched(tables: Iterable[pa.Table], batch: int) -> Iterator[pa.Table]:
     """Yield the same rows in tables of ``batch``; the last one may have fewer."""
-    rest: pa.Table | None = None
+    pending: pa.Table | None = None
     for table in tables:
-        rest = table if rest is None else pa.concat_tables([rest, table])
-        while rest.num_rows >= batch:
-            yield rest.slice(0, batch).combine_chunks()
-            rest = rest.slice(batch)
-    if rest is not None and rest.num_rows:
-        yield rest.combine_chunks()
+        pending = table if pending is None else pa.concat_tables([pending, table])
+        while pending.num_rows >= batch:
+            yield pending.slice(0, batch).combine_chunks()
+            pending = pending.slice(batch)
+    if pending is not None and pending.num_rows:
+        yield pending.combine_chunks()

@@ -36,7 +36,7 @@ class Tiling(NamedTuple):
         return list(range(0, last + self.stride, self.stride))
 
 
-def furthest(offsets: Sequence[int], *, window: int, gap: int) -> int:
+def furthest(offsets: Sequence[int], *, window: int, factor: int) -> int:
     """Return the largest separation that tiles can cover, in fine bins.
 
     A pixel far from the diagonal lies only in tiles that begin just above it, so the stride, a
@@ -45,32 +45,34 @@ def furthest(offsets: Sequence[int], *, window: int, gap: int) -> int:
     Args:
         offsets: Diagonals on which training windows lay, ascending.
         window: Fine bins along each side of a window.
-        gap: Fine bins to a coarse one, which no tile may cut.
+        factor: Fine bins to a coarse one, which no tile may cut.
     """
-    return offsets[-1] + window - gap
+    return offsets[-1] + window - factor
 
 
-def tiling(offsets: Sequence[int], *, window: int, gap: int, reach: int | None = None) -> Tiling:
+def tiling(offsets: Sequence[int], *, window: int, factor: int, reach: int | None = None) -> Tiling:
     """Return the fewest tiles that cover every pixel within reach.
 
     Args:
         offsets: Diagonals on which training windows lay, ascending.
         window: Fine bins along each side of a window.
-        gap: Fine bins to a coarse one, which no tile may cut.
+        factor: Fine bins to a coarse one, which no tile may cut.
         reach: Largest separation to cover; None takes what a stride of a quarter window covers.
 
     Raises:
         ValueError: No tiles reach so far.
     """
-    stride = max(gap, window // 4 // gap * gap)
+    stride = max(factor, window // 4 // factor * factor)
     if reach is None:
         reach = offsets[-1] + window - stride
-    most = furthest(offsets, window=window, gap=gap)
-    if not 0 <= reach <= most:
-        raise ValueError(f"a reach of {reach} bins is not within 0 to the tiles' {most}")
+    limit = furthest(offsets, window=window, factor=factor)
+    if not 0 <= reach <= limit:
+        raise ValueError(f"a reach of {reach} bins is not within 0 to the tiles' {limit}")
+    # The nearest diagonal whose tiles reach so far; at this stride, none may.
     enough = [offset for offset in offsets if offset + window - stride >= reach]
     last = enough[0] if enough else offsets[-1]
-    closer = (last + window - reach) // gap * gap
+    # Tiles further apart than last + window - reach miss pixels at ``reach``.
+    closer = (last + window - reach) // factor * factor
     used = tuple(offset for offset in offsets if offset <= last)
     return Tiling(window, min(stride, closer), used, reach)
 
@@ -117,6 +119,7 @@ class Blend:
         taken = (apart >= 0) & (apart < separations) & (rows + apart < self._bins)
         if weights is not None:
             taken &= weights > 0
+        # A tile's pixel (row, col) is the band's (row, col - row), counted from the first held row.
         at = (np.broadcast_to(rows - self._first, taken.shape)[taken], apart[taken])
         worth = 1.0 if weights is None else weights[taken]
         self._sums[at] += worth * tile[taken]

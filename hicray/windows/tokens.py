@@ -26,6 +26,7 @@ class TokenFormat(NamedTuple):
     def pack(self, tokens: Float[Tensor, "batch tokens dim"]) -> pa.Array:
         """Return a column of as many bytes in each row."""
         stored = tokens.detach().to("cpu", _DTYPES[self.precision]).contiguous()
+        # As bytes, since numpy has no bfloat16.
         content = stored.view(torch.uint8).numpy()
         kind = pa.binary(content[0].size)
         return pa.FixedSizeBinaryArray.from_buffers(
@@ -37,6 +38,7 @@ class TokenFormat(NamedTuple):
         array = pa.concat_arrays(column.chunks)
         width = array.type.byte_width
         content = np.frombuffer(array.buffers()[1], dtype=np.uint8)
-        own = content[array.offset * width : (array.offset + len(array)) * width]
-        values = torch.from_numpy(own.copy()).view(_DTYPES[self.precision])
+        # Slices of a column share its buffer; a copy is writable, as tensors have to be.
+        stored = content[array.offset * width : (array.offset + len(array)) * width]
+        values = torch.from_numpy(stored.copy()).view(_DTYPES[self.precision])
         return values.reshape(len(array), -1, self.dim)

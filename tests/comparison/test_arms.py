@@ -42,7 +42,7 @@ TRAIN = TrainConfig(epochs=1, batch_size=8, accumulate=1, base_learning_rate=0.0
 def swept(tiny_shards, tmp_path_factory):
     """Noseq with one seed, seq with two, seq trained on another locus' DNA; and their folder."""
     folder, manifest = tiny_shards
-    train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
+    train, val = (open_windows(tiny_shards, split, COARSE) for split in ("train", "val"))
     data = Data(manifest, train, val, ray.put(read_packed(folder / GENOME)))
     model = ModelConfig(depth=2, dna_channels=8)
     trials = {
@@ -70,12 +70,12 @@ def swept(tiny_shards, tmp_path_factory):
 @pytest.fixture(scope="module")
 def windows(swept, tiny_shards):
     trials = {arm: [read_progress(place).trial for place in own] for arm, own in swept.items()}
-    return windows_of(trials, *tiny_shards, COARSE, "test")
+    return windows_of(trials, tiny_shards, COARSE, "test")
 
 
 @pytest.fixture(scope="module")
 def judged(swept, tiny_shards, tiny_simulation, windows):
-    return score_arms(swept, *tiny_shards, COARSE, more=noise_free(tiny_simulation, windows))
+    return score_arms(swept, tiny_shards, COARSE, more=noise_free(tiny_simulation, windows))
 
 
 def test_every_row_is_there_with_its_seeds(judged):

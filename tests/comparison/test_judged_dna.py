@@ -19,7 +19,7 @@ COARSE, LENGTH = 512, 64 * 128
 @pytest.fixture
 def read(alone_shards, tmp_path, monkeypatch):
     """The rows of a seq network that nobody trained, and the DNA of every window it was shown."""
-    folder, manifest = alone_shards
+    manifest = alone_shards.manifest
     model = ModelConfig(depth=1, dna_channels=8)
     place = write_checkpoint(tmp_path / "seq", model, trained_on(manifest, COARSE))
     seen, forward = [], Enhancer.forward
@@ -29,7 +29,7 @@ def read(alone_shards, tmp_path, monkeypatch):
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(Enhancer, "forward", watched)
-    rows = score_arms({SEQ: [place]}, folder, manifest, COARSE).rows
+    rows = score_arms({SEQ: [place]}, alone_shards, COARSE).rows
     return rows, Counter(seen)
 
 

@@ -15,6 +15,7 @@ from hicray.model.checkpoint import read_progress
 from hicray.model.trained import trained_on
 from hicray.predict.predictors import mapless_predictor, model_predictor
 from hicray.training.embeddings import embed
+from hicray.windows.manifest import ShardSet
 from tests.published import published_file
 from tests.trained import write_checkpoint
 
@@ -26,7 +27,7 @@ def judged(folder, shards, map_factor):
     """The rows of a noseq network that nobody trained."""
     trained = trained_on(shards[1], COARSE)
     place = write_checkpoint(folder / "noseq", SCRATCH, trained, map_factor=map_factor)
-    return score_arms({NOSEQ: [place]}, *shards, COARSE)
+    return score_arms({NOSEQ: [place]}, shards, COARSE)
 
 
 def test_a_map_that_is_zero_adds_exactly_nothing(alone_shards, tmp_path):
@@ -71,10 +72,10 @@ def test_a_frozen_encoders_map_is_zeroed_with_stored_tokens_and_without(
     folder, manifest = tmp_path / "set" / "shards", tiny_shards[1]
     shutil.copytree(tiny_shards[0], folder)
     if stored:
-        embed(config, folder, manifest, COARSE)
+        embed(config, ShardSet(folder, manifest), COARSE)
     place = write_checkpoint(tmp_path / "noseq", config, trained_on(manifest, COARSE))
     trials = {NOSEQ: [read_progress(place).trial]}
-    batch = next(windows_of(trials, folder, manifest, COARSE, "test").batches())
+    batch = next(windows_of(trials, ShardSet(folder, manifest), COARSE, "test").batches())
     assert (batch.tokens is not None) == stored
     model = load(place, manifest)
     mapless = mapless_predictor(model)(batch)

@@ -43,9 +43,9 @@ def plant(path):
     fine = cooler.Cooler(f"{path}::/resolutions/{BIN}").matrix(balance=False).fetch("chr1")
     reads = round(TIMES * np.diagonal(fine, SEPARATION).mean())
     with h5py.File(path, "r+") as file:
-        for gap in LEVELS.values():
-            pixels = file[f"resolutions/{BIN * gap}/pixels"]
-            pair = ROW // gap, (ROW + SEPARATION) // gap
+        for factor in LEVELS.values():
+            pixels = file[f"resolutions/{BIN * factor}/pixels"]
+            pair = ROW // factor, (ROW + SEPARATION) // factor
             (place,) = np.flatnonzero(
                 (pixels["bin1_id"][:] == pair[0]) & (pixels["bin2_id"][:] == pair[1])
             )
@@ -72,9 +72,9 @@ def sets(tiny_data, maps, local_ray, tmp_path_factory):
     return found
 
 
-def line(curve, gap=1):
+def line(curve, factor=1):
     """A curve at the separation over the geometric mean of those beside it."""
-    at = SEPARATION // gap
+    at = SEPARATION // factor
     return curve[at] / np.sqrt(curve[at - 1] * curve[at + 1])
 
 
@@ -89,10 +89,12 @@ def test_the_plain_mean_would_show_a_line(maps):
 
 def test_curves_of_a_shard_set_have_no_line(sets):
     (clean,), (odd,) = (sets[name][1].sources.values() for name in ("clean", "odd"))
-    for name, gap in LEVELS.items():
+    for name, factor in LEVELS.items():
         np.testing.assert_allclose(odd.curve(name), clean.curve(name), rtol=CLOSE)
-        assert line(odd.curve(name), gap) == pytest.approx(line(clean.curve(name), gap), abs=0.01)
-        assert line(odd.curve(name), gap) == pytest.approx(1, abs=0.01)
+        assert line(odd.curve(name), factor) == pytest.approx(
+            line(clean.curve(name), factor), abs=0.01
+        )
+        assert line(odd.curve(name), factor) == pytest.approx(1, abs=0.01)
 
 
 def test_the_base_of_other_windows_does_not_know_of_it(sets):
@@ -110,7 +112,7 @@ def test_an_enhanced_map_has_no_line(sets, maps, tmp_path):
     for name, (_, manifest) in sets.items():
         trained, contacts = trained_on(manifest, COARSE), open_map(maps[name], COARSE)
         network = Shown(shows="base", kind="checkpoint", where="base", trained=trained, digest="0")
-        how = tiling(trained.offsets, window=SIDE, gap=4, reach=None)
+        how = tiling(trained.offsets, window=SIDE, factor=4, reach=None)
         out = tmp_path / f"{name}.mcool"
         job = Job(network=network, contacts=contacts, dna=None, tiling=how, chroms=(TEST,), out=out)
         enhance(job, in_process)

@@ -95,7 +95,7 @@ def test_compare_scores_a_network_as_validation_did_in_any_precision(
     torch.manual_seed(0)
     model = build(trial.model, **manifest.layout(COARSE))
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
-    train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
+    train, val = (open_windows(tiny_shards, split, COARSE) for split in ("train", "val"))
     place = Worker(0, 1, torch.device("cpu"))
     loop = Loop(trial, Data(manifest, train, val), place, model, make_optimizer(model, trial))
     exact = loop.validate()
@@ -145,7 +145,7 @@ def test_the_upsampled_map_of_thinned_reads_stands_at_the_level_of_the_target(
 def test_an_untrained_residual_model_is_its_base(tiny_shards, collate):
     torch.manual_seed(0)
     model = Enhancer(
-        ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE
+        ModelConfig(sequence="off"), window_bins=SIDE, bin_size=FINE, factor=COARSE // FINE
     ).eval()
     rows = {**baselines(collate), "noseq": model_predictor(model)}
     found = HeldOutWindows(tiny_shards[0], "val", collate, COARSE).score(rows)

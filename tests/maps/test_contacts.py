@@ -192,10 +192,10 @@ def test_one_cell_of_a_single_cell_file_opens():
 # writing ------------------------------------------------------------------------------------------
 
 
-def sum_blocks(matrix, gap):
-    padded = np.pad(matrix, (0, -len(matrix) % gap))
-    n = len(padded) // gap
-    return padded.reshape(n, gap, n, gap).sum((1, 3))
+def sum_blocks(matrix, factor):
+    padded = np.pad(matrix, (0, -len(matrix) % factor))
+    n = len(padded) // factor
+    return padded.reshape(n, factor, n, factor).sum((1, 3))
 
 
 @pytest.fixture(scope="module")
@@ -219,13 +219,13 @@ def test_round_trip_through_cool_keeps_every_pixel(written):
     assert cooler.Cooler(back.uri).info["sum"] == sum(map(before.total, before.chromsizes))
 
 
-@pytest.mark.parametrize("gap", [2, 4])
-def test_written_levels_are_block_sums(written, gap):
+@pytest.mark.parametrize("factor", [2, 4])
+def test_written_levels_are_block_sums(written, factor):
     out, before = written
     assert sorted(levels(out)) == [16_000, 32_000, 64_000]
-    level = open_map(out, gap * 16_000)
+    level = open_map(out, factor * 16_000)
     for chrom in before.chromsizes:
-        summed = sum_blocks(np.triu(dense(before, chrom)), gap)
+        summed = sum_blocks(np.triu(dense(before, chrom)), factor)
         np.testing.assert_array_equal(np.triu(dense(level, chrom)), summed)
 
 

@@ -85,10 +85,10 @@ def test_equal_chromosomes_are_thinned_apart(tmp_path):
     assert (thinned(contacts, "a", 0.5) != thinned(contacts, "b", 0.5)).any()
 
 
-def sum_blocks(matrix, gap):
-    padded = np.pad(matrix, (0, -len(matrix) % gap))
-    n = len(padded) // gap
-    return padded.reshape(n, gap, n, gap).sum((1, 3))
+def sum_blocks(matrix, factor):
+    padded = np.pad(matrix, (0, -len(matrix) % factor))
+    n = len(padded) // factor
+    return padded.reshape(n, factor, n, factor).sum((1, 3))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -44,29 +44,29 @@ def written(tmp_path, masks):
     return out
 
 
-@pytest.mark.parametrize("gap", [1, 2, 4, 8])
-def test_a_constant_map_is_constant_at_every_zoom(written, masks, gap):
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_a_constant_map_is_constant_at_every_zoom(written, masks, factor):
     """Off the diagonal a pixel is 3 contacts for each pair of bins there, as if none were masked.
 
     Half-masked bins are shown so too; what is masked by more than half is not shown. Rows sum to
     as much at every zoom.
     """
-    clr = cooler.Cooler(f"{written}::/resolutions/{gap * BIN}")
+    clr = cooler.Cooler(f"{written}::/resolutions/{factor * BIN}")
     assert clr.info["metadata"] == {"by": "test"}
     assert clr.info["genome-assembly"] == "hg38"
     for chrom, bins in BINS.items():
-        own = np.arange(bins) // gap
+        own = np.arange(bins) // factor
         there, usable = np.bincount(own), np.bincount(own, masks[chrom])
         shown = usable >= there / 2
         assert not shown.all()
-        expected = CONTACTS * np.outer(there, there) * UNIT / gap
+        expected = CONTACTS * np.outer(there, there) * UNIT / factor
         expected[~shown] = expected[:, ~shown] = np.nan
         found = clr.matrix(balance=True).fetch(chrom)
-        for apart in range(1, 150 // gap):
+        for apart in range(1, 150 // factor):
             near = np.diagonal(found, apart), np.diagonal(expected, apart)
             np.testing.assert_allclose(*near, rtol=1e-6)
 
 
 def test_zooms_go_on_until_the_longest_chromosome_fits_a_screen(written):
     levels = cooler.fileops.list_coolers(str(written))
-    assert levels == [f"/resolutions/{BIN * gap}" for gap in (1, 2, 4, 8)]
+    assert levels == [f"/resolutions/{BIN * factor}" for factor in (1, 2, 4, 8)]

@@ -12,7 +12,7 @@ from hicray.model.checkpoint import best_checkpoint, checkpoints
 from tests.trained import write_checkpoint
 
 SMALL = ModelConfig(sequence="off")
-SIZES = {"window_bins": 64, "bin_size": 128, "gap": 2}
+SIZES = {"window_bins": 64, "bin_size": 128, "factor": 2}
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ def test_the_other_strand_has_the_same_composition(rng):
 
 def test_a_network_sees_composition_and_no_order(rng):
     torch.manual_seed(0)
-    model = build(ModelConfig(sequence="composition"), window_bins=32, bin_size=BIN, gap=2).eval()
+    model = build(
+        ModelConfig(sequence="composition"), window_bins=32, bin_size=BIN, factor=2
+    ).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.05 * torch.randn_like(parameter)

@@ -59,7 +59,7 @@ def decode(shards, device, dna="own"):
 def enhancer(device, **settings):
     config = ModelConfig(depth=2, dna_channels=8, **settings)
     return moved(
-        lambda: Enhancer(config, window_bins=SIDE, bin_size=FINE, gap=COARSE // FINE), device
+        lambda: Enhancer(config, window_bins=SIDE, bin_size=FINE, factor=COARSE // FINE), device
     )
 
 

@@ -14,7 +14,7 @@ FUSIONS = ("tokens", "pairwise", "both")
 def build(**choices):
     torch.manual_seed(0)
     config = ModelConfig(**{"preset": "tiny", "dna_channels": 8, "depth": 2} | choices)
-    return Enhancer(config, window_bins=BINS, bin_size=BIN_SIZE, gap=GAP)
+    return Enhancer(config, window_bins=BINS, bin_size=BIN_SIZE, factor=GAP)
 
 
 def windows(batch=3, *, diagonal=(0, 5, -40), off_diagonal=True):
@@ -98,10 +98,10 @@ def test_the_coarse_path_is_as_wide_as_its_preset_says_or_as_asked(preset, chann
     assert len(asked.body) == len(own.body) + 2
 
 
-@pytest.mark.parametrize("gap", [1, 2, 4])
-def test_a_correction_lies_at_the_fine_pixels_of_its_coarse_one(gap):
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_correction_lies_at_the_fine_pixels_of_its_coarse_one(factor):
     """A change of one coarse pixel moves those around it, and the pixel shuffle keeps its place."""
-    path = CoarsePath(8, 1, gap=gap, features=3)
+    path = CoarsePath(8, 1, factor=factor, features=3)
     for parameter in path.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     side = 20
@@ -110,11 +110,11 @@ def test_a_correction_lies_at_the_fine_pixels_of_its_coarse_one(gap):
     other[..., 9, 13] += 0.01
     torch.nn.init.zeros_(path.body[1].body[-1].weight)
     correction, features = path(evidence)
-    assert features.shape == (1, 3, side * gap, side * gap)
+    assert features.shape == (1, 3, side * factor, side * factor)
     moved = (path(other)[0] - correction)[0].abs() > 1e-9
     rows, cols = (axis.unique() for axis in torch.nonzero(moved, as_tuple=True))
-    assert (rows.min(), rows.max()) == (8 * gap, 11 * gap - 1)
-    assert (cols.min(), cols.max()) == (12 * gap, 15 * gap - 1)
+    assert (rows.min(), rows.max()) == (8 * factor, 11 * factor - 1)
+    assert (cols.min(), cols.max()) == (12 * factor, 15 * factor - 1)
 
 
 @pytest.mark.parametrize("residual", [True, False])
@@ -256,7 +256,7 @@ def test_bf16_autocast_starts_at_the_base_too():
 
 def test_a_window_that_is_no_whole_number_of_patches_is_refused():
     with pytest.raises(UserError, match="40 bins"):
-        Enhancer(ModelConfig(preset="tiny"), window_bins=40, bin_size=8, gap=2)
+        Enhancer(ModelConfig(preset="tiny"), window_bins=40, bin_size=8, factor=2)
 
 
 @pytest.mark.parametrize("sequence", ["on", "blank"])

@@ -35,7 +35,7 @@ def tiny_d(monkeypatch):
 
     def build(**choices):
         config = ModelConfig(preset="tiny", sequence="off", **choices)
-        return Enhancer(config, window_bins=96, bin_size=8, gap=2)
+        return Enhancer(config, window_bins=96, bin_size=8, factor=2)
 
     return build
 
@@ -210,7 +210,7 @@ def test_an_enhancer_with_published_parts_gives_the_published_map(tiny_d, tmp_pa
 
 def test_a_file_of_another_size_is_refused():
     config = ModelConfig(preset="tiny", sequence="off")
-    model = Enhancer(config, window_bins=96, bin_size=8, gap=2)
+    model = Enhancer(config, window_bins=96, bin_size=8, factor=2)
     with pytest.raises(UserError, match=r"of another shape: decoder\.blocks"):
         hicfoundation.load_into(model, GOLDEN / "tiny_a_weights.safetensors")
 

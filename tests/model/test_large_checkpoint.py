@@ -84,7 +84,7 @@ def one_step(path: str) -> Enhancer:
         residual=False,
         coarse_path="off",
     )
-    model = build(config, window_bins=WINDOW, bin_size=4_000, gap=2)
+    model = build(config, window_bins=WINDOW, bin_size=4_000, factor=2)
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-3)
     base, evidence = torch.zeros(1, WINDOW, WINDOW), torch.zeros(1, 5, WINDOW // 2, WINDOW // 2)

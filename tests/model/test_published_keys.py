@@ -90,7 +90,7 @@ def test_a_large_enhancer_takes_all_of_a_large_file(name, monkeypatch):
     monkeypatch.setattr(hicfoundation, "read", lambda _: weights_of(name))
     config = ModelConfig(preset="large", sequence="off", residual=False)
     with torch.device("meta"):
-        model = Enhancer(config, window_bins=224, bin_size=4_000, gap=2)
+        model = Enhancer(config, window_bins=224, bin_size=4_000, factor=2)
     taken = {key.removeprefix("head.") for key in hicfoundation.fitting(model, name)}
     assert taken == set(wanted(name))
 
@@ -109,7 +109,7 @@ def test_a_single_fault_in_a_large_file_is_named(name, fault, monkeypatch):
     monkeypatch.setattr(hicfoundation, "read", lambda _: weights)
     config = ModelConfig(preset="large", sequence="off")
     with torch.device("meta"):
-        model = Enhancer(config, window_bins=224, bin_size=4_000, gap=2)
+        model = Enhancer(config, window_bins=224, bin_size=4_000, factor=2)
     with pytest.raises(UserError, match=rf"{fault}: decoder\.blocks\.[78]\.mlp\.fc2\.bias"):
         hicfoundation.load_into(model, name)
 

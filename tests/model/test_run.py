@@ -18,7 +18,7 @@ SIDE = 32
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    model = build(ModelConfig(sequence="off"), window_bins=SIDE, bin_size=128, gap=2)
+    model = build(ModelConfig(sequence="off"), window_bins=SIDE, bin_size=128, factor=2)
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.3)
     return model.eval()
 

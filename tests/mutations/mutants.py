@@ -139,7 +139,7 @@ MUTANTS = (
     Mutant(
         "arms given unequal trials",
         "training/tune.py",
-        "num_samples=self.what.trials", 'num_samples=2 - (self.cell.sequence == "off")',
+        "num_samples=self.search.trials", 'num_samples=2 - (self.cell.sequence == "off")',
         (f"{_SEARCH}::test_both_arms_are_given_as_many_trials",),
     ),
     Mutant(
@@ -164,7 +164,7 @@ MUTANTS = (
     ),
     Mutant(
         "of pixels that occur several times, the first taken for all",
-        "maps/pixels.py", "np.add.reduceat(count[order], firsts)", "count[own]",
+        "maps/pixels.py", "np.add.reduceat(count[order], firsts)", "count[unique]",
         (f"{_PIXELS}::test_pixels_that_occur_twice_are_summed_as_cooler_does[1]",),
     ),
     Mutant(
@@ -175,7 +175,7 @@ MUTANTS = (
     ),
     Mutant(
         "what the split does not name is left out of the totals",
-        "windows/parts.py", "one.sums(rest, balanced=balanced)", "one.sums([], balanced=balanced)",
+        "windows/parts.py", "contacts.sums(unsplit, balanced", "contacts.sums([], balanced",
         (
             "windows/test_parts.py"
             "::test_contigs_that_the_split_does_not_name_are_counted_and_no_more",

@@ -43,10 +43,10 @@ def flat_source(separations, name="a", total_reads=1, cap=None, level=1.0):
     return TrainedSource(name=name, total_reads=total_reads, cap=cap, fine_expected=curve)
 
 
-def identity(gap, window, offsets=1):
+def identity(factor, window, offsets=1):
     trained = Trained(
         fine_bin_size=FINE,
-        coarse_bin_size=gap * FINE,
+        coarse_bin_size=factor * FINE,
         window_bins=window,
         raw=False,
         eps=1.0,
@@ -56,10 +56,10 @@ def identity(gap, window, offsets=1):
     return Shown(shows="coarse", kind="checkpoint", where="identity", trained=trained, digest="0")
 
 
-def coarse_map(path, rng, gap, bins):
+def coarse_map(path, rng, factor, bins):
     """Write a map whose chromosomes have so many fine bins, the last not whole, some masked."""
     sizes = {f"chr{n}": n * FINE - 3 for n in bins}
-    table = cooler.binnify(pd.Series(sizes), gap * FINE)
+    table = cooler.binnify(pd.Series(sizes), factor * FINE)
     weights = rng.uniform(0.5, 1.5, len(table))
     weights[rng.random(len(table)) < 0.1] = np.nan
     rows, cols = np.triu_indices(len(table))
@@ -69,7 +69,7 @@ def coarse_map(path, rng, gap, bins):
     pixels = pd.DataFrame({"bin1_id": rows, "bin2_id": cols, "count": counts})
     bins_table = table.assign(weight=weights)
     cooler.create_cooler(str(path), bins_table, pixels[counts > 0], ordered=True)
-    return open_map(str(path), gap * FINE)
+    return open_map(str(path), factor * FINE)
 
 
 def sums(clr, *, balance):
@@ -78,13 +78,13 @@ def sums(clr, *, balance):
     return sum(np.nansum(np.triu(one)) for one in dense)
 
 
-def upsampled(contacts, chrom, gap):
+def upsampled(contacts, chrom, factor):
     """The coarse map on the fine grid, dense and plain: NaN where a bin is masked."""
     clr = cooler.Cooler(contacts.uri)
     raw, balanced = (sums(clr, balance=how) for how in (False, True))
     coarse = clr.matrix(balance=True).fetch(chrom) * (raw / balanced)
     bins = -(-clr.chromsizes[chrom] // FINE)
-    own = np.arange(bins) // gap
+    own = np.arange(bins) // factor
     held = np.bincount(own, minlength=len(coarse)).astype(float)
     share = np.outer(held, held)
     np.fill_diagonal(share, held * (held + 1) / 2)
@@ -93,7 +93,7 @@ def upsampled(contacts, chrom, gap):
 
 def job_of(tmp_path, contacts, network, reach=None, **options):
     trained = network.trained
-    how = tiling(trained.offsets, window=trained.window_bins, gap=trained.gap, reach=reach)
+    how = tiling(trained.offsets, window=trained.window_bins, factor=trained.factor, reach=reach)
     chroms = tuple(contacts.chromsizes)
     options = {"dna": None, "chroms": chroms, "out": tmp_path / "out.mcool"} | options
     return Job(network=network, contacts=contacts, tiling=how, **options)
@@ -103,12 +103,12 @@ def level(out, size=FINE):
     return cooler.Cooler(f"{out}::/resolutions/{size}")
 
 
-def check_identity(out, contacts, gap, reach):
+def check_identity(out, contacts, factor, reach):
     clr, own = level(out), cooler.Cooler(contacts.uri)
     assert dict(clr.chromsizes) == dict(contacts.chromsizes)
     balanced, raw = (sums(own, balance=how) for how in (True, False))
     for chrom in clr.chromnames:
-        expected = upsampled(contacts, chrom, gap)
+        expected = upsampled(contacts, chrom, factor)
         rows, cols = np.indices(expected.shape)
         near = abs(rows - cols) <= reach
         found = clr.matrix(balance=False).fetch(chrom)
@@ -117,19 +117,21 @@ def check_identity(out, contacts, gap, reach):
         np.testing.assert_array_equal(np.isnan(clr.bins().fetch(chrom)["weight"]), masked)
         shown = clr.matrix(balance=True).fetch(chrom)
         assert np.isnan(shown[masked]).all()
-        # Of the input's rows, which sum to as much in bins ``gap`` times as large.
-        unit = found[~masked][:, ~masked] * gap * balanced / raw
+        # Of the input's rows, which sum to as much in bins ``factor`` times as large.
+        unit = found[~masked][:, ~masked] * factor * balanced / raw
         np.testing.assert_allclose(shown[~masked][:, ~masked], unit, rtol=2e-5)
 
 
-@pytest.mark.parametrize("gap", [2, 4])
-def test_an_identity_network_returns_the_upsampled_map_everywhere_within_reach(rng, tmp_path, gap):
-    contacts = coarse_map(tmp_path / "in.cool", rng, gap, (1, 100, 224, 225, 500, 2_000))
-    job = job_of(tmp_path, contacts, identity(gap, 224))
+@pytest.mark.parametrize("factor", [2, 4])
+def test_an_identity_network_returns_the_upsampled_map_everywhere_within_reach(
+    rng, tmp_path, factor
+):
+    contacts = coarse_map(tmp_path / "in.cool", rng, factor, (1, 100, 224, 225, 500, 2_000))
+    job = job_of(tmp_path, contacts, identity(factor, 224))
     assert job.tiling.reach == 168
     done = enhance(job, in_process)
     assert done.tiles == 1 + 1 + 1 + 2 + 6 + 33
-    check_identity(job.out, contacts, gap, 168)
+    check_identity(job.out, contacts, factor, 168)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.cool", "out.mcool"]
 
 
@@ -138,7 +140,7 @@ def test_an_identity_network_returns_the_upsampled_map_everywhere_within_reach(r
 def test_no_reach_leaves_a_pixel_out(rng, tmp_path, offsets, reach):
     contacts = coarse_map(tmp_path / "in.cool", rng, 4, (1, 31, 32, 33, 77, 150))
     network = identity(4, 32, offsets)
-    most = furthest(network.trained.offsets, window=32, gap=4)
+    most = furthest(network.trained.offsets, window=32, factor=4)
     assert most == 32 * offsets - 4
     reach = reach if reach is None else min(reach, most)
     job = job_of(tmp_path, contacts, network, reach)

@@ -23,7 +23,7 @@ def there(tmp_path_factory):
     write_checkpoint(folder / "seq", model, trained)
     write_checkpoint(folder / "noseq", ModelConfig(sequence="off"), trained)
     write_checkpoint(
-        folder / "old", ModelConfig(sequence="off"), None, window_bins=32, bin_size=9, gap=2
+        folder / "old", ModelConfig(sequence="off"), None, window_bins=32, bin_size=9, factor=2
     )
     write_fasta(folder / "short.fa", {name: size - 1 for name, size in SIZES.items()})
     write_map(folder / "bare.cool", SIZES, 1_000)

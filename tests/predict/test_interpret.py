@@ -115,7 +115,10 @@ def test_likeness_sees_through_shifts_and_strands(rng):
 def test_the_filter_that_tells_most_is_the_strongest(rng):
     torch.manual_seed(0)
     model = build(
-        ModelConfig(depth=1, dna_channels=4, fusion="pairwise"), window_bins=16, bin_size=32, gap=2
+        ModelConfig(depth=1, dna_channels=4, fusion="pairwise"),
+        window_bins=16,
+        bin_size=32,
+        factor=2,
     )
     tower = model.head.dna
     with torch.no_grad():

@@ -25,24 +25,24 @@ from tests.trained import trained_for, write_checkpoint
 BINS = (1, 100, 700)
 
 
-def as_read(contacts, clr, reach, gap, *, divisive=False):
+def as_read(contacts, clr, reach, factor, *, divisive=False):
     """Compare all that lies within reach with the input's balanced values, as cooler reads both."""
     own = cooler.Cooler(contacts.uri)
     for chrom in own.chromnames:
         how = {"balance": contacts.weights_name, "divisive_weights": divisive}
         expected = own.matrix(**how).fetch(chrom)
         rows, cols = np.indices(expected.shape)
-        near = (abs(rows - cols) + 1) * gap - 1 <= reach
+        near = (abs(rows - cols) + 1) * factor - 1 <= reach
         found = clr.matrix(balance=True).fetch(chrom)
         np.testing.assert_allclose(found[near], expected[near], rtol=3e-5)
 
 
-@pytest.mark.parametrize("gap", [1, 2, 4])
-def test_an_identity_network_writes_its_inputs_balanced_values(rng, tmp_path, gap):
-    contacts = coarse_map(tmp_path / "in.cool", rng, gap, BINS)
-    job = job_of(tmp_path, contacts, identity(gap, 32, offsets=2))
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_an_identity_network_writes_its_inputs_balanced_values(rng, tmp_path, factor):
+    contacts = coarse_map(tmp_path / "in.cool", rng, factor, BINS)
+    job = job_of(tmp_path, contacts, identity(factor, 32, offsets=2))
     enhance(job, in_process)
-    as_read(contacts, level(job.out, gap * FINE), job.tiling.reach, gap)
+    as_read(contacts, level(job.out, factor * FINE), job.tiling.reach, factor)
 
 
 def with_divisive(path, contacts):
@@ -64,8 +64,8 @@ def test_divisive_weights_of_the_input_are_its_unit_too(rng, tmp_path):
 
 def test_a_hic_and_what_is_made_of_it_are_on_one_scale(tmp_path):
     path = str(shared_data("odd/hicstraw_test_chr22.5k_to_2.5M.hic"))
-    contacts, gap = open_map(path, 50_000, weights_name="KR"), 2
-    network = identity(gap, 64)
+    contacts, factor = open_map(path, 50_000, weights_name="KR"), 2
+    network = identity(factor, 64)
     trained = replace(network.trained, fine_bin_size=25_000, coarse_bin_size=50_000)
     job = job_of(tmp_path, contacts, replace(network, trained=trained), chroms=("22",))
     enhance(job, in_process)
@@ -73,7 +73,7 @@ def test_a_hic_and_what_is_made_of_it_are_on_one_scale(tmp_path):
     assert clr.info["genome-assembly"] == "hg19"
     expected = hictkpy.File(path, 50_000).fetch("22", normalization="KR").to_numpy()
     found, (rows, cols) = clr.matrix(balance=True).fetch("22"), np.indices(expected.shape)
-    near = ((abs(rows - cols) + 1) * gap - 1 <= job.tiling.reach) & np.isfinite(found)
+    near = ((abs(rows - cols) + 1) * factor - 1 <= job.tiling.reach) & np.isfinite(found)
     assert near.sum() > 10_000
     np.testing.assert_allclose(found[near], np.nan_to_num(expected)[near], rtol=3e-5)
 

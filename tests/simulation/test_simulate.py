@@ -41,8 +41,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(module, "write_levels", sum_levels)
 
 
-def counts(simulation, chrom, cell=0, gap=1):
-    uri = f"{simulation.contacts[cell]}::/resolutions/{gap * simulation.config.bin_size}"
+def counts(simulation, chrom, cell=0, factor=1):
+    uri = f"{simulation.contacts[cell]}::/resolutions/{factor * simulation.config.bin_size}"
     return cooler.Cooler(uri).matrix(balance=False).fetch(chrom)
 
 
@@ -80,8 +80,8 @@ def test_fasta_has_80_bases_a_line_and_the_maps_chromosomes(simulation):
     assert {name: len(fasta[name]) for name in fasta.keys()} == sizes  # noqa: SIM118
     lines = simulation.genome.read_text().splitlines()
     assert max(map(len, lines)) == 80
-    for gap in (1, 2, 4):
-        level = cooler.Cooler(f"{simulation.contacts[0]}::/resolutions/{gap * 128}")
+    for factor in (1, 2, 4):
+        level = cooler.Cooler(f"{simulation.contacts[0]}::/resolutions/{factor * 128}")
         assert level.chromsizes.to_dict() == sizes
         assert np.isfinite(level.bins()["weight"][:]).mean() > 0.9
 
@@ -133,10 +133,10 @@ def test_each_anchor_bin_holds_one_motif_of_its_strand(simulation):
 def test_coarse_levels_are_block_sums_of_the_fine_one(simulation):
     for chrom in chromsizes(SMALL):
         fine = np.triu(counts(simulation, chrom))
-        for gap in (2, 4):
-            padded = np.pad(fine, (0, -len(fine) % gap))
-            blocks = padded.reshape(len(padded) // gap, gap, -1, gap).sum(axis=(1, 3))
-            np.testing.assert_array_equal(np.triu(counts(simulation, chrom, gap=gap)), blocks)
+        for factor in (2, 4):
+            padded = np.pad(fine, (0, -len(fine) % factor))
+            blocks = padded.reshape(len(padded) // factor, factor, -1, factor).sum(axis=(1, 3))
+            np.testing.assert_array_equal(np.triu(counts(simulation, chrom, factor=factor)), blocks)
 
 
 def test_counts_are_poisson_around_the_rates(simulation):

@@ -60,7 +60,7 @@ def test_figures_and_texts_are_kept(store):
 @pytest.mark.parametrize("sequence", ["off", "on"])
 def test_a_logged_model_opens_and_predicts_the_same(store, sequence):
     config = ModelConfig(sequence=sequence, depth=1, dna_channels=8)
-    model = Enhancer(config, window_bins=32, bin_size=16, gap=2).eval()
+    model = Enhancer(config, window_bins=32, bin_size=16, factor=2).eval()
     inputs = {
         "image": torch.rand(2, 3, 32, 32),
         "total_reads": torch.tensor([1e6, 2e6]),

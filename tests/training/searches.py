@@ -8,7 +8,7 @@ from hicray.tracking.track import Store
 from hicray.training import tune as searching
 from hicray.training.space import SearchConfig
 from hicray.training.trial import Resources
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 
 
 def one_gap_search(
@@ -19,4 +19,4 @@ def one_gap_search(
     shards = where / "shards"
     shards.symlink_to(folder)
     one_gap = replace(manifest, coarse_bin_sizes=(512,))
-    return lambda what, store: searching.search(what, shards, one_gap, Resources(), store)
+    return lambda what, store: searching.search(what, ShardSet(shards, one_gap), Resources(), store)

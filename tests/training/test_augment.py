@@ -14,7 +14,7 @@ PLAIN = replace(TRIAL.train, reverse_complement=False, hidden_dna=0.0)
 
 @pytest.fixture(scope="module")
 def batch(tiny_shards):
-    loop = make_loop(local_data(*tiny_shards))
+    loop = make_loop(local_data(tiny_shards))
     return next(loop.batches(loop.train_reader, loop.train_part))
 
 

@@ -18,7 +18,7 @@ FAST = replace(TRIAL, train=replace(TRIAL.train, base_learning_rate=0.5))
 
 @pytest.fixture(scope="module")
 def data(tiny_shards):
-    return local_data(*tiny_shards)
+    return local_data(tiny_shards)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Worker, network
 from hicray.training.trial import trial_name
 from hicray.windows.batches import Collate
-from hicray.windows.manifest import GENOME
+from hicray.windows.manifest import GENOME, ShardSet
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.stream import Files, Reader, open_windows, whole_slice
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
@@ -50,19 +50,19 @@ def shards(tiny_shards, tmp_path_factory):
     """A shard set of its own, so that tokens beside it are these tests'."""
     folder = tmp_path_factory.mktemp("embeddings") / "shards"
     shutil.copytree(tiny_shards[0], folder)
-    return folder, tiny_shards[1]
+    return tiny_shards._replace(folder=folder)
 
 
 @pytest.fixture(scope="module", params=["bf16", "fp32"])
 def embedded(request, shards, model):
     """Configuration, folder of tokens and their format."""
     config = replace(model, embeddings=request.param)
-    return config, *embed(config, *shards, COARSE)
+    return config, *embed(config, shards, COARSE)
 
 
 def data_of(shards, *, tokens=None, form=None, streamed=False):
     folder, manifest = shards
-    train, val = (open_windows(folder, manifest, s, COARSE, tokens) for s in ("train", "val"))
+    train, val = (open_windows(shards, s, COARSE, tokens) for s in ("train", "val"))
     if streamed:
         files = [shard_at(folder, shard, tokens) for shard in manifest.files("train")]
         train = Files(files, columns(COARSE))
@@ -81,7 +81,7 @@ def make_loop(config, data, *, epochs=1):
 def test_tokens_lie_beside_their_rows_in_both_orientations(embedded, shards, model):
     config, out, form = embedded
     folder, manifest = shards
-    whole = build(model, window_bins=64, bin_size=128, gap=2).eval()
+    whole = build(model, window_bins=64, bin_size=128, factor=2).eval()
     collate = Collate(manifest, COARSE)
     tolerance = {"bf16": 2**-8, "fp32": 0}[config.embeddings]
     for shard in manifest.shards:
@@ -117,18 +117,18 @@ def test_losses_are_those_of_running_the_encoder_anew(embedded, shards, streamed
 def test_a_killed_pass_keeps_its_finished_files(shards, model):
     """A pass that died has files, a half-written one, and no note."""
     config = replace(model, embeddings="fp32")
-    out, _ = embed(config, *shards, COARSE)
+    out, _ = embed(config, shards, COARSE)
     files = sorted(out.glob("*.parquet"))
     kept, lost = files[0], files[-1]
     before = {f: f.read_bytes() for f in files}
     stamp = kept.stat().st_mtime_ns
     (out / NOTE).unlink()
     lost.rename(lost.with_suffix(".4711.unfinished"))
-    assert embeddings.find(config, *shards, COARSE) is None
-    assert embed(config, *shards, COARSE).folder == out
+    assert embeddings.find(config, shards, COARSE) is None
+    assert embed(config, shards, COARSE).folder == out
     assert kept.stat().st_mtime_ns == stamp
     assert {f: f.read_bytes() for f in files} == before
-    assert embeddings.find(config, *shards, COARSE) is not None
+    assert embeddings.find(config, shards, COARSE) is not None
 
 
 def test_the_verb_embeds_every_gap_and_goes_on_from_what_is_there(
@@ -140,7 +140,7 @@ def test_the_verb_embeds_every_gap_and_goes_on_from_what_is_there(
     assert {f: f.stat().st_mtime_ns for f in out.iterdir()} == before
     said = capsys.readouterr().out
     for size in (256, 512):
-        kept = embeddings.find(config, *shards, size)
+        kept = embeddings.find(config, shards, size)
         assert f"{kept.folder}: {config.embeddings} tokens of {size} bp maps" in said
         assert {f.name for f in kept.folder.iterdir()} == {f.name for f in out.iterdir()}
 
@@ -159,12 +159,12 @@ def test_every_input_has_a_folder_of_its_own(shards, model, tmp_path, monkeypatc
         (model, replace(manifest, plan="another"), 512),
         (model, manifest, 256),
     ]
-    folders = {embed(config, folder, m, size)[0] for config, m, size in passes}
+    folders = {embed(config, ShardSet(folder, m), size)[0] for config, m, size in passes}
     assert len(folders) == len(passes)
     # What the tokens do not depend on shares them: arms, depths, the file's place.
     moved = Path(shutil.copy(model.encoder_weights, tmp_path / "moved.safetensors"))
     same = replace(model, encoder_weights=str(moved), sequence="off", depth=5)
-    assert embed(same, folder, manifest, 512)[0] in folders
+    assert embed(same, shards, 512)[0] in folders
 
 
 def test_a_checkpoint_of_a_frozen_model_holds_what_was_trained(embedded, shards, tmp_path):
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_a_frozen_model_holds_what_was_trained(embedded, shards,
     digest = checkpoint.weights_digest(config.encoder_weights)
     progress = Progress(loop.trial, "plan", [], digest)
     checkpoint.save(tmp_path, loop.bare, loop.optimizer, progress)
-    whole = build(config, window_bins=64, bin_size=128, gap=4)
+    whole = build(config, window_bins=64, bin_size=128, factor=4)
     encoder = sum(p.numel() for p in whole.encoder.parameters()) * 4
     head = sum(t.numel() * t.element_size() for t in loop.bare.state_dict().values())
     size = (tmp_path / checkpoint.WEIGHTS).stat().st_size
@@ -211,7 +211,7 @@ def test_a_trial_is_named_by_the_content_of_its_weights(model, tmp_path):
 
 def test_windows_of_one_strand_are_not_flipped(embedded, shards):
     _, out, form = embedded
-    windows = open_windows(*shards, "val", COARSE, out)
+    windows = open_windows(shards, "val", COARSE, out)
     collate = Collate(shards[1], COARSE, tokens=form)
     table = next(Reader(windows, 2).ordered(whole_slice(2, 0, 1)))
     batch = collate.decode(collate.compact(table))

@@ -82,8 +82,8 @@ def test_a_trial_is_locked_while_it_is_driven(tiny_shards, tmp_path, monkeypatch
     """By whoever drives it, before it reads or writes anything there."""
     monkeypatch.setattr(trial, "LEAVING_S", 0.0)
     config = cfg.TrialConfig(coarse_bin_size=512, model=cfg.ModelConfig(), train=cfg.TrainConfig())
-    folder, manifest = tiny_shards
-    sets = (open_windows(folder, manifest, split, 512) for split in SEARCHED)
+    manifest = tiny_shards.manifest
+    sets = (open_windows(tiny_shards, split, 512) for split in SEARCHED)
     data = Data(manifest, *sets)
     with (
         exclusive(tmp_path / trial.trial_name(config, manifest.plan)),

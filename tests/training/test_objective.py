@@ -124,9 +124,8 @@ def test_ray_train_keeps_the_best_checkpoint_though_later_ones_are_undefined(
     monkeypatch.setattr(trial, "worker_loop", report_undefined)
     monkeypatch.setattr(trial, "TuneReportCallback", _Deaf)
     own = tmp_path / "trial"
-    folder, manifest = tiny_shards
-    sets = (open_windows(folder, manifest, split, 512) for split in SEARCHED)
-    trial._drive(TRIAL, Data(manifest, *sets), own, Resources())
+    sets = (open_windows(tiny_shards, split, 512) for split in SEARCHED)
+    trial._drive(TRIAL, Data(tiny_shards.manifest, *sets), own, Resources())
     kept = [checkpoint.read_progress(place).epoch for place in checkpoint.checkpoints(own)]
     assert kept == [1, 4]
     best = best_checkpoint(own)

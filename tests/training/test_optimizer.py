@@ -12,7 +12,7 @@ from hicray.training.optimizer import layer_scale, learning_rate, make_optimizer
 def groups_by_name(encoder, **settings):
     """Return every learnt parameter's optimizer group, by name."""
     config = ModelConfig(preset="tiny", encoder=encoder, depth=1)
-    model = Enhancer(config, window_bins=32, bin_size=16, gap=2)
+    model = Enhancer(config, window_bins=32, bin_size=16, factor=2)
     trial = TrialConfig(coarse_bin_size=64, model=config, train=TrainConfig(**settings))
     optimizer = make_optimizer(model, trial)
     name_of = {id(p): name for name, p in model.named_parameters()}

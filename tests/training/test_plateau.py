@@ -81,5 +81,5 @@ def test_a_run_stops_when_validation_does_not_rise(tiny_shards, tmp_path):
     """Its rate is too low for anything to change, so its first epoch stays its best."""
     train = replace(TRIAL.train, epochs=9, patience=2, base_learning_rate=0.0)
     trial = TrialConfig(coarse_bin_size=COARSE, model=TRIAL.model, train=train)
-    train_alone(trial, local_data(*tiny_shards), tmp_path / "run")
+    train_alone(trial, local_data(tiny_shards), tmp_path / "run")
     assert len(read_progress(tmp_path / "run").history) == 3

@@ -13,7 +13,7 @@ from hicray.training.space import SearchConfig
 from hicray.training.trial import Resources
 from hicray.training.tune import search
 from hicray.windows.enough import most_windows, require_step
-from hicray.windows.plan import layout
+from hicray.windows.plan import layout_of
 from tests.training.test_train import TRIAL, local_data, make_loop
 
 
@@ -23,7 +23,7 @@ def test_every_accumulated_step_is_the_mean_gradient_of_its_batches(tiny_shards,
         TRIAL.train, accumulate=4, batch_size=5, reverse_complement=False, hidden_dna=0.0
     )
     trial = replace(TRIAL, train=train)
-    loop = make_loop(local_data(*tiny_shards), trial)
+    loop = make_loop(local_data(tiny_shards), trial)
     assert loop.steps % 4
     assert loop.steps > 4
     taken = []
@@ -77,7 +77,7 @@ def test_what_the_chromosomes_are_too_short_for_is_refused_before_ray_starts(
 
     monkeypatch.setattr("hicray.cli.search.connect", start)
     # Four chromosomes of 200 bins, windows of 64 bins every 16: starts 0, 16, ... 144.
-    assert layout(tiny_data).train_stride == 16
+    assert layout_of(tiny_data).train_stride == 16
     assert most_windows(tiny_data) == 4 * 10
     with pytest.raises(UserError, match=r"have 40 windows, one step takes 41 .*--batch-size 41"):
         search_cells(options(tiny_data, tmp_path, 41), ("off",))
@@ -94,4 +94,4 @@ def test_what_was_cut_is_counted_before_a_trial_starts(tiny_shards):
         model=TRIAL.model, train=replace(TRIAL.train, batch_size=there + 1), trials=1
     )
     with pytest.raises(UserError, match=f"have {there} windows, one step takes {there + 1}"):
-        search(what, folder, manifest, Resources(), Store("", folder))
+        search(what, tiny_shards, Resources(), Store("", folder))

@@ -3,7 +3,6 @@
 import errno
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from hicray.training.data import Data
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Worker
 from hicray.training.trial import worker_loop
-from hicray.windows.manifest import GENOME, Manifest
+from hicray.windows.manifest import GENOME, ShardSet
 from hicray.windows.stream import Blocks, Reader, columns, open_windows, train_slice, whole_slice
 
 COARSE = 512
@@ -33,9 +32,10 @@ TRIAL = TrialConfig(
 )
 
 
-def local_data(folder: Path, manifest: Manifest, *, dna: bool = True) -> Data:
-    train, val = (open_windows(folder, manifest, split, COARSE) for split in ("train", "val"))
-    return Data(manifest, train, val, ray.put(read_packed(folder / GENOME)) if dna else None)
+def local_data(shards: ShardSet, *, dna: bool = True) -> Data:
+    train, val = (open_windows(shards, split, COARSE) for split in ("train", "val"))
+    genome = ray.put(read_packed(shards.folder / GENOME)) if dna else None
+    return Data(shards.manifest, train, val, genome)
 
 
 def make_loop(data, trial=TRIAL, rank=0, workers=1):
@@ -48,7 +48,7 @@ def make_loop(data, trial=TRIAL, rank=0, workers=1):
 
 @pytest.fixture(scope="module")
 def data(tiny_shards):
-    return local_data(*tiny_shards)
+    return local_data(tiny_shards)
 
 
 def without_times(metrics):
@@ -133,7 +133,7 @@ def test_a_checkpoint_holds_no_code(data, tmp_path):
 
 def test_a_noseq_loop_reads_no_bases(tiny_shards):
     trial = replace(TRIAL, model=replace(TRIAL.model, sequence="off"))
-    data = local_data(*tiny_shards, dna=False)
+    data = local_data(tiny_shards, dna=False)
     loop = make_loop(data, trial)
     batch = next(loop.batches(loop.val_reader, loop.val_part))
     assert batch.row_bases is None

@@ -82,12 +82,12 @@ class Together(Reader):
 
 def test_two_workers_learn_what_one_learns_from_their_windows(alone_shards, tmp_path, monkeypatch):
     """Each alone would learn from its own half, and end elsewhere."""
-    shards, manifest = alone_shards
+    shards = alone_shards.folder
     trial = training(epochs=1, workers=2, batch_size=2)
     train_together(trial, shards, tmp_path)
     as_references(monkeypatch)
     alone = training(epochs=1, batch_size=4)
-    loop = loop_alone(data_alone(shards, manifest), alone)
+    loop = loop_alone(data_alone(alone_shards), alone)
     start = in_a_row(loop.bare.state_dict())
     loop.train_reader = Together(loop.train_reader.windows, 4)
     loop.epoch(0)

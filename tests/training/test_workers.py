@@ -10,7 +10,7 @@ from hicray.tracking.track import Store, TrialRun
 from hicray.training.space import SearchConfig
 from hicray.training.trial import Resources
 from hicray.training.tune import search
-from hicray.windows.manifest import Manifest
+from hicray.windows.manifest import Manifest, ShardSet
 
 
 def trained(tiny_shards, folder, workers: int) -> TrialRun:
@@ -26,7 +26,7 @@ def trained(tiny_shards, folder, workers: int) -> TrialRun:
         trials=1,
     )
     one_gap = Manifest(**{**vars(manifest), "coarse_bin_sizes": (512,)})
-    parent = search(what, shards, one_gap, Resources(), store)
+    parent = search(what, ShardSet(shards, one_gap), Resources(), store)
     (run,) = store.trials(parent)
     return run
 

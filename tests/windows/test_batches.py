@@ -23,7 +23,7 @@ from hicray.windows.shards import prepare
 from hicray.windows.stream import columns
 
 pytestmark = pytest.mark.ray
-BIN, WINDOW, GAPS = 128, 64, (2, 4)
+BIN, WINDOW, FACTORS = 128, 64, (2, 4)
 LETTERS = "ACGTN"
 SPLIT = "train=chr1,chr3;val=chr2;test=chr6"
 
@@ -45,7 +45,7 @@ def config(tiny_simulation, contacts):
         contacts=(str(contacts),),
         genome=str(tiny_simulation.genome),
         fine_bin_size=BIN,
-        coarse_bin_sizes=tuple(gap * BIN for gap in GAPS),
+        coarse_bin_sizes=tuple(factor * BIN for factor in FACTORS),
         split=SPLIT,
         window_bins=WINDOW,
         max_distance=WINDOW * BIN,
@@ -65,9 +65,9 @@ def manifest(config, folder):
     return prepare(config, folder)
 
 
-def table(folder, manifest, gap, splits=("train", "val", "test")):
+def table(folder, manifest, factor, splits=("train", "val", "test")):
     files = [folder / shard.file for split in splits for shard in manifest.files(split)]
-    rows = pa.concat_tables(pq.read_table(file, columns=columns(gap * BIN)) for file in files)
+    rows = pa.concat_tables(pq.read_table(file, columns=columns(factor * BIN)) for file in files)
     return rows.combine_chunks()
 
 
@@ -75,7 +75,7 @@ def diagonal_rows(rows):
     return rows.filter(pc.equal(rows["row_start"], rows["col_start"]))
 
 
-@pytest.fixture(scope="module", params=GAPS)
+@pytest.fixture(scope="module", params=FACTORS)
 def decoded(request, folder, manifest):
     """Gap, collate, rows and the batch of all windows, on the diagonal and off it."""
     genome = read_packed(folder / GENOME)
@@ -84,25 +84,25 @@ def decoded(request, folder, manifest):
     return request.param, collate, rows.to_pylist(), collate.decode(collate.compact(rows))
 
 
-def dense(path, gap, chrom, balance=True):
+def dense(path, factor, chrom, balance=True):
     """Cooler's own symmetric matrix, zero at unusable bins and past the end."""
-    clr = cooler.Cooler(f"{path}::/resolutions/{BIN * gap}")
+    clr = cooler.Cooler(f"{path}::/resolutions/{BIN * factor}")
     return np.pad(np.nan_to_num(clr.matrix(balance=balance).fetch(chrom)), (0, 2 * WINDOW))
 
 
 def usable_bins(path, chrom):
     """By fine bin: usable at every level."""
     usable = np.ones(2 * WINDOW + 200, dtype=bool)
-    for gap in (1, *GAPS):
-        clr = cooler.Cooler(f"{path}::/resolutions/{BIN * gap}")
+    for factor in (1, *FACTORS):
+        clr = cooler.Cooler(f"{path}::/resolutions/{BIN * factor}")
         own = np.isfinite(clr.bins().fetch(chrom)["weight"].to_numpy())
-        repeated = np.repeat(own, gap)[: len(clr.bins().fetch(chrom)) * gap]
+        repeated = np.repeat(own, factor)[: len(clr.bins().fetch(chrom)) * factor]
         usable &= np.pad(repeated, (0, len(usable)))[: len(usable)]
     return usable
 
 
-def scale(path, gap):
-    clr = cooler.Cooler(f"{path}::/resolutions/{BIN * gap}")
+def scale(path, factor):
+    clr = cooler.Cooler(f"{path}::/resolutions/{BIN * factor}")
     sums = [
         sum(np.nansum(np.triu(clr.matrix(balance=b).fetch(c))) for c in clr.chromnames)
         for b in (False, True)
@@ -110,27 +110,27 @@ def scale(path, gap):
     return sums[0] / sums[1]
 
 
-def crop(matrix, row, gap=1):
+def crop(matrix, row, factor=1):
     """The window of one row of a shard, in the map's own bins."""
-    start, end = (row[f"{axis}_start"] // (BIN * gap) for axis in ("row", "col"))
-    return matrix[start : start + WINDOW // gap, end : end + WINDOW // gap]
+    start, end = (row[f"{axis}_start"] // (BIN * factor) for axis in ("row", "col"))
+    return matrix[start : start + WINDOW // factor, end : end + WINDOW // factor]
 
 
 def network(contacts):
     return np.log10(contacts + 1) / np.log10(1001)
 
 
-def coarse_contacts(contacts, gap, row):
+def coarse_contacts(contacts, factor, row):
     """Balanced coarse contacts per fine pixel, one fine pixel at a time."""
-    own = crop(dense(contacts, gap, row["chrom"]), row, gap) * scale(contacts, gap)
+    own = crop(dense(contacts, factor, row["chrom"]), row, factor) * scale(contacts, factor)
     found = np.zeros((WINDOW, WINDOW))
     for i in range(row["num_rows"]):
         for j in range(row["num_cols"]):
-            rows = min(gap, row["num_rows"] - i // gap * gap)
-            cols = min(gap, row["num_cols"] - j // gap * gap)
-            square = row["row_start"] != row["col_start"] or i // gap != j // gap
+            rows = min(factor, row["num_rows"] - i // factor * factor)
+            cols = min(factor, row["num_cols"] - j // factor * factor)
+            square = row["row_start"] != row["col_start"] or i // factor != j // factor
             pixels = rows * cols if square else rows * (rows + 1) // 2
-            found[i, j] = own[i // gap, j // gap] / pixels
+            found[i, j] = own[i // factor, j // factor] / pixels
     return found
 
 
@@ -163,17 +163,17 @@ def test_usable_pixels_are_those_of_two_bins_usable_at_every_level(contacts, dec
 
 
 def test_coarse_maps_are_balanced_contacts_per_fine_pixel(contacts, decoded):
-    gap, _, rows, batch = decoded
+    factor, _, rows, batch = decoded
     for row, coarse, target in zip(rows[::7], batch.coarse[::7], batch.target[::7], strict=True):
-        expected = network(coarse_contacts(contacts, gap, row))
+        expected = network(coarse_contacts(contacts, factor, row))
         np.testing.assert_allclose(coarse, expected, rtol=1e-4, atol=1e-6)
         assert coarse.mean() == pytest.approx(target.mean(), rel=0.25)  # one scale serves both
 
 
 def test_images_are_upstreams_of_the_coarse_map(contacts, decoded):
-    gap, _, rows, batch = decoded
+    factor, _, rows, batch = decoded
     for row, image in zip(rows[::7], batch.image[::7], strict=True):
-        counts = coarse_contacts(contacts, gap, row)
+        counts = coarse_contacts(contacts, factor, row)
         if row["row_start"] == row["col_start"]:
             np.fill_diagonal(counts, 0)
         logs = np.log10(counts + 1)
@@ -204,34 +204,36 @@ def test_the_cap_touches_only_the_image(folder, manifest):
     torch.testing.assert_close(small.image[:, 1] * 0.224 + 0.456, shown, rtol=1e-4, atol=1e-4)
 
 
-def mean_by_separation(contacts, gap):
+def mean_by_separation(contacts, factor):
     """Scaled mean over the usable pixels of the training chromosomes, smooth by separation."""
-    clr = cooler.Cooler(f"{contacts}::/resolutions/{BIN * gap}")
+    clr = cooler.Cooler(f"{contacts}::/resolutions/{BIN * factor}")
     maps = [clr.matrix(balance=True).fetch(chrom) for chrom in ("chr1", "chr3")]
-    by = [np.concatenate([np.diagonal(one, s) for one in maps]) for s in range(2 * WINDOW // gap)]
+    by = [
+        np.concatenate([np.diagonal(one, s) for one in maps]) for s in range(2 * WINDOW // factor)
+    ]
     sums, pixels = np.transpose([(np.nansum(x), np.isfinite(x).sum()) for x in by])
-    return smoothed(sums, pixels) * scale(contacts, gap)
+    return smoothed(sums, pixels) * scale(contacts, factor)
 
 
 def test_base_is_coarse_observed_over_expected_times_fine_expected(contacts, decoded):
-    gap, _, rows, batch = decoded
-    fine, coarse = mean_by_separation(contacts, 1), mean_by_separation(contacts, gap)
-    factor = scale(contacts, gap)
+    factor, _, rows, batch = decoded
+    fine, coarse = mean_by_separation(contacts, 1), mean_by_separation(contacts, factor)
+    factor = scale(contacts, factor)
     for row, base in zip(rows[::7], batch.base[::7], strict=True):
-        own = crop(dense(contacts, gap, row["chrom"]), row, gap) * factor
+        own = crop(dense(contacts, factor, row["chrom"]), row, factor) * factor
         offset = (row["col_start"] - row["row_start"]) // BIN
         expected = np.zeros((WINDOW, WINDOW))
         for i in range(WINDOW):
             for j in range(WINDOW):
-                apart = abs(offset // gap + j // gap - i // gap)
-                ratio = own[i // gap, j // gap] / coarse[apart]
+                apart = abs(offset // factor + j // factor - i // factor)
+                ratio = own[i // factor, j // factor] / coarse[apart]
                 expected[i, j] = network(ratio * fine[abs(offset + j - i)])
         np.testing.assert_allclose(base, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_reads_and_groups_are_those_of_the_source_and_chromosome(contacts, decoded):
-    gap, collate, rows, batch = decoded
-    clr = cooler.Cooler(f"{contacts}::/resolutions/{BIN * gap}")
+    factor, collate, rows, batch = decoded
+    clr = cooler.Cooler(f"{contacts}::/resolutions/{BIN * factor}")
     reads = sum(np.triu(clr.matrix(balance=False).fetch(c)).sum() for c in clr.chromnames)
     assert set(batch.total_reads.tolist()) == {reads}
     for row, group in zip(rows, batch.group.tolist(), strict=True):
@@ -299,8 +301,8 @@ def test_without_sequence_no_genome_is_opened(folder, manifest, tmp_path):
 
 def test_windows_decode_alike_alone_and_together(decoded, folder, manifest):
     """A diagonal window's counts are a triangle alone, a square beside one off the diagonal."""
-    gap, collate, rows, batch = decoded
-    everything = table(folder, manifest, gap)
+    factor, collate, rows, batch = decoded
+    everything = table(folder, manifest, factor)
     for place in range(0, len(rows), 9):
         single = collate.decode(collate.compact(everything.slice(place, 1).combine_chunks()))
         for name in values(batch):
@@ -358,20 +360,22 @@ def write_levels(path, sizes, matrices):
         offset += bins[chrom]
     base = path.with_suffix(".cool")
     write_cool(base, sizes, BIN, iter(tables))
-    cooler.zoomify_cooler(str(base), str(path), [BIN * gap for gap in (1, *GAPS)], chunksize=10**6)
+    cooler.zoomify_cooler(
+        str(base), str(path), [BIN * factor for factor in (1, *FACTORS)], chunksize=10**6
+    )
 
 
 def write_genome(path, sequences):
     path.write_text("".join(f">{chrom}\n{bases}\n" for chrom, bases in sequences.items()))
 
 
-def raw_batches(config, folder, contacts, genome, gap):
+def raw_batches(config, folder, contacts, genome, factor):
     """Prepare raw counts and decode all windows, by chromosome and start."""
     raw = replace(config, contacts=(str(contacts),), genome=str(genome), raw=True, min_usable=0.3)
     raw = replace(raw, train_stride_bins=8, split="train=chr1;val=chr2;test=chr3")
     manifest = prepare(raw, folder)
-    collate = Collate(manifest, gap * BIN, read_packed(folder / GENOME), flank_bins=2)
-    rows = table(folder, manifest, gap)
+    collate = Collate(manifest, factor * BIN, read_packed(folder / GENOME), flank_bins=2)
+    rows = table(folder, manifest, factor)
     batch = collate.decode(collate.compact(rows))
     return rows.to_pylist(), batch
 
@@ -391,7 +395,7 @@ def test_a_window_of_the_reverse_complemented_genome_is_the_flipped_window(
         bases = {c: fasta[o][:] if step == 1 else -fasta[o][:] for c, o in names.items()}
         write_genome(tmp_path / f"{strand}.fa", bases)
         files = tmp_path / f"{strand}.mcool", tmp_path / f"{strand}.fa"
-        found[strand] = raw_batches(config, tmp_path / strand, *files, gap=4)
+        found[strand] = raw_batches(config, tmp_path / strand, *files, factor=4)
     (rows, forward), (other_rows, reverse) = found["forward"], found["reverse"]
     flipped = forward.reverse_complemented(torch.ones(len(forward), dtype=torch.bool))
     place = {(r["chrom"], r["row_start"], r["col_start"]): i for i, r in enumerate(other_rows)}
@@ -414,10 +418,10 @@ def test_a_constant_map_comes_back_constant(config, local_ray, tmp_path):
     bins = {chrom: -(-length // BIN) for chrom, length in sizes.items()}
     write_levels(tmp_path / "a.mcool", sizes, {c: np.full((n, n), 6) for c, n in bins.items()})
     write_genome(tmp_path / "a.fa", {chrom: "A" * length for chrom, length in sizes.items()})
-    for gap in GAPS:
+    for factor in FACTORS:
         files = tmp_path / "a.mcool", tmp_path / "a.fa"
-        rows, batch = raw_batches(config, tmp_path / "shards", *files, gap=gap)
-        assert {row["num_cols"] % gap for row in rows} > {0}
+        rows, batch = raw_batches(config, tmp_path / "shards", *files, factor=factor)
+        assert {row["num_cols"] % factor for row in rows} > {0}
         for row, coarse, target in zip(rows, batch.coarse, batch.target, strict=True):
             inside = np.ix_(range(row["num_rows"]), range(row["num_cols"]))
             np.testing.assert_allclose(coarse[inside], np.log10(7) / LOG_MAX, rtol=1e-6)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from hicray.config import DataConfig
 from hicray.windows.cut import cut, read_chromosome, unit_weights
-from hicray.windows.plan import chromosome_windows, layout
+from hicray.windows.plan import chromosome_windows, layout_of
 from hicray.windows.sources import open_sources
 from tests.shared_data import shared_data
 
@@ -43,10 +43,10 @@ def config(contacts):
 def rows_of(config, chrom, tmp_path, split="train"):
     """Cut all windows of a chromosome, and return them with the bands and weights behind them."""
     (source,) = open_sources(config, tmp_path)
-    how = layout(config)
-    chromosome = read_chromosome(source, chrom, how, raw=config.raw)
-    windows = chromosome_windows(source.fine.chromsizes[chrom], config.fine_bin_size, split, how)
-    return cut(source, chrom, chromosome, windows, how).to_pylist(), chromosome
+    layout = layout_of(config)
+    chromosome = read_chromosome(source, chrom, layout, raw=config.raw)
+    windows = chromosome_windows(source.fine.chromsizes[chrom], config.fine_bin_size, split, layout)
+    return cut(source, chrom, chromosome, windows, layout).to_pylist(), chromosome
 
 
 def dense(path, bin_size, chrom):
@@ -73,45 +73,47 @@ def pixels(matrix, row, col, side):
 def test_counts_are_the_files_own_at_every_level(config, contacts, tmp_path, chrom, split):
     rows, _ = rows_of(config, chrom, tmp_path, split)
     assert {(row["col_start"] - row["row_start"]) // BIN for row in rows} == {0, 64, 128}
-    for name, gap in LEVELS.items():
-        matrix = dense(contacts, BIN * gap, chrom)
+    for name, factor in LEVELS.items():
+        matrix = dense(contacts, BIN * factor, chrom)
         for row in rows:
-            start, end = (row[f"{axis}_start"] // (BIN * gap) for axis in ("row", "col"))
-            assert row[f"{name}_counts"] == pixels(matrix, start, end, WINDOW // gap)
+            start, end = (row[f"{axis}_start"] // (BIN * factor) for axis in ("row", "col"))
+            assert row[f"{name}_counts"] == pixels(matrix, start, end, WINDOW // factor)
 
 
-@pytest.mark.parametrize("gap", [2, 4])
-def test_coarse_counts_are_block_sums_of_the_fine_upper_triangle(config, contacts, tmp_path, gap):
+@pytest.mark.parametrize("factor", [2, 4])
+def test_coarse_counts_are_block_sums_of_the_fine_upper_triangle(
+    config, contacts, tmp_path, factor
+):
     upper = np.triu(dense(contacts, BIN, "chr3"))
-    side = WINDOW // gap
+    side = WINDOW // factor
     rows, _ = rows_of(config, "chr3", tmp_path)
     for row in rows:
         start, end = row["row_start"] // BIN, row["col_start"] // BIN
         summed = np.zeros((side, side), dtype=int)
         for i in range(side):
             for j in range(side):
-                low, left = start + i * gap, end + j * gap
-                summed[i, j] = upper[low : low + gap, left : left + gap].sum()
+                low, left = start + i * factor, end + j * factor
+                summed[i, j] = upper[low : low + factor, left : left + factor].sum()
         on_diagonal = start == end
         kept = [summed[i, j] for i in range(side) for j in range(i if on_diagonal else 0, side)]
-        assert row[f"coarse_{BIN * gap}_counts"] == kept
+        assert row[f"coarse_{BIN * factor}_counts"] == kept
 
 
 def test_weights_are_the_files_own_and_nan_past_the_end(config, contacts, tmp_path):
     rows, _ = rows_of(config, "chr1", tmp_path)
     own = {
-        name: np.pad(own_weights(contacts, BIN * gap, "chr1"), (0, 200), constant_values=np.nan)
-        for name, gap in LEVELS.items()
+        name: np.pad(own_weights(contacts, BIN * factor, "chr1"), (0, 200), constant_values=np.nan)
+        for name, factor in LEVELS.items()
     }
     for b in range(200):
-        if not all(np.isfinite(own[name][b // gap]) for name, gap in LEVELS.items()):
+        if not all(np.isfinite(own[name][b // factor]) for name, factor in LEVELS.items()):
             own["fine"][b] = np.nan
     assert np.isnan(own["fine"][[7, 90, 198, 40, 41, 42, 43]]).all()
-    for name, gap in LEVELS.items():
+    for name, factor in LEVELS.items():
         for row in rows:
             for axis in ("row", "col"):
-                first = row[f"{axis}_start"] // (BIN * gap)
-                expected = own[name][first : first + WINDOW // gap].astype(np.float32)
+                first = row[f"{axis}_start"] // (BIN * factor)
+                expected = own[name][first : first + WINDOW // factor].astype(np.float32)
                 np.testing.assert_array_equal(row[f"{name}_{axis}_weights"], expected)
 
 
@@ -136,10 +138,10 @@ def test_the_same_pixel_is_equal_in_overlapping_windows(config, tmp_path):
     thinned = replace(config, coarse_bin_sizes=(BIN, 512), coarse_keep=0.3, disjoint_reads=True)
     rows, _ = rows_of(thinned, "chr1", tmp_path)
     seen = {}
-    for name, gap in (("fine", 1), ("coarse_128", 1), ("coarse_512", 4)):
-        side = WINDOW // gap
+    for name, factor in (("fine", 1), ("coarse_128", 1), ("coarse_512", 4)):
+        side = WINDOW // factor
         for row in rows:
-            start, end = (row[f"{axis}_start"] // (BIN * gap) for axis in ("row", "col"))
+            start, end = (row[f"{axis}_start"] // (BIN * factor) for axis in ("row", "col"))
             corners = [
                 (start + i, end + j)
                 for i in range(side)
@@ -173,14 +175,14 @@ def test_a_raw_bin_is_usable_when_a_pixel_of_its_row_or_column_was_read(band):
 @pytest.mark.parametrize("raw", [False, True])
 def test_totals_count_each_contact_once(config, contacts, tmp_path, raw):
     (source,) = open_sources(config, tmp_path)
-    for name, gap in LEVELS.items():
-        clr = cooler.Cooler(f"{contacts}::/resolutions/{BIN * gap}")
+    for name, factor in LEVELS.items():
+        clr = cooler.Cooler(f"{contacts}::/resolutions/{BIN * factor}")
         counts, balanced = (
             np.nansum(np.triu(clr.matrix(balance=balance).fetch("chr1")))
             for balance in (False, True)
         )
-        how = layout(config)
-        reads, total = read_chromosome(source, "chr1", how, raw=raw).sums[name]
+        layout = layout_of(config)
+        reads, total = read_chromosome(source, "chr1", layout, raw=raw).sums[name]
         assert reads == counts
         assert total == pytest.approx(counts if raw else balanced)
 
@@ -197,12 +199,15 @@ def test_rows_of_a_real_map_are_the_files_own(tmp_path, chrom):
     )
     rows, chromosome = rows_of(config, chrom, tmp_path)
     assert chromosome.usable.any()
-    for name, gap in (("fine", 1), ("coarse_4000", 2), ("coarse_8000", 4)):
-        matrix, weights = dense(path, 2_000 * gap, chrom), own_weights(path, 2_000 * gap, chrom)
+    for name, factor in (("fine", 1), ("coarse_4000", 2), ("coarse_8000", 4)):
+        matrix, weights = (
+            dense(path, 2_000 * factor, chrom),
+            own_weights(path, 2_000 * factor, chrom),
+        )
         weights = np.pad(weights, (0, 4 * WINDOW), constant_values=np.nan).astype(np.float32)
         for row in rows:
-            start, end = (row[f"{axis}_start"] // (2_000 * gap) for axis in ("row", "col"))
-            assert row[f"{name}_counts"] == pixels(matrix, start, end, WINDOW // gap)
+            start, end = (row[f"{axis}_start"] // (2_000 * factor) for axis in ("row", "col"))
+            assert row[f"{name}_counts"] == pixels(matrix, start, end, WINDOW // factor)
             if name != "fine":
-                own = weights[end : end + WINDOW // gap]
+                own = weights[end : end + WINDOW // factor]
                 np.testing.assert_array_equal(row[f"{name}_col_weights"], own)

@@ -14,7 +14,7 @@ from hicray.maps.bins import parse_split
 from hicray.maps.split import grid_of, split_sets
 from hicray.windows import parts
 from hicray.windows.parts import UNITS, Job, Unit, cut_part, shard_rows, units_of
-from hicray.windows.plan import layout
+from hicray.windows.plan import layout_of
 from hicray.windows.sources import open_sources
 from tests.shared_data import write_map
 
@@ -47,7 +47,7 @@ def job_of(config, folder, units=None) -> Job:
     sizes = sources[0].fine.chromsizes
     sets = split_sets(parse_split(config.split), sizes, grid_of(config))
     job = Job(
-        config, str(folder), layout(config), sources, sets, {"train": 3, "val": 1, "test": 1},
+        config, str(folder), layout_of(config), sources, sets, {"train": 3, "val": 1, "test": 1},
         units or units_of(0, sizes, BIN),
     )  # fmt: skip
     (folder / "parts").mkdir()

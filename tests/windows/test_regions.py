@@ -19,7 +19,7 @@ from hicray.windows.batches import Collate
 from hicray.windows.dna import elsewhere, has_elsewhere
 from hicray.windows.enough import most_windows
 from hicray.windows.manifest import GENOME
-from hicray.windows.plan import chromosome_windows, layout
+from hicray.windows.plan import chromosome_windows, layout_of
 from hicray.windows.shards import prepare
 from tests.shared_data import shared_data, write_poisson
 
@@ -30,13 +30,13 @@ CHROM_BINS = {"a": 640, "b": 90}
 
 def windows_of(config, sizes):
     """Every window as (set, chromosome, row_start, col_start)."""
-    how = layout(config)
+    layout = layout_of(config)
     sets = split_sets(parse_split(config.split), sizes, grid_of(config))
     return [
         (split, region.chrom, int(row), int(col))
         for region, split in sets.items()
         for row, col in chromosome_windows(
-            sizes[region.chrom], config.fine_bin_size, split, how, region
+            sizes[region.chrom], config.fine_bin_size, split, layout, region
         ).itertuples(index=False)
     ]
 
@@ -141,16 +141,16 @@ def test_what_is_held_out_lies_in_the_same_order_whatever_the_training_stride(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("name", "gap"), [("fine", 1), ("coarse_200", 2), ("coarse_400", 4)])
+@pytest.mark.parametrize(("name", "factor"), [("fine", 1), ("coarse_200", 2), ("coarse_400", 4)])
 def test_expected_is_the_mean_of_pixels_with_both_ends_in_one_training_region(
-    config, prepared, name, gap
+    config, prepared, name, factor
 ):
     _, manifest = prepared
     (info,) = manifest.sources.values()
-    size = gap * BIN
+    size = factor * BIN
     cool = cooler.Cooler(f"{config.contacts[0]}::/resolutions/{size}")
     counts = cool.matrix(balance=False).fetch("a")
-    separations = 32 // gap
+    separations = 32 // factor
     inside = np.zeros_like(counts, dtype=bool)
     for start, end in ((0, 16_800), (29_200, 36_800), (47_200, 64_000)):
         inside[start // size : end // size, start // size : end // size] = True

@@ -23,15 +23,15 @@ def inside(start, total, window):
     return torch.arange(start, start + window)[None] < total
 
 
-def slow_fine_pixels(row, col, total, window, gap):
+def slow_fine_pixels(row, col, total, window, factor):
     """Count, for each fine pixel, the pairs i <= j of existing bins in its coarse pixel."""
     counts = np.ones((window, window))
     for r in range(window):
         for c in range(window):
-            low_i, low_j = ((x // gap) * gap for x in (row + r, col + c))
+            low_i, low_j = ((x // factor) * factor for x in (row + r, col + c))
             pairs = set()
-            for i in range(low_i, low_i + gap):
-                for j in range(low_j, low_j + gap):
+            for i in range(low_i, low_i + factor):
+                for j in range(low_j, low_j + factor):
                     if i < total and j < total:
                         pairs.add((min(i, j), max(i, j)))
             counts[r, c] = max(len(pairs), 1)
@@ -122,32 +122,32 @@ def test_spread_repeats_triangles_symmetrically_and_squares_as_they_are(rng):
 
 @settings(deadline=None, max_examples=25)
 @given(st.sampled_from([1, 2, 3, 4]), st.integers(1, 40), st.sampled_from([0, 1]), st.data())
-def test_fine_pixels_are_the_existing_pairs_of_a_coarse_pixel(gap, total, offset, data):
+def test_fine_pixels_are_the_existing_pairs_of_a_coarse_pixel(factor, total, offset, data):
     window = 12
-    row = data.draw(st.integers(0, (total - 1) // gap)) * gap
+    row = data.draw(st.integers(0, (total - 1) // factor)) * factor
     col = row + offset * window
     exists = (inside(row, total, window), inside(col, total, window))
-    found = fine_pixels(exists, torch.tensor([col - row]), gap)[0]
-    expected = slow_fine_pixels(row, col, total, window, gap)
+    found = fine_pixels(exists, torch.tensor([col - row]), factor)[0]
+    expected = slow_fine_pixels(row, col, total, window, factor)
     known = exists[0][0][:, None] & exists[1][0]
     np.testing.assert_array_equal(found[known], expected[known.numpy()])
     assert (found[~known] >= 1).all()
 
 
-@pytest.mark.parametrize("gap", [2, 4])
+@pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("total", [64, 61, 62, 63, 33])
 @pytest.mark.parametrize("offset", [0, 32])
-def test_a_constant_map_comes_back_constant(gap, total, offset):
+def test_a_constant_map_comes_back_constant(factor, total, offset):
     """Coarsened as cooler does it (each pair once) and brought back to the fine grid."""
     padded = np.zeros((64, 64))
     padded[:total, :total] = np.triu(np.full((total, total), 5))
-    coarse = padded.reshape(64 // gap, gap, 64 // gap, gap).sum((1, 3)).astype(int)
-    side = 32 // gap
-    block = coarse[:side, offset // gap : offset // gap + side]
+    coarse = padded.reshape(64 // factor, factor, 64 // factor, factor).sum((1, 3)).astype(int)
+    side = 32 // factor
+    block = coarse[:side, offset // factor : offset // factor + side]
     counts = block.ravel() if offset else block[np.triu_indices(side)]
     exists = inside(0, total, 32), inside(offset, total, 32)
-    dense = spread(torch.tensor(counts)[None], side, gap)
-    fine = dense / fine_pixels(exists, torch.tensor([offset]), gap)
+    dense = spread(torch.tensor(counts)[None], side, factor)
+    fine = dense / fine_pixels(exists, torch.tensor([offset]), factor)
     known = exists[0][0][:, None] & exists[1][0]
     assert known.any()
     assert set(fine[0][known].tolist()) == {5.0}

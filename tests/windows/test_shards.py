@@ -32,7 +32,7 @@ from hicray.windows.shards import prepare
 pytestmark = pytest.mark.ray
 BIN, WINDOW = 128, 64
 SPLIT = {f"chr{n}": "train" for n in range(1, 5)} | {"chr5": "val", "chr6": "test"}
-GAPS = {"fine": 1, "coarse_256": 2, "coarse_512": 4}
+FACTORS = {"fine": 1, "coarse_256": 2, "coarse_512": 4}
 PREPARE = """
 import json, sys
 from pathlib import Path
@@ -166,16 +166,16 @@ def test_shards_are_plain_parquet_with_a_schema_version(folder, manifest):
         assert max(groups) <= 16
 
 
-def dense(path, gap, chrom, balance):
-    clr = cooler.Cooler(f"{path}::/resolutions/{BIN * gap}")
+def dense(path, factor, chrom, balance):
+    clr = cooler.Cooler(f"{path}::/resolutions/{BIN * factor}")
     return np.triu(clr.matrix(balance=balance).fetch(chrom))
 
 
 def test_scales_bring_balanced_sums_to_raw_sums(config, manifest):
     info = manifest.sources["map"]
-    for name, gap in GAPS.items():
+    for name, factor in FACTORS.items():
         raw, balanced = (
-            sum(np.nansum(dense(config.contacts[0], gap, chrom, balance)) for chrom in SPLIT)
+            sum(np.nansum(dense(config.contacts[0], factor, chrom, balance)) for chrom in SPLIT)
             for balance in (False, True)
         )
         assert info.total_reads[name] == raw
@@ -184,13 +184,15 @@ def test_scales_bring_balanced_sums_to_raw_sums(config, manifest):
 
 def test_expected_is_the_mean_by_separation_over_training_chromosomes(config, manifest):
     info = manifest.sources["map"]
-    for name, gap in GAPS.items():
+    for name, factor in FACTORS.items():
         maps = [
-            dense(config.contacts[0], gap, chrom, balance=True)
+            dense(config.contacts[0], factor, chrom, balance=True)
             for chrom, split in SPLIT.items()
             if split == "train"
         ]
-        by = [np.concatenate([np.diagonal(one, s) for one in maps]) for s in range(WINDOW // gap)]
+        by = [
+            np.concatenate([np.diagonal(one, s) for one in maps]) for s in range(WINDOW // factor)
+        ]
         sums, pixels = np.transpose([(np.nansum(x), np.isfinite(x).sum()) for x in by])
         np.testing.assert_allclose(info.curve(name), smoothed(sums, pixels) * info.scale[name])
 

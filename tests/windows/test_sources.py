@@ -26,12 +26,12 @@ def dense(contacts, chrom):
     return cooler.Cooler(contacts.uri).matrix(balance=False).fetch(chrom)
 
 
-def blocks(matrix, gap):
+def blocks(matrix, factor):
     """Sum the upper triangle in blocks, the last ones short, and mirror it."""
-    size = -(-len(matrix) // gap)
+    size = -(-len(matrix) // factor)
     summed = np.zeros((size, size), dtype=np.int64)
     for row, col in zip(*np.nonzero(np.triu(matrix)), strict=True):
-        summed[row // gap, col // gap] += matrix[row, col]
+        summed[row // factor, col // factor] += matrix[row, col]
     return summed + np.triu(summed, 1).T
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hicray.config import DataConfig, UserError
 from hicray.io.ahead import ahead
 from hicray.windows import shards as shards_module
-from hicray.windows.manifest import read_manifest
+from hicray.windows.manifest import ShardSet, read_manifest
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.shards import prepare
 from hicray.windows.stream import (
@@ -63,7 +63,7 @@ def manifest(folder):
 
 @pytest.fixture(scope="module")
 def resident(folder, manifest):
-    return open_windows(folder, manifest, "train", 512)
+    return open_windows(ShardSet(folder, manifest), "train", 512)
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +149,11 @@ def test_a_damaged_shard_stops_a_search_before_it_trains(folder, manifest, local
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     with pytest.raises(UserError, match=f"{damaged} is damaged"):
-        open_windows(alone, manifest, "val", 512)
+        open_windows(ShardSet(alone, manifest), "val", 512)
 
 
 def test_a_reader_of_one_gap_decodes_no_other_gap(folder, manifest, local_ray):
-    windows = open_windows(folder, manifest, "val", 512)
+    windows = open_windows(ShardSet(folder, manifest), "val", 512)
     (table,) = Reader(windows, 100).ordered(Slice(0, windows.rows))
     assert table.column_names == columns(512)
     whole = pa.concat_tables(
@@ -173,7 +173,7 @@ def test_a_set_that_fits_becomes_resident_in_shard_order(resident, manifest, wri
 def test_a_set_without_windows_is_refused(folder, manifest):
     none = replace(manifest, shards=())
     with pytest.raises(UserError, match="no val window"):
-        open_windows(folder, none, "val", 512)
+        open_windows(ShardSet(folder, none), "val", 512)
 
 
 def read(reader, rows, ranks, batch, shuffle=None):

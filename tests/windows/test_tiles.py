@@ -56,10 +56,10 @@ def origins(bins, *, window, stride, reach):
     return tiles_of(bins, Tiling(window, stride, offsets, reach))
 
 
-def check_cover(bins, how, gap):
+def check_cover(bins, how, factor):
     tiles = tiles_of(bins, how)
     assert len(set(tiles)) == len(tiles)
-    assert not any(row % gap or col % gap for row, col in tiles)
+    assert not any(row % factor or col % factor for row, col in tiles)
     row, col = np.triu_indices(bins)
     near = np.zeros((bins, bins), bool)
     near[row, col] = col - row <= how.reach
@@ -69,36 +69,36 @@ def check_cover(bins, how, gap):
 
 
 @pytest.mark.parametrize("bins", [1, 100, 224, 225, 300, 501])
-@pytest.mark.parametrize("gap", [2, 4])
+@pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("reach", [0, 1, 100, 168, 200, None])
 @pytest.mark.parametrize("offsets", [(0,), (0, 224)])
-def test_tiles_cover_every_pixel_within_reach_and_none_comes_twice(bins, gap, reach, offsets):
-    check_cover(bins, tiling(offsets, window=WINDOW, gap=gap, reach=reach), gap)
+def test_tiles_cover_every_pixel_within_reach_and_none_comes_twice(bins, factor, reach, offsets):
+    check_cover(bins, tiling(offsets, window=WINDOW, factor=factor, reach=reach), factor)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 60), st.integers(1, 4), st.sampled_from([1, 2, 4]), st.data())
-def test_tiles_of_any_size_cover_all_that_they_can_reach(bins, windows, gap, data):
+def test_tiles_of_any_size_cover_all_that_they_can_reach(bins, windows, factor, data):
     window, number = 4 * windows, data.draw(st.integers(1, 4))
     offsets = tuple(range(0, number * window, window))
-    most = furthest(offsets, window=window, gap=gap)
-    assert most == offsets[-1] + window - gap
-    how = tiling(offsets, window=window, gap=gap, reach=data.draw(st.integers(0, most)))
-    check_cover(bins, how, gap)
+    most = furthest(offsets, window=window, factor=factor)
+    assert most == offsets[-1] + window - factor
+    how = tiling(offsets, window=window, factor=factor, reach=data.draw(st.integers(0, most)))
+    check_cover(bins, how, factor)
     with pytest.raises(ValueError, match=f"a reach of {most + 1} bins"):
-        tiling(offsets, window=window, gap=gap, reach=most + 1)
+        tiling(offsets, window=window, factor=factor, reach=most + 1)
 
 
 def test_the_tiles_are_as_few_as_the_reach_allows():
-    assert tiling((0,), window=224, gap=2) == Tiling(224, 56, (0,), 168)
-    assert tiling((0, 224), window=224, gap=2, reach=168) == Tiling(224, 56, (0,), 168)
-    assert tiling((0, 224), window=224, gap=2, reach=169) == Tiling(224, 56, (0, 224), 169)
-    assert tiling((0,), window=224, gap=4, reach=220) == Tiling(224, 4, (0,), 220)
+    assert tiling((0,), window=224, factor=2) == Tiling(224, 56, (0,), 168)
+    assert tiling((0, 224), window=224, factor=2, reach=168) == Tiling(224, 56, (0,), 168)
+    assert tiling((0, 224), window=224, factor=2, reach=169) == Tiling(224, 56, (0, 224), 169)
+    assert tiling((0,), window=224, factor=4, reach=220) == Tiling(224, 4, (0,), 220)
 
 
 @pytest.mark.parametrize("bins", [1, 100, 224])
 def test_a_chromosome_of_at_most_a_window_is_one_tile(bins):
-    assert tiles_of(bins, tiling((0,), window=WINDOW, gap=2)) == [(0, 0)]
+    assert tiles_of(bins, tiling((0,), window=WINDOW, factor=2)) == [(0, 0)]
 
 
 def test_a_tile_counts_most_in_its_middle_and_everywhere_something():
