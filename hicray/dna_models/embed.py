@@ -88,7 +88,7 @@ def embed(options: EmbedDna, model: DnaModel, genome: ToEmbed) -> TableNote:
     refuse_others(
         folder / _CLAIM,
         digest(known),
-        what="holds other embeddings",
+        problem="holds other embeddings",
         differs="another model, genome, bin size or precision",
         option="--out folder",
     )
