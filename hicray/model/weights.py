@@ -22,7 +22,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
     """
     path = local(path)
     if not path.is_file():
-        raise UserError(f"no checkpoint at {path}; give the path of a .pth.tar, .bin or .safetensors")
+        raise UserError(f"no checkpoint at {path}; give a .pth.tar, .bin or .safetensors file")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
