@@ -182,7 +182,7 @@ class Rise(nn.Module):
         )
 
     def forward(
-        self, x: Float[Tensor, "batch dim length/2"], seen: Float[Tensor, "batch beside length"]
+        self, x: Float[Tensor, "batch dim half"], seen: Float[Tensor, "batch beside length"]
     ) -> Float[Tensor, "batch dim length"]:
         doubled = self.point(x).repeat_interleave(2, dim=2)
         blended: Tensor = self.blend(doubled + self.side(seen))
@@ -201,11 +201,11 @@ def _convolution(channels: int, outputs: int, kernel: int = 1) -> NormedConvolut
 
 def _halved(
     x: Float[Tensor, "batch channels length"],
-) -> Float[Tensor, "batch channels length/2"]:
+) -> Float[Tensor, "batch channels length//2"]:
     return functional.max_pool1d(x, 2)
 
 
-def lag_features(positions: int) -> Float[Tensor, "2*positions-1 {FEATURES}"]:
+def lag_features(positions: int) -> Float[Tensor, "{2*positions-1} features"]:
     """Return the features of all lags between so many positions: which widths they lie within."""
     lags, number = all_lags(positions), FEATURES // 2
     powers = torch.arange(1, number + 1, dtype=lags.dtype, device=lags.device) / number

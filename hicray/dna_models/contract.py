@@ -8,7 +8,7 @@ Axis names: ``bases`` are those of a window; ``positions`` those that it gives s
 ``channels`` what it gives.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,6 +17,7 @@ from torch import Tensor
 from hicray.maps.genome import N
 
 
+@runtime_checkable
 class DnaModel(Protocol):
     """A frozen model of DNA.
 

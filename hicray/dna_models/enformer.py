@@ -174,7 +174,7 @@ class Stage(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch channels length"]
-    ) -> Float[Tensor, "batch outputs length/2"]:
+    ) -> Float[Tensor, "batch outputs length//2"]:
         x = self.wide(x)
         halved: Tensor = self.pool(self.point(x) + x)
         return halved
@@ -189,7 +189,7 @@ class AttentionPool(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch channels length"]
-    ) -> Float[Tensor, "batch channels length/2"]:
+    ) -> Float[Tensor, "batch channels length//2"]:
         batch, channels, _ = x.shape
         pairs = x.reshape(batch, channels, -1, 2)
         shares = functional.conv2d(pairs, self.weight).softmax(dim=3)
@@ -200,7 +200,7 @@ def _convolution(channels: int, outputs: int, kernel: int = 1) -> NormedConvolut
     return NormedConvolution(channels, outputs, kernel, eps=EPS, activation=gelu)
 
 
-def lag_features(positions: int, features: int) -> Float[Tensor, "2*positions-1 features"]:
+def lag_features(positions: int, features: int) -> Float[Tensor, "{2*positions-1} {features}"]:
     """Return the features of all lags between so many positions.
 
     Computed in double precision, which float32 then holds; see ``bumps`` for a difference to
@@ -240,7 +240,7 @@ def bumps(
     feature, and differs from both.
     """
     deviation = positions / (2 * number)
-    means = _steps(positions / number, positions, number)
+    means = _steps(positions / number, float(positions), number)
     shape, rate = (means / deviation) ** 2, means / deviation**2
     lengths = lags.abs()[:, None]
     log_density = torch.xlogy(shape - 1, lengths) - rate * lengths

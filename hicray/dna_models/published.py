@@ -77,8 +77,9 @@ def fill(network: nn.Module, path: str | Path, naming: Naming) -> None:
         UserError: The file cannot be read, or is not exactly one of this network.
     """
     held = _once(read(path), naming, path)
-    own = {naming.published(key): key for key in network.state_dict()}
-    check(held, {name: network.state_dict()[key] for name, key in own.items()}, path)
+    wanted = network.state_dict()
+    own = {naming.published(key): key for key in wanted}
+    check(held, {name: wanted[key] for name, key in own.items()}, path)
     weights = {own[name]: value.float() for name, value in held.items()}
     network.load_state_dict(weights, assign=True)
     network.eval().requires_grad_(False)
