@@ -152,6 +152,9 @@ class Borzoi(nn.Module):
 def load(path: str | Path, size: Size = PUBLISHED) -> Borzoi:
     """Load a published file, frozen and ready to be run.
 
+    A pickled file's weights are mapped, not copied: it must not be overwritten while they are in
+    use.
+
     Args:
         path: A .bin, .pt, .pth or .safetensors file, with or without heads.
         size: That of the file's network.

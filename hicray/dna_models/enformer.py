@@ -140,6 +140,9 @@ class Enformer(nn.Module):
 def load(path: str | Path, size: Size = PUBLISHED) -> Enformer:
     """Load a published file, frozen and ready to be run.
 
+    A pickled file's weights are mapped, not copied: it must not be overwritten while they are in
+    use.
+
     Args:
         path: A .bin, .pt, .pth or .safetensors file, with or without the heads.
         size: That of the file's network.
@@ -203,8 +206,8 @@ def _convolution(channels: int, outputs: int, kernel: int = 1) -> NormedConvolut
 def lag_features(positions: int, features: int) -> Float[Tensor, "{2*positions-1} {features}"]:
     """Return the features of all lags between so many positions.
 
-    Computed in double precision, which float32 then holds; see ``bumps`` for a difference to
-    enformer-pytorch.
+    They are computed in double precision and kept as single floats. ``bumps`` says how they differ
+    from enformer-pytorch's.
 
     Args:
         positions: Of the transformer.

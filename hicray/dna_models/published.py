@@ -65,9 +65,6 @@ class Naming:
 def fill(network: nn.Module, path: str | Path, naming: Naming) -> None:
     """Give a network the weights of a published file, as single floats, and freeze it.
 
-    Weights of a .bin, .pt or .pth file are mapped, not copied: it must not be overwritten while
-    they are in use.
-
     Args:
         network: May be without values, on the meta device.
         path: A .bin, .pt, .pth or .safetensors file of tensors.
