@@ -12,8 +12,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"config", "figures", "panels", "wording", "io", "cluster"}
 """What stands under the rooms: any of them may use it, and it uses none."""
 ROOMS = (
-    "maps", "simulation", "windows", "metrics", "evaluation", "model", "tracking", "training",
-    "predict", "comparison", "cli",
+    "maps", "simulation", "windows", "metrics", "evaluation", "model", "dna_models", "tracking",
+    "training", "predict", "comparison", "cli",
 )  # fmt: skip
 MODELLESS = {"metrics", "evaluation"}
 """Rooms that score maps whoever made them: they know neither networks, Ray nor MLflow."""
@@ -46,8 +46,8 @@ HOMES = {
     },
 }  # fmt: skip
 TORCH_ROOMS = {
-    "windows", "metrics", "evaluation", "model", "tracking", "training", "predict",
-    "comparison",
+    "windows", "metrics", "evaluation", "model", "dna_models", "tracking", "training",
+    "predict", "comparison",
 }  # fmt: skip
 TORCHLESS = {
     "windows.enough",

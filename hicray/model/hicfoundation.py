@@ -6,24 +6,20 @@ the network random without a word.
 Axis names: ``batch``; ``rows cols`` are bins of a window.
 """
 
-import argparse
-import pickle
 import re
-import zipfile
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hicray.config import UserError
-from hicray.io.copies import local
 from hicray.model.decoder import Decoder
 from hicray.model.encoder import ContactEncoder, Size
 from hicray.model.enhancer import Enhancer
 from hicray.model.patches import PATCH, resize_positions
+from hicray.model.weights import check, read
 
 BACKBONE = "vit_backbone."
 """Prefix of the encoder's keys in fine-tuned files; pre-training's have none."""
@@ -78,7 +74,7 @@ def load(path: str | Path, *, num_heads: int = 16, decoder_num_heads: int = 16) 
     size = _size(weights, num_heads, decoder_num_heads, path)
     with torch.device("meta"):
         network = HiCFoundation(size, patches=weights["decoder.pos_embed"].shape[1])
-    _check(weights, network.state_dict(), path)
+    check(weights, network.state_dict(), path)
     network.load_state_dict(weights, assign=True)
     return network.eval()
 
@@ -130,43 +126,11 @@ def fitting(enhancer: Enhancer, path: str | Path) -> dict[str, Tensor]:
     if corrects or not head & weights.keys():
         weights = {key: value for key, value in weights.items() if key not in head}
         wanted = {key: value for key, value in wanted.items() if key not in head}
-    _check(weights, wanted, path)
+    check(weights, wanted, path)
     return {
         f"head.{key}" if key.startswith("decoder.") else key: value.float()
         for key, value in weights.items()
     }
-
-
-def read(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint, running none of the code that a pickle may hold.
-
-    Raises:
-        UserError: The file is missing, unreadable, or holds something else.
-    """
-    path = local(path)
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}; give the path of a .pth.tar or .safetensors")
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path} is not a readable checkpoint of tensors: {reason}") from error
-    for name in ("model", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(f"{path} holds no table of tensors, which a checkpoint is")
-    return dict(content)
-
-
-def _read_pickle(path: Path) -> object:
-    # Mapped, so that what is left out (the optimizer's state above all) is never read; files from
-    # before torch 1.6 are no zip archives and cannot be.
-    mapped = zipfile.is_zipfile(path)
-    # Upstream saves its command line, a plain Namespace, along with the weights.
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    return content
 
 
 def _rename(weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
@@ -234,25 +198,10 @@ def _resize(weights: dict[str, Tensor], patches: int, path: str | Path) -> None:
     """Bring both position tables to a square grid of ``patches`` a side; row 0 is cls's."""
     for key, first in (("encoder.pos_embed", 1), ("decoder.pos_embed", 0)):
         if key not in weights:
-            continue  # _check says so, together with all else that is missing
+            continue  # check says so, together with all else that is missing
         extra, positions = weights[key][0, :first], weights[key][0, first:]
         try:
             positions = resize_positions(positions, patches, patches)
         except ValueError as error:
             raise UserError(f"{path}: {key} cannot be fitted to this window: {error}") from error
         weights[key] = torch.cat([extra, positions])[None]
-
-
-def _check(weights: dict[str, Tensor], wanted: dict[str, Tensor], path: str | Path) -> None:
-    """Refuse a file unless its keys and shapes are exactly the wanted ones."""
-    unknown = sorted(weights.keys() - wanted.keys())
-    missing = sorted(wanted.keys() - weights.keys())
-    misfits = [
-        f"{key} {tuple(weights[key].shape)}, not {tuple(wanted[key].shape)}"
-        for key in sorted(weights.keys() & wanted.keys())
-        if weights[key].shape != wanted[key].shape
-    ]
-    faults = (("unknown", unknown), ("missing", missing), ("of another shape", misfits))
-    reasons = [f"{name}: {', '.join(keys)}" for name, keys in faults if keys]
-    if reasons:
-        raise UserError(f"{path} does not fit this network; {'; '.join(reasons)}")
