@@ -48,7 +48,7 @@ from hicray.metrics.scores import LABELS
 from hicray.model import checkpoint
 from hicray.model.decay import DecayFactors
 from hicray.model.encoder import PRESETS
-from hicray.model.enhancer import Head
+from hicray.model.head import Head
 from hicray.model.run import predict
 from hicray.training.effort import described, fitted
 from hicray.training.losses import loss

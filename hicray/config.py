@@ -7,7 +7,8 @@ command line without further code.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from hicray.wording import scrubbed
@@ -16,12 +17,16 @@ SequenceMode = Literal["on", "off", "blank", "composition", "elsewhere"]
 Fusion = Literal["tokens", "pairwise", "both"]
 Encoder = Literal["scratch", "tuned", "frozen"]
 Preset = Literal["large", "base", "small", "tiny"]
-DnaEncoder = Literal["tower", "pooled"]
+DnaEncoder = Literal["tower", "pooled", "embeddings", "tower+embeddings"]
+StoredPrecision = Literal["bf16", "fp32"]
 Precision = Literal["bf16", "fp32", "none"]
 Context = Literal["dilated", "attention"]
 CoarsePath = Literal["on", "off"]
 Loss = Literal["likelihood", "correlation", "report"]
 
+_LATER: Mapping[str, bool] = {"later": True}
+"""Marks settings that came later: one that is left alone changes no digest, so that what was made
+before is found again by its name."""
 TAKEN_HOME: tuple[SequenceMode, ...] = ("off", "on")
 """Arms that sharpen maps; the others are controls."""
 CONTEXT_HEADS = 4
@@ -93,7 +98,8 @@ class ModelConfig:
     """DNA on; off (no DNA modules); or a control: blank (all modules, a learned constant for DNA),
     composition (GC, N and cut sites per bin in place of DNA), elsewhere (another locus' DNA)."""
     dna: DnaEncoder = "tower"
-    """One embedding per bin (tower), or one for the whole window (pooled, the report's CNN)."""
+    """One embedding per bin (tower), one for the whole window (pooled, the report's CNN), or those
+    of a model of DNA that was run once (embeddings), alone or added to the tower's."""
     depth: int = 3
     """Convolution blocks of the DNA tower."""
     dna_channels: int = 32
@@ -118,10 +124,27 @@ class ModelConfig:
     """Width of a Gaussian, in fine bins, that smooths coarse O/E before it is corrected: for maps
     of so few reads that one pixel says little; 0 takes it as it is."""
 
+    dna_embeddings: str = field(default="", metadata=_LATER)
+    """Table of a model of DNA, the --out folder of `hicray embed-dna`."""
+    embedding_channels: int = field(default=0, metadata=_LATER)
+    """Values of a bin in that table; found out from it."""
+    embedding_model: str = field(default="", metadata=_LATER)
+    """Digest of the model that made the table, whatever the genome; found out from it."""
+
     @property
     def reads_dna(self) -> bool:
-        """Whether windows must bring their bases."""
+        """Whether a network's output depends on DNA."""
         return self.sequence not in ("off", "blank")
+
+    @property
+    def reads_bases(self) -> bool:
+        """Whether windows must bring their bases."""
+        return self.reads_dna and (self.sequence == "composition" or self.dna != "embeddings")
+
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether windows must bring stored embeddings of their DNA."""
+        return self.reads_dna and self.sequence != "composition" and "embeddings" in self.dna
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +279,16 @@ def override(config: Config, changes: dict[str, Any]) -> Config:
 
 def digest(config: Any) -> str:
     """Return 12 hexadecimal digits that change whenever any value does."""
-    plain = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
-    text = json.dumps(plain, sort_keys=True, default=str)
+    text = json.dumps(_plain(config), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _plain(config: Any) -> Any:
+    """Return nested dataclasses as dictionaries, without later settings that were left alone."""
+    if not is_dataclass(config) or isinstance(config, type):
+        return config
+    return {
+        leaf.name: _plain(getattr(config, leaf.name))
+        for leaf in fields(config)
+        if not ("later" in leaf.metadata and getattr(config, leaf.name) == leaf.default)
+    }

@@ -42,7 +42,7 @@ HOMES = {
         "training.data", "training.embeddings", "training.gaps", "training.halving",
         "training.record", "training.searcher", "training.state", "training.sweep",
         "training.train", "training.trial", "training.tune",
-        "predict.actors",
+        "predict.actors", "dna_models.embed",
     },
 }  # fmt: skip
 TORCH_ROOMS = {

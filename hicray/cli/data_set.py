@@ -24,10 +24,12 @@ def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
         UserError: Something cannot be, or published weights do not fit.
     """
     from hicray.maps.check import check_model
+    from hicray.windows.genome_tables import resolved as embeddings_resolved
     from hicray.windows.plan import layout_of
 
     check_model(model)
     layout_of(data)
+    model = embeddings_resolved(model, data)
     if model.encoder == "scratch":
         return model
     from hicray.model.build import check_weights

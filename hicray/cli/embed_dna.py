@@ -28,7 +28,8 @@ def embed_dna(options: EmbedDna) -> None:
     if options.plan_only:
         return
     note = embed.embed(options, model, genome)
-    if options.components or options.projection:
-        note, explained = embed.project(options, note, genome)
+    if projected := embed.project(options, note, genome):
+        note, explained = projected
         say(f"{note.channels} components hold {explained:.1%} of the variance")
-    say(f"{options.out}: {len(note.files)} chromosomes, {note.channels} channels a bin")
+    where = embed.folder_of(options)
+    say(f"{where}: {len(note.files)} chromosomes, {note.channels} channels a bin")

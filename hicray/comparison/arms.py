@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hicray.comparison.caveats import leak, no_elsewhere, refuse_refits
+from hicray.comparison.caveats import leak, no_elsewhere, no_shuffled, refuse_refits
 from hicray.comparison.results import (
     ARMS,
     CONTRASTS,
@@ -39,7 +39,7 @@ from hicray.evaluation.window_set import (
     band_score,
     device,
 )
-from hicray.io.storage import Location
+from hicray.io.storage import Location, locate
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import read_packed
 from hicray.metrics.paired import Difference, difference_of_gains, paired_difference
@@ -54,6 +54,7 @@ from hicray.training.embeddings import find
 from hicray.training.examples import loci
 from hicray.windows.batches import Batch, Collate
 from hicray.windows.dna import Whose
+from hicray.windows.genome_tables import read_tables
 from hicray.windows.manifest import GENOME, Manifest, ShardSet
 
 Arms = Mapping[str, Sequence[Location]]
@@ -105,7 +106,7 @@ def score_arms(
         examples=_examples(shown, first, windows.collate),
         leak=leak([one for own in trials.values() for one in own], shards.manifest, split),
         best_filter=rivals.best,
-        left_out=left_out,
+        left_out=" ".join(filter(None, (left_out, no_shuffled(windows)))),
     )
 
 
@@ -158,11 +159,14 @@ def windows_of(
         split: Set whose windows are meant.
     """
     models = [one.model for own in trials.values() for one in own]
-    genome = read_packed(shards.folder / GENOME) if any(m.reads_dna for m in models) else None
+    genome = read_packed(shards.folder / GENOME) if any(m.reads_bases for m in models) else None
+    tables = {model.dna_embeddings for model in models if model.reads_embeddings}
+    embeddings = read_tables(locate(tables.pop()), shards.manifest) if tables else None
     # Each model cuts what it reads out of the widest flanks; a search's encoder is one.
     flank = max((model.flank_bins for model in models), default=0)
     kept = find(models[0], shards, size) if models else None
-    collate = Collate(shards.manifest, size, genome, flank, kept.form if kept else None)
+    form = kept.form if kept else None
+    collate = Collate(shards.manifest, size, genome, flank, form, embeddings=embeddings)
     return HeldOutWindows(shards.folder, split, collate, size, kept.folder if kept else None)
 
 
@@ -196,7 +200,10 @@ def _views(arm: str, model: Enhancer, collate: Collate, *, swappable: bool) -> d
         return {arm: predict, MAPLESS: mapless_predictor(model)}
     if arm != SEQ:
         return {arm: predict}
-    views = {SEQ: predict, SHUFFLED: _with_dna(predict, collate, "shuffled")}
+    views = {SEQ: predict}
+    # Stored embeddings cannot be shuffled: they need a pass over shuffled DNA.
+    if collate.embeddings is None or collate.embeddings.tables.shuffled is not None:
+        views[SHUFFLED] = _with_dna(predict, collate, "shuffled")
     return views | ({SWAPPED: _with_dna(predict, collate, "elsewhere")} if swappable else {})
 
 
@@ -239,7 +246,7 @@ def describe(trial: TrialConfig) -> str:
     rate = f"base_learning_rate {train.base_learning_rate:g}"
     parts = [f"ssim_weight {train.ssim_weight:g}", rate]
     if model.sequence != "off":
-        if model.dna == "tower" and model.sequence != "composition":
+        if "tower" in model.dna and model.sequence != "composition":
             parts.append(f"depth {model.depth}")
         parts.append(f"fusion {model.fusion}")
         if model.reads_dna:

@@ -25,6 +25,17 @@ def no_elsewhere(windows: HeldOutWindows) -> str:
     )
 
 
+def no_shuffled(windows: HeldOutWindows) -> str:
+    """Say so where a network reads stored embeddings and no shuffled DNA was embedded."""
+    reader = windows.collate.embeddings
+    if reader is None or reader.tables.shuffled is not None:
+        return ""
+    return (
+        "No control with shuffled DNA: stored embeddings need a pass of their own over it, "
+        "`hicray embed-dna --shuffled` with the other options as they were."
+    )
+
+
 def refuse_refits(trials: Mapping[str, Sequence[TrialConfig]]) -> None:
     """Refuse to score networks that were trained on all chromosomes.
 

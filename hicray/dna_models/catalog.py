@@ -15,7 +15,8 @@ from hicray.io.copies import local
 from hicray.maps.genome import N
 from hicray.model.checkpoint import weights_digest
 
-PUBLISHED = ("enformer", "borzoi")
+PUBLISHED = {"enformer": "Enformer", "borzoi": "Borzoi"}
+"""Published models, each of a module of its name: their class."""
 TORCHSCRIPT = "torchscript"
 _SIZES = ("window", "stride", "positions", "channels")
 _NAMES = f"{', '.join(PUBLISHED)}, {TORCHSCRIPT} or MODULE:FUNCTION"
@@ -66,7 +67,9 @@ def outline(name: str, weights: str) -> DnaModel:
     if name not in PUBLISHED:
         return open_model(name, weights)
     with torch.device("meta"):
-        model: DnaModel = _published(name).network()
+        network: nn.Module = getattr(_published(name), PUBLISHED[name])()
+    # What is computed rather than loaded has values even so.
+    model: DnaModel = network.to("meta")
     return model
 
 

@@ -33,6 +33,7 @@ from hicray.windows.bin_table import (
     write_chrom,
     write_note,
 )
+from hicray.windows.genome_tables import SHUFFLED
 
 VERSION = 1
 """To be raised when the same inputs would give other embeddings."""
@@ -81,8 +82,8 @@ def embed(options: EmbedDna, model: DnaModel, genome: ToEmbed) -> TableNote:
         model: For its sizes alone; actors open their own.
         genome: The genome.
     """
-    out = locate(str(options.out))
-    folder = out / ALL_CHANNELS if options.components or options.projection else out
+    out = folder_of(options)
+    folder = out / ALL_CHANNELS if _projects(options) else out
     folder.mkdir(parents=True, exist_ok=True)
     known = identity(options)
     refuse_others(
@@ -109,6 +110,18 @@ def embed(options: EmbedDna, model: DnaModel, genome: ToEmbed) -> TableNote:
     )
     write_note(folder, note)
     return note
+
+
+def folder_of(options: EmbedDna) -> Location:
+    """Return where a table goes; one of shuffled DNA lies within that of the genome's own."""
+    out = locate(str(options.out))
+    return out / SHUFFLED if options.shuffled else out
+
+
+def _projects(options: EmbedDna) -> bool:
+    """Tell whether components are kept: shuffled DNA has those of the genome's own table."""
+    own = locate(str(options.out)) / projection.FILE
+    return bool(options.components or options.projection or (options.shuffled and own.exists()))
 
 
 def open_genome(options: EmbedDna) -> ToEmbed:
@@ -197,8 +210,8 @@ class _Embedder:
         return self.last[1]
 
 
-def project(options: EmbedDna, note: TableNote, genome: ToEmbed) -> tuple[TableNote, float]:
-    """Keep a table's principal components in a table of their own.
+def project(options: EmbedDna, note: TableNote, genome: ToEmbed) -> tuple[TableNote, float] | None:
+    """Keep a table's principal components in a table of their own, where they are asked for.
 
     Args:
         options: How many, and what they are fitted on.
@@ -206,15 +219,19 @@ def project(options: EmbedDna, note: TableNote, genome: ToEmbed) -> tuple[TableN
         genome: The genome.
 
     Returns:
-        The note of that table, and the share of the variance that it holds.
+        The note of that table, and the share of the variance that it holds; None where all
+        channels are kept.
     """
-    out = locate(str(options.out))
-    if options.projection:
+    if not _projects(options):
+        return None
+    out = folder_of(options)
+    if options.shuffled:
+        found = projection.read(locate(str(options.out)))
+    elif options.projection:
         found = projection.read(locate(options.projection))
     else:
-        found = projection.fit(
-            out / ALL_CHANNELS, note, _training(options, genome), options.components
-        )
+        regions = _training(options, genome)
+        found = projection.fit(out / ALL_CHANNELS, note, regions, options.components)
     projection.write(found, out)
     for chrom, name in tqdm(note.files.items(), desc="project", unit="chrom"):
         values = found.apply(as_floats(read_chrom(out / ALL_CHANNELS, note, chrom)))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hicray.windows.bin_table import StoredPrecision
+from hicray.config import StoredPrecision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class EmbedDna:
     chroms: tuple[str, ...] = ()
     """Chromosomes to embed; all of the FASTA if not given."""
     shuffled: bool = False
-    """Embed DNA whose dinucleotides are shuffled: a control, which costs a pass of its own."""
+    """Embed DNA whose dinucleotides are shuffled, into --out/shuffled: a control, which costs a
+    pass of its own."""
     components: int = 0
     """Keep so many principal components, fitted on the split's training chromosomes; 0: all."""
     split: str = "orca"

@@ -6,7 +6,8 @@ import torch
 
 from hicray.config import ModelConfig, UserError
 from hicray.model.encoder import PRESETS, ContactEncoder
-from hicray.model.enhancer import Enhancer, Head
+from hicray.model.enhancer import Enhancer
+from hicray.model.head import Head
 from hicray.model.hicfoundation import fitting, load_into
 
 

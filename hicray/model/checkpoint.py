@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
 from hicray.io.copies import local
-from hicray.io.storage import Location, matching, open_file
+from hicray.io.storage import Location, locate, matching, open_file
 from hicray.metrics.objective import rank
 from hicray.model.decay import KNOTS
 from hicray.model.trained import Trained, from_plain
+from hicray.windows.bin_table import read_note
 
 _ENCODER = "encoder."
 WEIGHTS, OPTIMIZER, TRIAL = "weights.safetensors", "optimizer.pt", "trial.json"
@@ -220,9 +221,12 @@ def by_content(model: ModelConfig) -> ModelConfig:
     A trial is found again by its configuration; one that is trained from other weights under the
     same path is another trial.
     """
-    if not model.encoder_weights:
-        return model
-    return replace(model, encoder_weights=weights_digest(model.encoder_weights))
+    if model.encoder_weights:
+        model = replace(model, encoder_weights=weights_digest(model.encoder_weights))
+    if model.dna_embeddings:
+        made = read_note(locate(model.dna_embeddings))
+        model = replace(model, dna_embeddings=made.digest)
+    return model
 
 
 def weights_digest(where: str | Location) -> str:

@@ -23,12 +23,13 @@ from hicray.io.copies import fingerprint
 from hicray.io.lock import LOCK, exclusive
 from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
-from hicray.io.storage import remove_leftovers, replaced
+from hicray.io.storage import locate, remove_leftovers, replaced
 from hicray.maps.assembly import assembly_of
 from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
 from hicray.predict.locus import MapFacts, measure_for
 from hicray.predict.tiler import Blended, Clock, Job, Unit, peak_bytes, tiles_of, units_of
 from hicray.predict.unit import balanced_per_contact
+from hicray.windows.bin_table import read_note
 from hicray.windows.tiles import Blend
 
 VERSION = 3
@@ -86,12 +87,20 @@ def _identity(job: Job) -> dict[str, Any]:
         "contacts": fingerprint(contacts.uri),
         "level": [contacts.uri.partition("::")[2], contacts.bin_size, contacts.weights_name],
         "genome": fingerprint(job.dna.fasta) if job.dna else "",
+        **_embeddings(job),
         "tiling": job.tiling._asdict(),
         "version": VERSION,
     }
     # As the note gives it back, where tuples have become lists.
     plain: dict[str, Any] = json.loads(json.dumps(identity))
     return plain
+
+
+def _embeddings(job: Job) -> dict[str, str]:
+    """Return the digest of the stored embeddings that are read; nothing where there are none."""
+    if job.dna is None or not job.dna.embeddings:
+        return {}
+    return {"embeddings": read_note(locate(job.dna.embeddings)).digest}
 
 
 def enhance(job: Job, predict: Predict) -> Done:
@@ -226,6 +235,7 @@ def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
         "contacts": job.contacts.uri,
         "contacts_sha256": fingerprint(job.contacts.uri),
         "genome": job.dna.fasta if job.dna else None,
+        **_embeddings(job),
         "total_reads": facts.total_reads,
         "scale": "contacts as of the target maps of training, scaled so that a whole map's "
         + ("reads are counted" if trained["raw"] else "balanced sum equals its reads"),

@@ -6,17 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from hicray.io.progress import tqdm
+from hicray.io.storage import locate
 from hicray.maps.bins import num_bins, teaching
 from hicray.maps.contacts import ContactMap
 from hicray.maps.features import DecaySums, decay_sums
 from hicray.maps.genome import Genome, PackedSequence, unpack
 from hicray.maps.totals import Sums
 from hicray.model.trained import Trained
+from hicray.windows.bin_table import BinTable
 from hicray.windows.cut import Level, pad, unit_weights, window_counts
+from hicray.windows.genome_tables import read_one
 from hicray.windows.inputs import CoarseWindows, Inputs, decode_coarse
 from hicray.windows.scales import caps_of
 
@@ -43,11 +46,15 @@ class Dna(NamedTuple):
         fasta: Path.
         names: The FASTA's name of each of the map's chromosomes.
         flank_bins: Fine bins of DNA that are read beyond either end of a window.
+        embeddings: Folder of stored embeddings; empty where none are read.
+        bases: Whether the bases themselves are read.
     """
 
     fasta: str
     names: Mapping[str, str]
     flank_bins: int
+    embeddings: str = ""
+    bases: bool = True
 
 
 class _Chromosome(NamedTuple):
@@ -57,6 +64,7 @@ class _Chromosome(NamedTuple):
     level: Level
     usable: Bool[np.ndarray, " bins"]
     dna: PackedSequence | None
+    embeddings: BinTable | None
 
 
 def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: int = 0) -> MapFacts:
@@ -126,7 +134,7 @@ class Loci:
         self, contacts: ContactMap, facts: MapFacts, trained: Trained, dna: Dna | None = None
     ) -> None:
         self.contacts, self.facts, self.trained, self.dna = contacts, facts, trained, dna
-        self._genome = None if dna is None else Genome(dna.fasta)
+        self._genome = Genome(dna.fasta) if dna is not None and dna.bases else None
         self._coarse_expected = torch.tensor([facts.expected])
         source = trained.source
         self._fine_expected = torch.tensor([source.fine_expected])
@@ -191,12 +199,16 @@ class Loci:
         trained = self.trained
         level = read_level(self.contacts, chrom, len(self.facts.expected), raw=trained.raw)
         usable = np.repeat(np.isfinite(level.weights), trained.factor)[: self.num_bins(chrom)]
-        dna = None
-        if self._genome is not None and self.dna is not None:
-            dna = self._genome.packed(self.dna.names[chrom])
+        bases = embeddings = None
+        if self.dna is not None:
+            name = self.dna.names[chrom]
+            if self._genome is not None:
+                bases = self._genome.packed(name)
+            if self.dna.embeddings:
+                embeddings = read_one(locate(self.dna.embeddings), name)
         # Windows may run past the end of the chromosome.
         padded = pad(level, trained.window_bins // trained.factor)
-        return _Chromosome(chrom, padded, usable, dna)
+        return _Chromosome(chrom, padded, usable, bases, embeddings)
 
     def _windows(
         self, chromosome: _Chromosome, rows: Tensor, cols: Tensor, device: torch.device | str
@@ -228,19 +240,35 @@ class Loci:
             cap=self._cap.to(device).expand(num_windows),
             coarse_expected=self._coarse_expected.to(device).expand(num_windows, -1),
             fine_expected=self._fine_expected.to(device).expand(num_windows, -1),
-            row_bases=self._bases(chromosome, rows, device),
-            col_bases=self._bases(chromosome, cols, device) if len(trained.offsets) > 1 else None,
+            **self._dna(chromosome, rows, cols, device),
         )
 
-    def _bases(
-        self, chromosome: _Chromosome, starts: Tensor, device: torch.device | str
-    ) -> UInt8[Tensor, "batch bases"] | None:
-        if chromosome.dna is None or self.dna is None:
-            return None
-        size, flank = self.trained.fine_bin_size, self.dna.flank_bins * self.trained.fine_bin_size
+    def _dna(
+        self, chromosome: _Chromosome, rows: Tensor, cols: Tensor, device: torch.device | str
+    ) -> dict[str, Tensor]:
+        """Return what windows bring of their DNA, that of the columns where it may differ."""
+        axes = {"row": rows} if len(self.trained.offsets) == 1 else {"row": rows, "col": cols}
+        brought = {}
+        for axis, starts in axes.items():
+            if chromosome.dna is not None:
+                brought[f"{axis}_bases"] = self._bases(chromosome.dna, starts).to(device)
+            if chromosome.embeddings is not None:
+                stored = self._embeddings(chromosome.embeddings, starts)
+                brought[f"{axis}_embeddings"] = stored.to(device)
+        return brought
+
+    def _embeddings(
+        self, table: BinTable, starts: Tensor
+    ) -> Float[Tensor, "batch strands bins channels"]:
+        (chrom,) = table.chroms
+        flank = self.dna.flank_bins if self.dna else 0
+        firsts = (starts // self.trained.fine_bin_size - flank).tolist()
+        length = self.trained.window_bins + 2 * flank
+        return torch.stack([table.rows(chrom, first, first + length) for first in firsts])
+
+    def _bases(self, packed: PackedSequence, starts: Tensor) -> UInt8[Tensor, "batch bases"]:
+        size = self.trained.fine_bin_size
+        flank = self.dna.flank_bins * size if self.dna else 0
         length = self.trained.window_bins * size
-        codes = [
-            unpack(chromosome.dna, start - flank, start + length + flank)
-            for start in starts.tolist()
-        ]
-        return torch.from_numpy(np.stack(codes)).to(device)
+        codes = [unpack(packed, start - flank, start + length + flank) for start in starts.tolist()]
+        return torch.from_numpy(np.stack(codes))

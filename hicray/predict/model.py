@@ -1,6 +1,7 @@
 """A trained network in Python: opened once, then put to any stretch of any map."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ class Model:
         contacts: ContactMap,
         genome: Genome | None = None,
         *,
+        dna_embeddings: str | Path = "",
         match_chr: bool = False,
     ) -> EnhancedRegion:
         """Return an enhanced stretch of a chromosome.
@@ -77,6 +79,7 @@ class Model:
             region: ``chrom:start-end`` in bp, 0-based and half-open; commas are allowed.
             contacts: Of the coarse bin size that the network reads.
             genome: That the map was aligned to; for a network that reads DNA.
+            dna_embeddings: Table of that genome, for a network that reads stored embeddings.
             match_chr: Take names of map and genome that differ only in 'chr' as the same.
 
         Returns:
@@ -86,7 +89,10 @@ class Model:
             UserError: The region, the map or the genome is not what the network can read.
         """
         asked = self._region(region, contacts)
-        dna = dna_of(self.file, contacts, (asked.chrom,), genome, match_chr=match_chr)
+        dna = dna_of(
+            self.file, contacts, (asked.chrom,), genome,
+            match_chr=match_chr, embeddings=str(dna_embeddings),
+        )  # fmt: skip
         found = enhance_region(self._tiler(contacts, dna, asked.chrom), asked)
         if np.isnan(found.contacts).all():
             require_any(contacts, (asked.chrom,), raw=self.trained.raw)
@@ -145,7 +151,7 @@ class Model:
 
     def _tiler(self, contacts: ContactMap, dna: Dna | None, chrom: str) -> Tiler:
         """Return what predicts on a chromosome; the same one as before where nothing differs."""
-        sequence = (dna.fasta, dna.names[chrom]) if dna else ()
+        sequence = (dna.fasta, dna.embeddings, dna.names[chrom]) if dna else ()
         key = (contacts.uri, contacts.weights_name, chrom, *sequence)
         if self._held is None or self._held.key != key:
             self._held = None  # before the next is read, so that memory is one chromosome's

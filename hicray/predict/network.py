@@ -98,6 +98,8 @@ class NetworkFile:
         trained: What it was trained on.
         reads_dna: Whether it needs the genome.
         flank_bins: Fine bins of DNA that it reads beyond either end of a window.
+        embedding_model: Digest of the model whose stored embeddings it reads; empty for none.
+        reads_bases: Whether it reads the bases themselves.
         digest: SHA-256 of its weights.
     """
 
@@ -107,6 +109,8 @@ class NetworkFile:
     trained: Trained
     reads_dna: bool = False
     flank_bins: int = 0
+    embedding_model: str = ""
+    reads_bases: bool = False
     digest: str
 
     def for_map(self, total_reads: int, genome_length: int) -> "NetworkFile":
@@ -216,6 +220,8 @@ def _described(
         trained=progress.trained,
         reads_dna=reads_dna,
         flank_bins=model.flank_bins if reads_dna else 0,
+        embedding_model=model.embedding_model if model.reads_embeddings else "",
+        reads_bases=model.reads_bases,
         digest=digest,
     )
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hicray.config import UserError
-from hicray.io.storage import locate_uri
+from hicray.io.copies import fingerprint
+from hicray.io.storage import locate, locate_uri
 from hicray.maps.bins import Region, parse_region
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.contents import require_any
@@ -16,6 +17,7 @@ from hicray.predict.locus import Dna
 from hicray.predict.network import BinSizes, NetworkFile, find
 from hicray.predict.request import Ablate, Enhance, Request
 from hicray.predict.tiler import Job
+from hicray.windows.bin_table import read_note
 from hicray.windows.tiles import Tiling, furthest, tiling
 
 
@@ -74,6 +76,11 @@ def require_ablatable(network: NetworkFile, region: Region, contacts: ContactMap
         UserError: It is one of these.
     """
     trained, length = network.trained, contacts.chromsizes[region.chrom]
+    if network.embedding_model:
+        raise UserError(
+            f"{network.where} reads stored embeddings, whose DNA cannot be replaced; give a "
+            "network that was trained with --dna tower"
+        )
     if not network.reads_dna:
         raise UserError(
             f"{network.where} reads no DNA, so that there is nothing to ablate; give a network "
@@ -108,7 +115,10 @@ def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
     chosen = _chroms(chroms, contacts)
     require_any(contacts, chosen, raw=trained.raw)
     genome = Genome(request.genome) if network.reads_dna and request.genome else None
-    dna = dna_of(network, contacts, chosen, genome, match_chr=request.match_chr)
+    dna = dna_of(
+        network, contacts, chosen, genome,
+        match_chr=request.match_chr, embeddings=request.dna_embeddings,
+    )  # fmt: skip
     return Opened(network, contacts, dna)
 
 
@@ -133,6 +143,7 @@ def dna_of(
     genome: Genome | None,
     *,
     match_chr: bool,
+    embeddings: str = "",
 ) -> Dna | None:
     """Return where a map's DNA is, None for a network that reads none.
 
@@ -142,9 +153,11 @@ def dna_of(
         chroms: Chromosomes that it is read of.
         genome: That the map was aligned to.
         match_chr: Take names of map and genome that differ only in 'chr' as the same.
+        embeddings: Table of that genome's stored embeddings.
 
     Raises:
-        UserError: There is no genome, or it is not the map's.
+        UserError: There is no genome, or it is not the map's; or embeddings are missing or another
+            model's.
     """
     if not network.reads_dna:
         return None
@@ -157,8 +170,32 @@ def dna_of(
         contacts, sizes, chroms, fasta=fasta, match_chr=match_chr,
         option="--chroms with those to enhance",
     )  # fmt: skip
+    _check_embeddings(network, genome, embeddings)
     names = genome_names(chroms, sizes, match_chr=match_chr)
-    return Dna(fasta, names, network.flank_bins)
+    folder = str(locate(embeddings)) if network.embedding_model else ""
+    return Dna(fasta, names, network.flank_bins, folder, network.reads_bases)
+
+
+def _check_embeddings(network: NetworkFile, genome: Genome, embeddings: str) -> None:
+    if not network.embedding_model:
+        return
+    if not embeddings:
+        raise UserError(
+            f"{network.where} reads stored embeddings of DNA; give --dna-embeddings, the table "
+            "that `hicray embed-dna` made of the genome"
+        )
+    note = read_note(locate(embeddings))
+    if note.model_digest != network.embedding_model:
+        raise UserError(
+            f"{embeddings} was made by another model, or with other components, than "
+            f"{network.where} was trained with; run `hicray embed-dna` with that model (and "
+            "--projection with the table that it was trained with)"
+        )
+    if note.identity.get("genome") != fingerprint(genome.uri):
+        raise UserError(
+            f"{embeddings} was made of another genome than {genome.uri}; run `hicray embed-dna "
+            "--genome` with that"
+        )
 
 
 def _tiling(request: Enhance, network: NetworkFile) -> Tiling:

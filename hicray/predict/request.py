@@ -20,6 +20,8 @@ class Request:
     """Bins to write, for a HiCFoundation file: it was trained on 10000 in and out, raw counts."""
     genome: str = ""
     """FASTA that the map was aligned to; for a network that reads DNA."""
+    dna_embeddings: str = ""
+    """Table of `hicray embed-dna` of that FASTA; for a network that reads stored embeddings."""
     match_chr: bool = False
     """Take chromosome names of map and genome that differ only in 'chr' as the same."""
     weights: str = "weight"

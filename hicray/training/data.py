@@ -1,11 +1,11 @@
 """What the workers of one gap share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 
-from hicray.config import TrialConfig
+from hicray.config import ModelConfig, TrialConfig
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import PackedGenome
 from hicray.windows.batches import Collate
@@ -27,6 +27,7 @@ class Data:
         val: Validation windows; none in a refit.
         genome: Reference of the packed genome; None where DNA is off.
         tokens: How the frozen encoder's tokens are stored with the windows; None if they are not.
+        embeddings: Reference of stored embeddings of the genome; None where no network reads them.
     """
 
     manifest: Manifest
@@ -34,6 +35,7 @@ class Data:
     val: WindowSource
     genome: Any = None
     tokens: TokenFormat | None = None
+    embeddings: Any = None
 
     def collate(self, trial: TrialConfig) -> Collate:
         """Return a trial's collate; reads the genome without copying it."""
@@ -46,4 +48,13 @@ class Data:
             model.flank_bins,
             self.tokens,
             "elsewhere" if model.sequence == "elsewhere" else "own",
+            None if self.embeddings is None else ray.get(self.embeddings),
+        )
+
+    def read_by(self, model: ModelConfig) -> "Data":
+        """Return it with what of the DNA a network reads, and no more."""
+        return replace(
+            self,
+            genome=self.genome if model.reads_bases else None,
+            embeddings=self.embeddings if model.reads_embeddings else None,
         )

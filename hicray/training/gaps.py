@@ -7,10 +7,12 @@ from typing import Any
 import ray
 
 from hicray.config import ModelConfig
+from hicray.io.storage import locate
 from hicray.maps.genome import read_packed
 from hicray.training.data import SEARCHED, Data
 from hicray.training.embeddings import KeptTokens, embed, wanted
 from hicray.training.space import Cell
+from hicray.windows.genome_tables import read_tables
 from hicray.windows.manifest import GENOME, ShardSet
 from hicray.windows.stream import NO_WINDOWS, open_windows
 
@@ -33,9 +35,12 @@ class Gaps:
 
         Where all windows train, as for a refit, none validate.
         """
-        data = self._gap(cell.coarse_bin_size)
-        reads = replace(self.model, sequence=cell.sequence).reads_dna
-        return replace(data, genome=self._genome if reads else None)
+        model = replace(self.model, sequence=cell.sequence)
+        return replace(
+            self._gap(cell.coarse_bin_size),
+            genome=self._genome if model.reads_bases else None,
+            embeddings=self._embeddings if model.reads_embeddings else None,
+        )
 
     # One at a time, as cells come in the order of gaps: two may not fit the object store.
     @lru_cache(maxsize=1)  # noqa: B019 - lives as long as the search
@@ -52,6 +57,10 @@ class Gaps:
             for split in SEARCHED
         )
         return Data(manifest, train, val, tokens=kept.form if kept else None)
+
+    @cached_property
+    def _embeddings(self) -> Any:
+        return ray.put(read_tables(locate(self.model.dna_embeddings), self.shards.manifest))
 
     @cached_property
     def _genome(self) -> Any:

@@ -114,6 +114,8 @@ def _line(
     if trial.model.reads_dna:
         words += ["--genome", str(locate(data.genome))]
         words += ["--match-chr"] if data.match_chr else []
+    if trial.model.reads_embeddings:
+        words += ["--dna-embeddings", trial.model.dna_embeddings]
     if not data.raw and coarse.weights_name != "weight":
         words += ["--weights", coarse.weights_name]
     out = f"{source.name}.{trial.coarse_bin_size}-to-{data.fine_bin_size}.mcool"

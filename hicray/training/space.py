@@ -90,7 +90,7 @@ class Cell(NamedTuple):
             space["model.fusion"] = FUSIONS
             if self.sequence != "blank":
                 space["train.hidden_dna"] = HIDDEN_DNA
-            if search.model.dna == "tower" and self.sequence != "composition":
+            if "tower" in search.model.dna and self.sequence != "composition":
                 space["model.depth"] = DEPTHS
         guess = cfg.flatten(self.first_guess(search))
         return {name: tuple(dict.fromkeys((*v, guess[name]))) for name, v in space.items()}

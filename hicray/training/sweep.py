@@ -6,7 +6,6 @@ those. The loop, the data and the checkpoints are the same.
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from torch import nn
 
 from hicray.config import TrialConfig, UserError
 from hicray.io.progress import tqdm
+from hicray.io.storage import locate
 from hicray.maps.genome import read_packed
 from hicray.metrics.objective import rank
 from hicray.model import checkpoint
@@ -23,6 +23,7 @@ from hicray.model.trained import trained_on
 from hicray.training.data import SEARCHED, Data
 from hicray.training.plateau import finished
 from hicray.training.trial import trial_name
+from hicray.windows.genome_tables import read_tables
 from hicray.windows.manifest import GENOME, Manifest, ShardSet
 from hicray.windows.stream import open_windows
 
@@ -49,17 +50,22 @@ def own_network(trial: TrialConfig, manifest: Manifest) -> nn.Module:
     return build(trial.model, **manifest.layout(trial.coarse_bin_size))
 
 
-def open_data(shards: ShardSet, coarse_bin_size: int, *, reads_dna: bool = True) -> Data:
+def open_data(
+    shards: ShardSet, coarse_bin_size: int, *, reads_dna: bool = True, embeddings: str = ""
+) -> Data:
     """Open what the runs of one gap share.
 
     Args:
         shards: The shard set.
         coarse_bin_size: In bp.
         reads_dna: Whether any run needs the genome.
+        embeddings: Table of stored embeddings that any run reads.
     """
     train, val = (open_windows(shards, split, coarse_bin_size) for split in SEARCHED)
     genome = ray.put(read_packed(shards.folder / GENOME)) if reads_dna else None
-    return Data(shards.manifest, train, val, genome)
+    tables = read_tables(locate(embeddings), shards.manifest) if embeddings else None
+    stored = ray.put(tables) if tables else None
+    return Data(shards.manifest, train, val, genome, embeddings=stored)
 
 
 def sweep(
@@ -77,11 +83,10 @@ def sweep(
     folders = {key: folder / trial_name(trial, data.manifest.plan) for key, trial in trials.items()}
     task = ray.remote(num_cpus=1)(train_alone)
     waiting = [
-        task.remote(trial, replace(data, genome=data.genome if trial.model.reads_dna else None),
-                    folders[key], build)
+        task.remote(trial, data.read_by(trial.model), folders[key], build)
         for key, trial in trials.items()
         if not folders[key].exists()
-    ]  # fmt: skip
+    ]
     with tqdm(total=len(waiting), desc=f"train {folder.name}", unit="run") as bar:
         while waiting:
             ready, waiting = ray.wait(waiting)

@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from hicray.maps.genome import N, PackedGenome
-from hicray.windows.dna import DnaReader, Whose
-from hicray.windows.inputs import HEAD, CoarseWindows, Inputs, decode_coarse, given
+from hicray.windows.bin_table import GenomeTables
+from hicray.windows.dna import DnaReader, EmbeddingReader, Whose
+from hicray.windows.inputs import DNA, HEAD, CoarseWindows, Inputs, decode_coarse, given
 from hicray.windows.manifest import Manifest, coarse_name
 from hicray.windows.scales import balance, caps_of, spread, to_network
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat
@@ -82,6 +83,14 @@ class Batch(Inputs):
             if self.col_bases is not None:
                 other = _other_strand(self.row_bases)
                 flipped["col_bases"] = torch.where(pick, other, self.col_bases)
+        if self.row_embeddings is not None:
+            cols = self.row_embeddings if self.col_embeddings is None else self.col_embeddings
+            pick = chosen[:, None, None, None]
+            # The other strand's embeddings, in its own direction.
+            flipped["row_embeddings"] = torch.where(pick, cols.flip(1, 2), self.row_embeddings)
+            if self.col_embeddings is not None:
+                other = self.row_embeddings.flip(1, 2)
+                flipped["col_embeddings"] = torch.where(pick, other, self.col_embeddings)
         if self.tokens is not None:
             if self.flipped_tokens is None:
                 raise ValueError("these windows' tokens are stored from one strand only")
@@ -91,12 +100,11 @@ class Batch(Inputs):
         return replace(self, **flipped)
 
     def without_dna(self, chosen: Bool[Tensor, " batch"]) -> "Batch":
-        """Hide the bases of the chosen windows: they read as N."""
-        hidden = {
-            name: bases.masked_fill(chosen[:, None], N)
-            for name in ("row_bases", "col_bases")
-            if (bases := getattr(self, name)) is not None
-        }
+        """Hide the DNA of the chosen windows: bases read as N, embeddings as 0."""
+        hidden = {}
+        for name, values in given(self, *DNA).items():
+            unknown = N if name.endswith("bases") else 0
+            hidden[name] = values.masked_fill(chosen.reshape(-1, *[1] * (values.ndim - 1)), unknown)
         return replace(self, **hidden)
 
 
@@ -113,7 +121,8 @@ class Collate:
         genome: Packed; None where the trial reads no DNA.
         flank_bins: Fine bins of DNA beyond either end of a window.
         tokens: How the rows' tokens are stored; None where they have none.
-        dna: Whose bases windows bring.
+        dna: Whose DNA windows bring.
+        embeddings: Stored embeddings of that DNA; None where they are not read.
     """
 
     def __init__(
@@ -124,11 +133,15 @@ class Collate:
         flank_bins: int = 0,
         tokens: TokenFormat | None = None,
         dna: Whose = "own",
+        embeddings: GenomeTables | None = None,
     ) -> None:
         self.manifest = manifest
         self.map_name = coarse_name(coarse_bin_size)
         self.factor = coarse_bin_size // manifest.fine_bin_size
         self.reader = None if genome is None else DnaReader(genome, manifest, flank_bins)
+        self.embeddings = (
+            None if embeddings is None else EmbeddingReader(embeddings, manifest, flank_bins)
+        )
         self.tokens, self.dna = tokens, dna
         chroms = manifest.chroms
         self.groups = [(source, chrom) for source in manifest.sources for chrom in chroms]
@@ -179,14 +192,25 @@ class Collate:
             for axis in ("row", "col"):
                 column = f"{name}_{axis}_weights"
                 arrays[column] = np.stack([cell.values.to_numpy() for cell in table[column]])
-        if self.reader is not None:
-            arrays["row_bases"] = self.reader.read(chroms, row.tolist(), self.dna)
-            if not self.manifest.diagonal_only:
-                arrays["col_bases"] = self.reader.read(chroms, col.tolist(), self.dna)
         return {
             **{name: torch.from_numpy(np.array(array)) for name, array in arrays.items()},
+            **self._dna(chroms, row.tolist(), col.tolist(), self.dna),
             **self._tokens(table),
         }
+
+    def _dna(
+        self, chroms: list[str], row: list[int], col: list[int], dna: Whose
+    ) -> dict[str, Tensor]:
+        """Return what windows bring of their DNA; the columns' where they are not the rows'."""
+        axes = {"row": row} if self.manifest.diagonal_only else {"row": row, "col": col}
+        brought: dict[str, Tensor] = {}
+        for axis, starts in axes.items():
+            if self.reader is not None:
+                bases = self.reader.read(chroms, starts, dna)
+                brought[f"{axis}_bases"] = torch.from_numpy(bases)
+            if self.embeddings is not None:
+                brought[f"{axis}_embeddings"] = self.embeddings.read(chroms, starts, dna)
+        return brought
 
     def _tokens(self, table: pa.Table) -> dict[str, Tensor]:
         if self.tokens is None:
@@ -210,21 +234,18 @@ class Collate:
         )
 
     def with_dna(self, batch: Batch, dna: Whose) -> Batch:
-        """Return the same windows with other bases.
+        """Return the same windows with other DNA.
 
         Raises:
             ValueError: This collate has no genome.
         """
-        if self.reader is None:
-            raise ValueError("windows without a genome have no DNA to swap")
         chroms = [self.groups[group][1] for group in batch.group.tolist()]
         rows, device = batch.row_start.cpu(), batch.target.device
         cols = rows + batch.diagonal.cpu() * self.manifest.fine_bin_size
-        row_bases = torch.from_numpy(self.reader.read(chroms, rows.tolist(), dna)).to(device)
-        col_bases = None
-        if batch.col_bases is not None:
-            col_bases = torch.from_numpy(self.reader.read(chroms, cols.tolist(), dna)).to(device)
-        return replace(batch, row_bases=row_bases, col_bases=col_bases)
+        swapped = self._dna(chroms, rows.tolist(), cols.tolist(), dna)
+        if not swapped:
+            raise ValueError("windows without a genome have no DNA to swap")
+        return replace(batch, **{name: values.to(device) for name, values in swapped.items()})
 
     def decode(self, compact: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Batch:
         """Return dense maps made on ``device``."""
@@ -261,8 +282,7 @@ class Collate:
             cap=self._of("cap", source),
             coarse_expected=self._of(f"{name}_curve", source),
             fine_expected=self._of("fine_curve", source),
-            row_bases=on.get("row_bases"),
-            col_bases=on.get("col_bases"),
+            **{name: on[name] for name in DNA if name in on},
         )
 
     def _of(self, name: str, source: Int[Tensor, " batch"]) -> Float[Tensor, "batch ..."]:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,13 +24,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from hicray.config import UserError
+from hicray.config import StoredPrecision, UserError, digest
 from hicray.io.notes import write_json
 from hicray.io.storage import Location, open_file, replaced
 
 NOTE = "bins.json"
 STRANDS = ("forward", "reverse")
-StoredPrecision = Literal["bf16", "fp32"]
 _STORED: dict[str, np.dtype[Any]] = {"bf16": np.dtype(np.uint16), "fp32": np.dtype(np.float32)}
 """numpy has no bf16: its bits are kept as they are."""
 
@@ -54,6 +53,12 @@ class TableNote:
     files: Mapping[str, str]
     digest: str
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_digest(self) -> str:
+        """What tables of one model have in common, whatever the genome."""
+        own = {k: v for k, v in self.identity.items() if k not in ("genome", "shuffled")}
+        return digest(own)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,13 @@ class BinTable:
         if low < high:
             values[:, low - first : high - first] = as_floats(stored[:, low:high])
         return values
+
+
+class GenomeTables(NamedTuple):
+    """A genome's table, and that of the same genome shuffled, where it was made."""
+
+    own: BinTable
+    shuffled: BinTable | None = None
 
 
 def as_floats(

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from hicray.config import UserError
 from hicray.maps.bins import SPLIT_NAMES, SplitName
 from hicray.maps.genome import A, Codes, N, PackedGenome, T, unpack
+from hicray.windows.bin_table import GenomeTables
 from hicray.windows.manifest import Manifest
 from hicray.windows.plan import Layout, chromosome_windows
 
@@ -50,14 +53,64 @@ class DnaReader:
         return np.stack([self._window(chrom, int(start), dna) for chrom, start in loci])
 
     def _window(self, chrom: str, start: int, dna: Whose) -> Codes:
-        if dna == "elsewhere":
-            chrom, start = elsewhere(self.manifest, chrom, start)
+        chrom, start = locus_of(self.manifest, chrom, start, dna)
         size = self.manifest.fine_bin_size
         flank, length = self.flank_bins * size, self.manifest.window_bins * size
         codes = unpack(self.genome[chrom], start - flank, start + length + flank)
         if dna != "shuffled":
             return codes
         return shuffle_dinucleotides(codes, np.random.default_rng([start, *chrom.encode()]))
+
+
+@dataclass(frozen=True)
+class EmbeddingReader:
+    """Reads stored embeddings of the DNA of windows.
+
+    Attributes:
+        tables: Of the genome, by the map's chromosomes.
+        manifest: Of the shard set.
+        flank_bins: Fine bins beyond either end of a window.
+    """
+
+    tables: GenomeTables
+    manifest: Manifest
+    flank_bins: int = 0
+
+    def read(
+        self, chroms: Sequence[str], starts: Sequence[int], dna: Whose = "own"
+    ) -> Float[Tensor, "batch strands bins channels"]:
+        """Return embeddings of windows that start at ``starts`` bp, 0 beyond chromosomes' ends.
+
+        Args:
+            chroms: Name of each window's chromosome.
+            starts: First base of each window, in bp.
+            dna: Whose are read: the windows' own, or a control's.
+
+        Raises:
+            ValueError: No shuffled DNA was embedded.
+        """
+        table = self.tables.shuffled if dna == "shuffled" else self.tables.own
+        if table is None:
+            raise ValueError("no shuffled DNA was embedded")
+        windows = []
+        for window in zip(chroms, starts, strict=True):
+            chrom, start = locus_of(self.manifest, *window, dna)
+            first = start // self.manifest.fine_bin_size - self.flank_bins
+            length = self.manifest.window_bins + 2 * self.flank_bins
+            windows.append(table.rows(chrom, first, first + length))
+        return torch.stack(windows)
+
+
+def locus_of(manifest: Manifest, chrom: str, start: int, dna: Whose) -> tuple[str, int]:
+    """Return where a window's DNA is read: its own locus, or another of its set.
+
+    Args:
+        manifest: Of the shard set.
+        chrom: Chromosome of the window.
+        start: Its start, in bp.
+        dna: Whose is read.
+    """
+    return elsewhere(manifest, chrom, start) if dna == "elsewhere" else (chrom, start)
 
 
 def elsewhere(manifest: Manifest, chrom: str, start: int) -> tuple[str, int]:

@@ -23,7 +23,9 @@ from hicray.windows.scales import (
     to_network,
 )
 
-HEAD = ("base", "expected", "evidence", "diagonal", "row_bases", "col_bases")
+DNA = ("row_bases", "col_bases", "row_embeddings", "col_embeddings")
+"""What windows bring of their DNA."""
+HEAD = ("base", "expected", "evidence", "diagonal", *DNA)
 """Arguments of what follows a contact encoder, beside its tokens."""
 EVIDENCE = 5
 """Channels of ``evidence``."""
@@ -55,6 +57,8 @@ class CoarseWindows:
         fine_expected: Likewise of the fine map, by separation of fine bins.
         row_bases: Base codes of the rows, or None where DNA is not read.
         col_bases: Of the columns; None where they are the rows'.
+        row_embeddings: Stored embeddings of the rows' bins, or None where they are not read.
+        col_embeddings: Of the columns' bins; None where they are the rows'.
     """
 
     counts: Int[Tensor, "batch pixels"]
@@ -70,6 +74,8 @@ class CoarseWindows:
     fine_expected: Float[Tensor, "batch separations"]
     row_bases: UInt8[Tensor, "batch bases"] | None = None
     col_bases: UInt8[Tensor, "batch bases"] | None = None
+    row_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
+    col_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +95,8 @@ class Inputs:
         diagonal: First column minus first row, in fine bins.
         row_bases: Base codes of the rows, or None where DNA is not read.
         col_bases: Of the columns; None where they are the rows'.
+        row_embeddings: Stored embeddings of the rows' bins, or None where they are not read.
+        col_embeddings: Of the columns' bins; None where they are the rows'.
     """
 
     image: Float[Tensor, "batch 3 rows cols"]
@@ -100,6 +108,8 @@ class Inputs:
     diagonal: Int[Tensor, " batch"]
     row_bases: UInt8[Tensor, "batch bases"] | None = None
     col_bases: UInt8[Tensor, "batch bases"] | None = None
+    row_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
+    col_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
 
     def arguments(self) -> dict[str, Tensor]:
         """Return the arguments of the whole network."""
@@ -130,8 +140,7 @@ def decode_coarse(windows: CoarseWindows, factor: int) -> Inputs:
         evidence=evidence_of(windows, coarse, coarse_mean, factor),
         total_reads=windows.total_reads,
         diagonal=windows.diagonal,
-        row_bases=windows.row_bases,
-        col_bases=windows.col_bases,
+        **given(windows, *DNA),
     )
 
 

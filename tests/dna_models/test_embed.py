@@ -207,6 +207,16 @@ def test_cost_is_counted_before_it_is_paid():
     assert "GPU-hours" not in str(found)
 
 
+def test_a_published_model_is_planned_without_its_weights():
+    chr21, core = 46_709_983, 896 * 128
+    found = cost(catalog.outline("enformer", ""), {"chr21": chr21}, 4_000, 128, "bf16")
+    assert found.windows == 2 * (chr21 // core + 1)
+    assert found.bins == 11_678
+    assert found.bytes == 2 * 11_678 * 128 * 2
+    # Of 230 million parameters, each is used for at least one position of 1,536 and more.
+    assert 2 < found.tera_operations / found.windows < 5
+
+
 @pytest.mark.parametrize(
     ("name", "weights", "said"),
     [
