@@ -67,7 +67,7 @@ def outline(name: str, weights: str) -> DnaModel:
     if name not in PUBLISHED:
         return open_model(name, weights)
     with torch.device("meta"):
-        network: nn.Module = getattr(_published(name), PUBLISHED[name])()
+        network: Any = getattr(_published(name), PUBLISHED[name])()
     # What is computed rather than loaded has values even so.
     model: DnaModel = network.to("meta")
     return model
