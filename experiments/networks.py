@@ -55,7 +55,7 @@ from hicray.training.losses import loss
 from hicray.training.optimizer import make_optimizer
 from hicray.training.space import started
 from hicray.training.sweep import Build, open_data, own_network, require_seeds, sweep
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.inputs import EVIDENCE, USABLE
 from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.scales import NATS, Maps

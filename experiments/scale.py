@@ -36,7 +36,7 @@ from hicray.model.enhancer import Enhancer
 from hicray.simulation.simulate import SimulationConfig, default_split, simulate
 from hicray.tracking import track
 from hicray.training import trial, tune
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.reading import columns, shard_at
 from hicray.windows.shards import prepare

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from hicray.wording import scrubbed
 
-SequenceMode = Literal["on", "off", "blank", "composition", "elsewhere"]
+SequenceMode = Literal["on", "off", "blank", "composition", "elsewhere", "tracks", "on+tracks"]
 Fusion = Literal["tokens", "pairwise", "both"]
 Encoder = Literal["scratch", "tuned", "frozen"]
 Preset = Literal["large", "base", "small", "tiny"]
@@ -27,7 +27,7 @@ Loss = Literal["likelihood", "correlation", "report"]
 _LATER: Mapping[str, bool] = {"later": True}
 """Marks settings that came later: one that is left alone changes no digest, so that what was made
 before is found again by its name."""
-TAKEN_HOME: tuple[SequenceMode, ...] = ("off", "on")
+TAKEN_HOME: tuple[SequenceMode, ...] = ("off", "on", "tracks", "on+tracks")
 """Arms that sharpen maps; the others are controls."""
 CONTEXT_HEADS = 4
 """Attention heads over the bins of the tower."""
@@ -96,7 +96,8 @@ class ModelConfig:
     """How a frozen encoder's output is kept between epochs; none runs it anew in each."""
     sequence: SequenceMode = "on"
     """DNA on; off (no DNA modules); or a control: blank (all modules, a learned constant for DNA),
-    composition (GC, N and cut sites per bin in place of DNA), elsewhere (another locus' DNA)."""
+    composition (GC, N and cut sites per bin in place of DNA), elsewhere (another locus' DNA); or
+    measured tracks in place of DNA (tracks), or beside it (on+tracks)."""
     dna: DnaEncoder = "tower"
     """One embedding per bin (tower), one for the whole window (pooled, the report's CNN), or those
     of a model of DNA that was run once (embeddings), alone or added to the tower's."""
@@ -131,10 +132,20 @@ class ModelConfig:
     embedding_model: str = field(default="", metadata=_LATER)
     """Digest of the model that made the table, whatever the genome; found out from it."""
 
+    tracks: tuple[str, ...] = field(default=(), metadata=_LATER)
+    """Measured tracks as NAME=FILE.bw, for the arms tracks and on+tracks."""
+    track_scales: tuple[float, ...] = field(default=(), metadata=_LATER)
+    """Mean and deviation of each track's log signal on the training chromosomes; found out."""
+
     @property
     def reads_dna(self) -> bool:
         """Whether a network's output depends on DNA."""
-        return self.sequence not in ("off", "blank")
+        return self.sequence not in ("off", "blank", "tracks")
+
+    @property
+    def reads_tracks(self) -> bool:
+        """Whether windows must bring their tracks."""
+        return "tracks" in self.sequence
 
     @property
     def reads_bases(self) -> bool:
@@ -231,7 +242,8 @@ class Tune:
     run: Run = field(default_factory=Run)
     arms: tuple[SequenceMode, ...] = ("off", "on")
     """What is compared: off (noseq), on (seq), and controls trained alike: blank (seq's modules
-    without DNA), composition (GC, N, cut sites), elsewhere (another locus' DNA)."""
+    without DNA), composition (GC, N, cut sites), elsewhere (another locus' DNA); and tracks, alone
+    or with DNA (on+tracks)."""
     trials: int = 4
     """Distinct configurations per cell: every arm at every gap tries as many."""
     search_seed: int = 0

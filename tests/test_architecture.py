@@ -31,6 +31,7 @@ HOMES = {
     "mlflow": {"tracking.logged", "tracking.stores", "tracking.track"},
     "sqlalchemy": {"tracking.stores"},
     "optuna": {"training.searcher"},
+    "pybigtools": {"maps.tracks", "simulation.occupancy"},
     "pyfaidx": {"maps.fasta"},
     "pytorch_msssim": {"metrics.pixelwise"},
     "scipy": {"metrics.paired", "metrics.window_scores"},

@@ -15,7 +15,7 @@ from hicray.evaluation.baselines import BASE
 from hicray.evaluation.rivals import CEILING, RIDGE
 from hicray.metrics.paired import paired_difference
 from hicray.training.losses import loss
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import ShardSet
 from tests.comparison.results import MANIFEST, result_of
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 from hicray.figures import Level
 from hicray.panels import MASKED, NOTE, Locus, locus_panels, overview
 from hicray.training.examples import loci
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.reading import columns, read_rows, shard_at
 from tests.test_figures import pixels
 

@@ -31,9 +31,11 @@ def search_cells(options: Tune, arms: tuple[SequenceMode, ...]) -> tuple[Locatio
         UserError: Something cannot be, and is refused before Ray starts where it can be known.
     """
     from hicray.maps.check import require_genome
+    from hicray.windows.track_table import require_tracks
 
     require_genome(options.data, arms)
     model = checked(options.model, options.data)
+    require_tracks(model, arms)
     from hicray.training.space import SearchConfig, require_distinct, require_taken_home, started
 
     what = SearchConfig(
@@ -55,8 +57,10 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location, *, refitte
     from hicray.maps.bins import nothing_held_out
     from hicray.windows.dna import require_elsewhere
     from hicray.windows.enough import most_windows, require_step
+    from hicray.windows.track_table import scaled
 
     require_step(most_windows(data), what.train)
+    what = replace(what, model=scaled(what.model, data))
     connect(run, what.train.workers)
     # What takes seconds to import comes after what can be refused at once.
     from hicray.tracking.track import open_store

@@ -18,11 +18,14 @@ from hicray.comparison.results import (
     HALVES,
     JUDGED,
     MAPLESS,
+    MIXED_TRACKS,
     NOSEQ,
+    OTHER_TRACKS,
     SEQ,
     SHOWN,
     SHUFFLED,
     SWAPPED,
+    TRACKS,
     UNTRAINED,
     GainBySeparation,
     GapResult,
@@ -52,10 +55,13 @@ from hicray.predict.predictors import mapless_predictor, model_predictor
 from hicray.training.data import SEARCHED
 from hicray.training.embeddings import find
 from hicray.training.examples import loci
-from hicray.windows.batches import Batch, Collate
+from hicray.windows.batches import Batch
+from hicray.windows.bin_table import BinTables
+from hicray.windows.collate import Collate
 from hicray.windows.dna import Whose
 from hicray.windows.genome_tables import read_tables
 from hicray.windows.manifest import GENOME, Manifest, ShardSet
+from hicray.windows.track_table import read_tracks
 
 Arms = Mapping[str, Sequence[Location]]
 """Checkpoints of each arm, one for each seed."""
@@ -85,7 +91,8 @@ def score_arms(
     refuse_refits(trials)
     windows = windows_of(trials, shards, size, split)
     rivals = fit(*(_plain_windows(shards, size, one) for one in SEARCHED))
-    left_out = no_elsewhere(windows) if trials.keys() & {SEQ, ELSEWHERE} else ""
+    swapped = {SEQ, ELSEWHERE, TRACKS}
+    left_out = no_elsewhere(windows) if trials.keys() & swapped else ""
     if left_out:
         arms = {arm: own for arm, own in arms.items() if arm != ELSEWHERE}
     first = next(windows.batches(at_once=2))
@@ -160,13 +167,17 @@ def windows_of(
     """
     models = [one.model for own in trials.values() for one in own]
     genome = read_packed(shards.folder / GENOME) if any(m.reads_bases for m in models) else None
-    tables = {model.dna_embeddings for model in models if model.reads_embeddings}
-    embeddings = read_tables(locate(tables.pop()), shards.manifest) if tables else None
     # Each model cuts what it reads out of the widest flanks; a search's encoder is one.
     flank = max((model.flank_bins for model in models), default=0)
     kept = find(models[0], shards, size) if models else None
+    stored = [model for model in models if model.reads_embeddings]
+    measured = [model for model in models if model.reads_tracks]
+    bins = BinTables(
+        read_tables(locate(stored[0].dna_embeddings), shards.manifest) if stored else None,
+        read_tracks(measured[0], shards.manifest) if measured else None,
+    )
     form = kept.form if kept else None
-    collate = Collate(shards.manifest, size, genome, flank, form, embeddings=embeddings)
+    collate = Collate(shards.manifest, size, genome, flank, form, bins=bins)
     return HeldOutWindows(shards.folder, split, collate, size, kept.folder if kept else None)
 
 
@@ -198,6 +209,10 @@ def _views(arm: str, model: Enhancer, collate: Collate, *, swappable: bool) -> d
         return {arm: _with_dna(predict, collate, "elsewhere")}
     if arm == NOSEQ:
         return {arm: predict, MAPLESS: mapless_predictor(model)}
+    if arm == TRACKS:
+        views = {arm: predict, MIXED_TRACKS: _with_tracks(predict, collate, "shuffled")}
+        other = {OTHER_TRACKS: _with_tracks(predict, collate, "elsewhere")}
+        return views | (other if swappable else {})
     if arm != SEQ:
         return {arm: predict}
     views = {SEQ: predict}
@@ -209,6 +224,10 @@ def _views(arm: str, model: Enhancer, collate: Collate, *, swappable: bool) -> d
 
 def _with_dna(predict: Predictor, collate: Collate, dna: Whose) -> Predictor:
     return lambda batch: predict(collate.with_dna(batch, dna))
+
+
+def _with_tracks(predict: Predictor, collate: Collate, whose: Whose) -> Predictor:
+    return lambda batch: predict(collate.with_tracks(batch, whose))
 
 
 def _differences(

@@ -18,7 +18,9 @@ JUDGED = (OBJECTIVE, BITS)
 SHOWN = ("mse", "pearson", "ssim", *JUDGED)
 """Scores of the tables."""
 SEQ, NOSEQ, BLANK, COMPOSITION, ELSEWHERE = "seq", "noseq", "blank", "composition", "elsewhere"
-ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, SEQ)
+TRACKS, BOTH = "tracks", "seq+tracks"
+ARMS = (NOSEQ, BLANK, COMPOSITION, ELSEWHERE, TRACKS, SEQ, BOTH)
+OTHER_TRACKS, MIXED_TRACKS = "tracks, another locus' tracks", "tracks, bins shuffled"
 SHUFFLED, SWAPPED = "seq, shuffled DNA", "seq, another locus' DNA"
 MAPLESS = "noseq, its map zeroed"
 """Noseq as it was trained, but that the transformer's map is 0: what the encoder adds is lost."""
@@ -38,6 +40,11 @@ CONTRASTS = (
     (COMPOSITION, NOSEQ),
     (BLANK, NOSEQ),
     (NOSEQ, MAPLESS),
+    (TRACKS, NOSEQ),
+    (BOTH, TRACKS),
+    (BOTH, SEQ),
+    (OTHER_TRACKS, NOSEQ),
+    (MIXED_TRACKS, NOSEQ),
 )
 """What is compared with what."""
 GainBySeparation = Mapping[str, Mapping[SeparationBand, Difference]]

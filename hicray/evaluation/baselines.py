@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hicray.evaluation.window_set import Predictor
-from hicray.windows.batches import Batch, Collate
+from hicray.windows.batches import Batch
+from hicray.windows.collate import Collate
 from hicray.windows.scales import from_network, separations, to_network
 
 BASE = "coarse O/E x fine expected"

@@ -20,7 +20,7 @@ from hicray.evaluation.window_set import HeldOutWindows, Predictor, device
 from hicray.maps.bands import Band, usable_pixels
 from hicray.maps.bins import SplitName
 from hicray.maps.split import Sets, region_name
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.cut import cut, read_chromosome
 from hicray.windows.manifest import EPS, Manifest, SourceInfo, image_cap
 from hicray.windows.plan import Layout, chromosome_windows

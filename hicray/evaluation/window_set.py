@@ -17,7 +17,8 @@ from hicray.maps.bins import SplitName
 from hicray.metrics.correlation import distance_bands
 from hicray.metrics.moments import Truth
 from hicray.metrics.scores import SCORES, Scored, decay_error
-from hicray.windows.batches import Batch, Collate
+from hicray.windows.batches import Batch
+from hicray.windows.collate import Collate
 from hicray.windows.decoding import decoded
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.scales import from_network, to_network

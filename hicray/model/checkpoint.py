@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hicray.config import ModelConfig, TrainConfig, TrialConfig, UserError
-from hicray.io.copies import local
+from hicray.io.copies import fingerprint, local
 from hicray.io.storage import Location, locate, matching, open_file
 from hicray.metrics.objective import rank
 from hicray.model.decay import KNOTS
@@ -126,6 +126,11 @@ def read_progress(folder: Location) -> Progress:
     return progress_from(json.loads((folder / TRIAL).read_text()), folder)
 
 
+def _with_tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they were before JSON, which has no tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
 def progress_from(fields: dict[str, Any], where: Location | str) -> Progress:
     """Return what ``asdict`` and JSON made plain.
 
@@ -140,7 +145,7 @@ def progress_from(fields: dict[str, Any], where: Location | str) -> Progress:
     try:
         config = TrialConfig(
             coarse_bin_size=trial["coarse_bin_size"],
-            model=ModelConfig(**_BEFORE_MODEL | trial["model"]),
+            model=ModelConfig(**_BEFORE_MODEL | _with_tuples(trial["model"])),
             train=TrainConfig(**_BEFORE_TRAIN | trial["train"]),
             refit_epochs=trial.get("refit_epochs", 0),
         )
@@ -226,6 +231,9 @@ def by_content(model: ModelConfig) -> ModelConfig:
     if model.dna_embeddings:
         made = read_note(locate(model.dna_embeddings))
         model = replace(model, dna_embeddings=made.digest)
+    if model.tracks:
+        named = (word.partition("=") for word in model.tracks)
+        model = replace(model, tracks=tuple(f"{n}={fingerprint(file)}" for n, _, file in named))
     return model
 
 

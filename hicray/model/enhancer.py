@@ -70,6 +70,8 @@ class Enhancer(nn.Module):
         col_bases: UInt8[Tensor, "batch bases"] | None = None,
         row_embeddings: Float[Tensor, "batch strands bins features"] | None = None,
         col_embeddings: Float[Tensor, "batch strands bins features"] | None = None,
+        row_tracks: Float[Tensor, "batch strands bins track_values"] | None = None,
+        col_tracks: Float[Tensor, "batch strands bins track_values"] | None = None,
     ) -> Float[Tensor, "batch rows cols"]:
         """Enhance a batch of windows; those on the diagonal come out exactly symmetric.
 
@@ -86,6 +88,8 @@ class Enhancer(nn.Module):
             col_bases: Likewise of the columns; None if all windows are on the diagonal.
             row_embeddings: Stored embeddings of the rows' bins, where ``dna`` reads them.
             col_embeddings: Likewise of the columns.
+            row_tracks: Measured tracks of the rows' bins, where ``sequence`` reads them.
+            col_tracks: Likewise of the columns.
 
         Returns:
             Enhanced maps, in network units.
@@ -93,6 +97,6 @@ class Enhancer(nn.Module):
         tokens = self.encoder(image, total_reads)
         enhanced: Tensor = self.head(
             tokens, base, expected, evidence, diagonal,
-            row_bases, col_bases, row_embeddings, col_embeddings,
+            row_bases, col_bases, row_embeddings, col_embeddings, row_tracks, col_tracks,
         )  # fmt: skip
         return enhanced

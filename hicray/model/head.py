@@ -21,6 +21,7 @@ from hicray.model.pixels import PairFeatures, PixelPath
 from hicray.model.stored_dna import StoredDna, TowerAndStored
 from hicray.windows.inputs import USABLE
 from hicray.windows.smoothing import smoothed_base
+from hicray.windows.track_table import VALUES as TRACK_VALUES
 
 
 class DnaTokens(nn.Module):
@@ -66,6 +67,7 @@ class Head(nn.Module):
         self.patches = window_bins // PATCH
         self.decoder = Decoder(size, patch_rows=self.patches, patch_cols=self.patches)
         self.dna: DnaTower | PooledDna | Composition | StoredDna | TowerAndStored | None = None
+        self.tracks: StoredDna | None = None
         self.dna_tokens: DnaTokens | None = None
         self.pairs: PairFeatures | None = None
         self.coarse: CoarsePath | None = None
@@ -85,11 +87,19 @@ class Head(nn.Module):
             self._start_at_base()
 
     def _add_dna(self, config: ModelConfig, size: Size) -> None:
-        """Build the DNA encoder and the ways in which its embeddings join the contacts."""
-        pooled = config.dna == "pooled" and config.sequence != "composition"
+        """Build the encoders of DNA and tracks, and how their embeddings join the contacts."""
+        pooled = config.dna == "pooled" and config.sequence not in ("composition", "tracks")
         width = size.dim if pooled else config.dna_channels
         self.segments = 1 if pooled else self.window_bins
-        self.dna = PooledDna(width) if pooled else self._by_bin_encoder(config)
+        context: dict[str, Any] = {
+            "flank_bins": config.flank_bins,
+            "context": config.context,
+            "layers": config.context_layers,
+        }
+        if config.sequence != "tracks":
+            self.dna = PooledDna(width) if pooled else self._by_bin_encoder(config, context)
+        if config.reads_tracks:
+            self.tracks = StoredDna(TRACK_VALUES * len(config.tracks), width, **context)
         if config.fusion != "pairwise":
             self.dna_tokens = DnaTokens(
                 width, size.decoder_dim, segments=self.segments, patches=self.patches
@@ -98,13 +108,8 @@ class Head(nn.Module):
             self.pairs = PairFeatures(width, size.pixel_channels)
 
     def _by_bin_encoder(
-        self, config: ModelConfig
+        self, config: ModelConfig, context: dict[str, Any]
     ) -> DnaTower | Composition | StoredDna | TowerAndStored:
-        context: dict[str, Any] = {
-            "flank_bins": config.flank_bins,
-            "context": config.context,
-            "layers": config.context_layers,
-        }
         if config.sequence == "composition":
             return Composition(self.bin_size, config.dna_channels, **context)
         if config.dna == "tower":
@@ -134,6 +139,8 @@ class Head(nn.Module):
         col_bases: UInt8[Tensor, "batch bases"] | None = None,
         row_embeddings: Float[Tensor, "batch strands bins features"] | None = None,
         col_embeddings: Float[Tensor, "batch strands bins features"] | None = None,
+        row_tracks: Float[Tensor, "batch strands bins track_values"] | None = None,
+        col_tracks: Float[Tensor, "batch strands bins track_values"] | None = None,
     ) -> Float[Tensor, "batch rows cols"]:
         """Enhance from the contact encoder's tokens; the rest as in ``Enhancer``.
 
@@ -142,10 +149,11 @@ class Head(nn.Module):
         if self.start_width_bins:
             base = smoothed_base(base, expected, evidence[:, USABLE], self.start_width_bins)
         dna = pairs = None
-        row = self._embed(row_bases, row_embeddings, base)
+        row = self._embed(row_bases, row_embeddings, row_tracks, base)
         # One axis' DNA serves both where windows lie on the diagonal.
-        alone = col_bases is None and col_embeddings is None
-        col = None if alone else self._embed(col_bases, col_embeddings, base)
+        of_cols = (col_bases, col_embeddings, col_tracks)
+        alone = all(values is None for values in of_cols)
+        col = None if alone else self._embed(*of_cols, base)
         if row is not None and self.dna_tokens is not None:
             dna = self.dna_tokens(row, col)
         change = torch.zeros_like(base)
@@ -173,19 +181,26 @@ class Head(nn.Module):
         self,
         bases: UInt8[Tensor, "batch bases"] | None,
         embeddings: Float[Tensor, "batch strands bins features"] | None,
+        tracks: Float[Tensor, "batch strands bins track_values"] | None,
         base: Float[Tensor, "batch rows cols"],
     ) -> Float[Tensor, "batch segments width"] | None:
-        """Embed the DNA of one axis; blank: that of one unknown bin, whatever the DNA is."""
-        if self.dna is None:
-            return None
+        """Embed what is known of one axis; blank: one unknown bin, whatever the DNA is."""
+        embedding = None
         if self.blank:
             # Nothing of a locus is left: one learned embedding for all bins.
             constant = self._read(*self._unknown(base.device))
-            return constant.expand(base.shape[0], self.segments, -1)
-        if bases is not None:
-            bases = self._within(bases, self.bin_size)
-        forward = None if embeddings is None else self._within(embeddings[:, 0], 1)
-        return self._read(bases, forward)
+            embedding = constant.expand(base.shape[0], self.segments, -1)
+        elif self.dna is not None:
+            embedding = self._read(
+                None if bases is None else self._within(bases, self.bin_size),
+                None if embeddings is None else self._within(embeddings[:, 0], 1),
+            )
+        if self.tracks is not None:
+            if tracks is None:
+                raise ValueError("this model reads tracks, but was given none: pass row_tracks")
+            measured: Tensor = self.tracks(self._within(tracks[:, 0], 1))
+            embedding = measured if embedding is None else embedding + measured
+        return embedding
 
     def _read(
         self,

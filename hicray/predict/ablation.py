@@ -79,7 +79,7 @@ def ablate_locus(opened: Opened, region: Region, *, draws: int = 8) -> LocusAbla
     facts = measure_for(file.trained, contacts)
     scale = file.trained.chosen(facts.total_reads)
     file = file.for_map(facts.total_reads, sum(contacts.chromsizes.values()))
-    loci = Loci(contacts, facts, file.trained, opened.dna)
+    loci = Loci(contacts, facts, file.trained, opened.dna, opened.tracks)
     return ablate_window(loci, file.open(), region, scale=scale, draws=draws)
 
 

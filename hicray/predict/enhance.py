@@ -25,6 +25,7 @@ from hicray.io.notes import write_json
 from hicray.io.progress import tqdm
 from hicray.io.storage import locate, remove_leftovers, replaced
 from hicray.maps.assembly import assembly_of
+from hicray.maps.tracks import parse_tracks
 from hicray.maps.write import band_pixels, genome_wide, own_version, write_enhanced
 from hicray.predict.locus import MapFacts, measure_for
 from hicray.predict.tiler import Blended, Clock, Job, Unit, peak_bytes, tiles_of, units_of
@@ -87,7 +88,7 @@ def _identity(job: Job) -> dict[str, Any]:
         "contacts": fingerprint(contacts.uri),
         "level": [contacts.uri.partition("::")[2], contacts.bin_size, contacts.weights_name],
         "genome": fingerprint(job.dna.fasta) if job.dna else "",
-        **_embeddings(job),
+        **_bins_of(job),
         "tiling": job.tiling._asdict(),
         "version": VERSION,
     }
@@ -96,11 +97,15 @@ def _identity(job: Job) -> dict[str, Any]:
     return plain
 
 
-def _embeddings(job: Job) -> dict[str, str]:
-    """Return the digest of the stored embeddings that are read; nothing where there are none."""
-    if job.dna is None or not job.dna.embeddings:
-        return {}
-    return {"embeddings": read_note(locate(job.dna.embeddings)).digest}
+def _bins_of(job: Job) -> dict[str, str]:
+    """Return what tells stored embeddings and tracks from others; nothing where none are read."""
+    known = {}
+    if job.dna is not None and job.dna.embeddings:
+        known["embeddings"] = read_note(locate(job.dna.embeddings)).digest
+    if job.tracks is not None:
+        for name, file in parse_tracks(job.tracks.measured.tracks).items():
+            known[f"track {name}"] = fingerprint(file)
+    return known
 
 
 def enhance(job: Job, predict: Predict) -> Done:
@@ -235,7 +240,7 @@ def _metadata(job: Job, facts: MapFacts) -> dict[str, Any]:
         "contacts": job.contacts.uri,
         "contacts_sha256": fingerprint(job.contacts.uri),
         "genome": job.dna.fasta if job.dna else None,
-        **_embeddings(job),
+        **_bins_of(job),
         "total_reads": facts.total_reads,
         "scale": "contacts as of the target maps of training, scaled so that a whole map's "
         + ("reads are counted" if trained["raw"] else "balanced sum equals its reads"),

@@ -22,6 +22,7 @@ from hicray.windows.cut import Level, pad, unit_weights, window_counts
 from hicray.windows.genome_tables import read_one
 from hicray.windows.inputs import CoarseWindows, Inputs, decode_coarse
 from hicray.windows.scales import caps_of
+from hicray.windows.track_table import Measured, track_table
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,18 @@ class Dna(NamedTuple):
     bases: bool = True
 
 
+class Tracks(NamedTuple):
+    """Measured tracks of a map's genome.
+
+    Attributes:
+        measured: Files and scales.
+        flank_bins: Fine bins that are read beyond either end of a window.
+    """
+
+    measured: Measured
+    flank_bins: int
+
+
 class _Chromosome(NamedTuple):
     """What is held of the chromosome that was asked for last."""
 
@@ -65,6 +78,7 @@ class _Chromosome(NamedTuple):
     usable: Bool[np.ndarray, " bins"]
     dna: PackedSequence | None
     embeddings: BinTable | None
+    tracks: BinTable | None
 
 
 def measure(contacts: ContactMap, num_separations: int, *, raw: bool, window: int = 0) -> MapFacts:
@@ -128,12 +142,19 @@ class Loci:
         facts: As ``measure`` found them.
         trained: What the network was trained on, with the one source whose scale is taken.
         dna: None for a network that reads none.
+        tracks: Likewise.
     """
 
     def __init__(
-        self, contacts: ContactMap, facts: MapFacts, trained: Trained, dna: Dna | None = None
+        self,
+        contacts: ContactMap,
+        facts: MapFacts,
+        trained: Trained,
+        dna: Dna | None = None,
+        tracks: Tracks | None = None,
     ) -> None:
         self.contacts, self.facts, self.trained, self.dna = contacts, facts, trained, dna
+        self.tracks = tracks
         self._genome = Genome(dna.fasta) if dna is not None and dna.bases else None
         self._coarse_expected = torch.tensor([facts.expected])
         source = trained.source
@@ -199,16 +220,19 @@ class Loci:
         trained = self.trained
         level = read_level(self.contacts, chrom, len(self.facts.expected), raw=trained.raw)
         usable = np.repeat(np.isfinite(level.weights), trained.factor)[: self.num_bins(chrom)]
-        bases = embeddings = None
+        bases = embeddings = tracks = None
         if self.dna is not None:
             name = self.dna.names[chrom]
             if self._genome is not None:
                 bases = self._genome.packed(name)
             if self.dna.embeddings:
                 embeddings = read_one(locate(self.dna.embeddings), name)
+        if self.tracks is not None:
+            sizes = {chrom: self.contacts.chromsizes[chrom]}
+            tracks = track_table(self.tracks.measured, sizes, trained.fine_bin_size)
         # Windows may run past the end of the chromosome.
         padded = pad(level, trained.window_bins // trained.factor)
-        return _Chromosome(chrom, padded, usable, bases, embeddings)
+        return _Chromosome(chrom, padded, usable, bases, embeddings, tracks)
 
     def _windows(
         self, chromosome: _Chromosome, rows: Tensor, cols: Tensor, device: torch.device | str
@@ -246,22 +270,24 @@ class Loci:
     def _dna(
         self, chromosome: _Chromosome, rows: Tensor, cols: Tensor, device: torch.device | str
     ) -> dict[str, Tensor]:
-        """Return what windows bring of their DNA, that of the columns where it may differ."""
+        """Return DNA and tracks of windows, those of the columns where they may differ."""
         axes = {"row": rows} if len(self.trained.offsets) == 1 else {"row": rows, "col": cols}
         brought = {}
         for axis, starts in axes.items():
             if chromosome.dna is not None:
                 brought[f"{axis}_bases"] = self._bases(chromosome.dna, starts).to(device)
-            if chromosome.embeddings is not None:
-                stored = self._embeddings(chromosome.embeddings, starts)
+            if chromosome.embeddings is not None and self.dna is not None:
+                stored = self._bins(chromosome.embeddings, starts, self.dna.flank_bins)
                 brought[f"{axis}_embeddings"] = stored.to(device)
+            if chromosome.tracks is not None and self.tracks is not None:
+                stored = self._bins(chromosome.tracks, starts, self.tracks.flank_bins)
+                brought[f"{axis}_tracks"] = stored.to(device)
         return brought
 
-    def _embeddings(
-        self, table: BinTable, starts: Tensor
+    def _bins(
+        self, table: BinTable, starts: Tensor, flank: int
     ) -> Float[Tensor, "batch strands bins channels"]:
         (chrom,) = table.chroms
-        flank = self.dna.flank_bins if self.dna else 0
         firsts = (starts // self.trained.fine_bin_size - flank).tolist()
         length = self.trained.window_bins + 2 * flank
         return torch.stack([table.rows(chrom, first, first + length) for first in firsts])

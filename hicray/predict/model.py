@@ -1,5 +1,6 @@
 """A trained network in Python: opened once, then put to any stretch of any map."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +16,9 @@ from hicray.maps.genome import Genome
 from hicray.maps.names import region_of
 from hicray.model.trained import Trained
 from hicray.predict.ablation import LocusAblation, ablate_window
-from hicray.predict.locus import Dna, MapFacts, measure_for
+from hicray.predict.locus import Dna, MapFacts, Tracks, measure_for
 from hicray.predict.network import Network, NetworkFile
-from hicray.predict.preflight import dna_of, require_ablatable
+from hicray.predict.preflight import dna_of, require_ablatable, tracks_of
 from hicray.predict.region import EnhancedRegion, enhance_region
 from hicray.predict.tiler import Tiled, Tiler
 from hicray.windows.tiles import tiling
@@ -68,6 +69,7 @@ class Model:
         genome: Genome | None = None,
         *,
         dna_embeddings: str | Path = "",
+        tracks: Mapping[str, str] | None = None,
         match_chr: bool = False,
     ) -> EnhancedRegion:
         """Return an enhanced stretch of a chromosome.
@@ -80,6 +82,7 @@ class Model:
             contacts: Of the coarse bin size that the network reads.
             genome: That the map was aligned to; for a network that reads DNA.
             dna_embeddings: Table of that genome, for a network that reads stored embeddings.
+            tracks: File of each track, by its name, for a network that reads tracks.
             match_chr: Take names of map and genome that differ only in 'chr' as the same.
 
         Returns:
@@ -93,7 +96,9 @@ class Model:
             self.file, contacts, (asked.chrom,), genome,
             match_chr=match_chr, embeddings=str(dna_embeddings),
         )  # fmt: skip
-        found = enhance_region(self._tiler(contacts, dna, asked.chrom), asked)
+        words = [f"{name}={file}" for name, file in (tracks or {}).items()]
+        measured = tracks_of(self.file, contacts, words)
+        found = enhance_region(self._tiler(contacts, dna, asked.chrom, measured), asked)
         if np.isnan(found.contacts).all():
             require_any(contacts, (asked.chrom,), raw=self.trained.raw)
         return found
@@ -149,16 +154,19 @@ class Model:
             self._maps[key] = _Map(facts, self.file.for_map(facts.total_reads, length))
         return self._maps[key]
 
-    def _tiler(self, contacts: ContactMap, dna: Dna | None, chrom: str) -> Tiler:
+    def _tiler(
+        self, contacts: ContactMap, dna: Dna | None, chrom: str, tracks: Tracks | None = None
+    ) -> Tiler:
         """Return what predicts on a chromosome; the same one as before where nothing differs."""
         sequence = (dna.fasta, dna.embeddings, dna.names[chrom]) if dna else ()
-        key = (contacts.uri, contacts.weights_name, chrom, *sequence)
+        files = tracks.measured.tracks if tracks else ()
+        key = (contacts.uri, contacts.weights_name, chrom, *sequence, *files)
         if self._held is None or self._held.key != key:
             self._held = None  # before the next is read, so that memory is one chromosome's
             facts, file = self._facts(contacts)
             trained = file.trained
             how = tiling(trained.offsets, window=trained.window_bins, factor=trained.factor)
-            tiled = Tiled(network=file, contacts=contacts, dna=dna, tiling=how)
+            tiled = Tiled(network=file, contacts=contacts, dna=dna, tiling=how, tracks=tracks)
             self._held = _Held(key, Tiler(tiled, facts, self._network))
         return self._held.tiler
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hicray.config import UserError
 from hicray.io.copies import local
 from hicray.io.storage import Location, locate
+from hicray.maps.tracks import parse_tracks
 from hicray.model import checkpoint, hicfoundation
 from hicray.model.checkpoint import Progress
 from hicray.model.enhancer import Enhancer
@@ -97,9 +98,11 @@ class NetworkFile:
         tracking_uri: MLflow store of a logged model.
         trained: What it was trained on.
         reads_dna: Whether it needs the genome.
-        flank_bins: Fine bins of DNA that it reads beyond either end of a window.
+        flank_bins: Fine bins of DNA, or of tracks, that it reads beyond either end of a window.
         embedding_model: Digest of the model whose stored embeddings it reads; empty for none.
         reads_bases: Whether it reads the bases themselves.
+        tracks: Names of the tracks that it reads, in its order.
+        track_scales: Mean and deviation of each one's log signal in training.
         digest: SHA-256 of its weights.
     """
 
@@ -111,6 +114,8 @@ class NetworkFile:
     flank_bins: int = 0
     embedding_model: str = ""
     reads_bases: bool = False
+    tracks: tuple[str, ...] = ()
+    track_scales: tuple[float, ...] = ()
     digest: str
 
     def for_map(self, total_reads: int, genome_length: int) -> "NetworkFile":
@@ -219,9 +224,11 @@ def _described(
         where=where,
         trained=progress.trained,
         reads_dna=reads_dna,
-        flank_bins=model.flank_bins if reads_dna else 0,
+        flank_bins=model.flank_bins if reads_dna or model.reads_tracks else 0,
         embedding_model=model.embedding_model if model.reads_embeddings else "",
         reads_bases=model.reads_bases,
+        tracks=tuple(parse_tracks(model.tracks)) if model.reads_tracks else (),
+        track_scales=model.track_scales,
         digest=digest,
     )
 

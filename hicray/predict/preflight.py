@@ -1,5 +1,6 @@
 """Whether what a user asks of a network can be had: said before work starts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +13,15 @@ from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.contents import require_any
 from hicray.maps.genome import Genome
 from hicray.maps.names import check_chromosomes, genome_names, named_chroms, region_of
+from hicray.maps.tracks import Track, parse_tracks
 from hicray.predict.enhance import refuse_other_parts
-from hicray.predict.locus import Dna
+from hicray.predict.locus import Dna, Tracks
 from hicray.predict.network import BinSizes, NetworkFile, find
 from hicray.predict.request import Ablate, Enhance, Request
 from hicray.predict.tiler import Job
 from hicray.windows.bin_table import read_note
 from hicray.windows.tiles import Tiling, furthest, tiling
+from hicray.windows.track_table import Measured
 
 
 class Opened(NamedTuple):
@@ -27,6 +30,7 @@ class Opened(NamedTuple):
     network: NetworkFile
     contacts: ContactMap
     dna: Dna | None
+    tracks: Tracks | None
 
 
 def check(request: Enhance) -> Job:
@@ -41,6 +45,7 @@ def check(request: Enhance) -> Job:
         network=opened.network,
         contacts=opened.contacts,
         dna=opened.dna,
+        tracks=opened.tracks,
         tiling=_tiling(request, opened.network),
         chroms=_chroms(request.chroms, opened.contacts),
         out=request.out.resolve(),
@@ -119,7 +124,7 @@ def open_request(request: Request, chroms: tuple[str, ...]) -> Opened:
         network, contacts, chosen, genome,
         match_chr=request.match_chr, embeddings=request.dna_embeddings,
     )  # fmt: skip
-    return Opened(network, contacts, dna)
+    return Opened(network, contacts, dna, tracks_of(network, contacts, request.tracks))
 
 
 def _check_out(out: Path, ending: str) -> None:
@@ -196,6 +201,31 @@ def _check_embeddings(network: NetworkFile, genome: Genome, embeddings: str) -> 
             f"{embeddings} was made of another genome than {genome.uri}; run `hicray embed-dna "
             "--genome` with that"
         )
+
+
+def tracks_of(network: NetworkFile, contacts: ContactMap, words: Sequence[str]) -> Tracks | None:
+    """Return the tracks of a map's genome, None for a network that reads none.
+
+    Args:
+        network: The one that is to read them.
+        contacts: The map.
+        words: NAME=FILE of each.
+
+    Raises:
+        UserError: They are not those that the network was trained with, or of another assembly.
+    """
+    if not network.tracks:
+        return None
+    files = parse_tracks(words)
+    if set(files) != set(network.tracks):
+        raise UserError(
+            f"{network.where} reads the tracks {', '.join(network.tracks)}, not "
+            f"{', '.join(files) or 'none'}; give --tracks with each of them as NAME=FILE.bw"
+        )
+    for file in files.values():
+        Track(file).names(contacts.chromsizes)
+    ordered = tuple(f"{name}={locate(files[name])}" for name in network.tracks)
+    return Tracks(Measured(ordered, network.track_scales), network.flank_bins)
 
 
 def _tiling(request: Enhance, network: NetworkFile) -> Tiling:

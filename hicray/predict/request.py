@@ -22,6 +22,8 @@ class Request:
     """FASTA that the map was aligned to; for a network that reads DNA."""
     dna_embeddings: str = ""
     """Table of `hicray embed-dna` of that FASTA; for a network that reads stored embeddings."""
+    tracks: tuple[str, ...] = ()
+    """Measured tracks as NAME=FILE.bw, by the names that the network was trained with."""
     match_chr: bool = False
     """Take chromosome names of map and genome that differ only in 'chr' as the same."""
     weights: str = "weight"

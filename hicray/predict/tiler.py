@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from hicray.maps.contacts import ContactMap
-from hicray.predict.locus import Dna, Loci, MapFacts
+from hicray.predict.locus import Dna, Loci, MapFacts, Tracks
 from hicray.predict.network import Network, NetworkFile
 from hicray.windows.tiles import Blend, Tiling, worth
 
@@ -33,6 +33,7 @@ class Tiled:
         network: Not yet open.
         contacts: The coarse map.
         dna: None where the network reads none.
+        tracks: Likewise.
         tiling: In fine bins.
         use_gpu: Predict on a GPU.
     """
@@ -41,6 +42,7 @@ class Tiled:
     contacts: ContactMap
     dna: Dna | None
     tiling: Tiling
+    tracks: Tracks | None = None
     use_gpu: bool = False
 
     @property
@@ -156,7 +158,7 @@ class Tiler:
     def __init__(self, job: Tiled, facts: MapFacts, network: Network | None = None) -> None:
         self.job = job
         self.network = network or job.network.open("cuda" if job.use_gpu else "cpu")
-        self.loci = Loci(job.contacts, facts, job.network.trained, job.dna)
+        self.loci = Loci(job.contacts, facts, job.network.trained, job.dna, job.tracks)
         self.worth = worth(job.tiling.window)
 
     def __call__(self, unit: Unit) -> Blended:

@@ -8,7 +8,8 @@ import ray
 from hicray.config import ModelConfig, TrialConfig
 from hicray.maps.bins import SplitName
 from hicray.maps.genome import PackedGenome
-from hicray.windows.batches import Collate
+from hicray.windows.bin_table import BinTables
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import Manifest
 from hicray.windows.stream import WindowSource
 from hicray.windows.tokens import TokenFormat
@@ -28,6 +29,7 @@ class Data:
         genome: Reference of the packed genome; None where DNA is off.
         tokens: How the frozen encoder's tokens are stored with the windows; None if they are not.
         embeddings: Reference of stored embeddings of the genome; None where no network reads them.
+        tracks: Likewise of measured tracks.
     """
 
     manifest: Manifest
@@ -36,6 +38,7 @@ class Data:
     genome: Any = None
     tokens: TokenFormat | None = None
     embeddings: Any = None
+    tracks: Any = None
 
     def collate(self, trial: TrialConfig) -> Collate:
         """Return a trial's collate; reads the genome without copying it."""
@@ -48,13 +51,18 @@ class Data:
             model.flank_bins,
             self.tokens,
             "elsewhere" if model.sequence == "elsewhere" else "own",
-            None if self.embeddings is None else ray.get(self.embeddings),
+            BinTables(*(None if one is None else ray.get(one) for one in self._bins)),
         )
 
+    @property
+    def _bins(self) -> tuple[Any, Any]:
+        return self.embeddings, self.tracks
+
     def read_by(self, model: ModelConfig) -> "Data":
-        """Return it with what of the DNA a network reads, and no more."""
+        """Return it with what a network reads beside maps, and no more."""
         return replace(
             self,
             genome=self.genome if model.reads_bases else None,
             embeddings=self.embeddings if model.reads_embeddings else None,
+            tracks=self.tracks if model.reads_tracks else None,
         )

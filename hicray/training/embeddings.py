@@ -23,7 +23,8 @@ from hicray.io.progress import tqdm
 from hicray.io.storage import Location, remove_leftovers, replaced
 from hicray.model.checkpoint import weights_digest
 from hicray.model.run import in_bf16
-from hicray.windows.batches import Batch, Collate
+from hicray.windows.batches import Batch
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import Manifest, ShardSet
 from hicray.windows.reading import ROWS_AT_ONCE, Shard, columns, open_shard, shard_at
 from hicray.windows.tokens import FLIPPED, TOKENS, TokenFormat

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hicray.panels import Locus
-from hicray.windows.batches import Batch, Collate
+from hicray.windows.batches import Batch
+from hicray.windows.collate import Collate
 from hicray.windows.scales import from_network
 
 COARSE = "coarse"

@@ -15,6 +15,7 @@ from hicray.training.space import Cell
 from hicray.windows.genome_tables import read_tables
 from hicray.windows.manifest import GENOME, ShardSet
 from hicray.windows.stream import NO_WINDOWS, open_windows
+from hicray.windows.track_table import read_tracks
 
 
 class Gaps:
@@ -40,6 +41,7 @@ class Gaps:
             self._gap(cell.coarse_bin_size),
             genome=self._genome if model.reads_bases else None,
             embeddings=self._embeddings if model.reads_embeddings else None,
+            tracks=self._tracks if model.reads_tracks else None,
         )
 
     # One at a time, as cells come in the order of gaps: two may not fit the object store.
@@ -61,6 +63,10 @@ class Gaps:
     @cached_property
     def _embeddings(self) -> Any:
         return ray.put(read_tables(locate(self.model.dna_embeddings), self.shards.manifest))
+
+    @cached_property
+    def _tracks(self) -> Any:
+        return ray.put(read_tracks(self.model, self.shards.manifest))
 
     @cached_property
     def _genome(self) -> Any:

@@ -116,6 +116,8 @@ def _line(
         words += ["--match-chr"] if data.match_chr else []
     if trial.model.reads_embeddings:
         words += ["--dna-embeddings", trial.model.dna_embeddings]
+    if trial.model.reads_tracks:
+        words += ["--tracks", *trial.model.tracks]
     if not data.raw and coarse.weights_name != "weight":
         words += ["--weights", coarse.weights_name]
     out = f"{source.name}.{trial.coarse_bin_size}-to-{data.fine_bin_size}.mcool"

@@ -13,7 +13,7 @@ import ray
 import torch
 from torch import nn
 
-from hicray.config import TrialConfig, UserError
+from hicray.config import ModelConfig, TrialConfig, UserError
 from hicray.io.progress import tqdm
 from hicray.io.storage import locate
 from hicray.maps.genome import read_packed
@@ -26,6 +26,7 @@ from hicray.training.trial import trial_name
 from hicray.windows.genome_tables import read_tables
 from hicray.windows.manifest import GENOME, Manifest, ShardSet
 from hicray.windows.stream import open_windows
+from hicray.windows.track_table import read_tracks
 
 Key = TypeVar("Key")
 Build = Callable[[TrialConfig, Manifest], nn.Module]
@@ -51,7 +52,11 @@ def own_network(trial: TrialConfig, manifest: Manifest) -> nn.Module:
 
 
 def open_data(
-    shards: ShardSet, coarse_bin_size: int, *, reads_dna: bool = True, embeddings: str = ""
+    shards: ShardSet,
+    coarse_bin_size: int,
+    *,
+    reads_dna: bool = True,
+    bins: ModelConfig | None = None,
 ) -> Data:
     """Open what the runs of one gap share.
 
@@ -59,13 +64,16 @@ def open_data(
         shards: The shard set.
         coarse_bin_size: In bp.
         reads_dna: Whether any run needs the genome.
-        embeddings: Table of stored embeddings that any run reads.
+        bins: A network that names the stored embeddings and the tracks that any run reads.
     """
     train, val = (open_windows(shards, split, coarse_bin_size) for split in SEARCHED)
     genome = ray.put(read_packed(shards.folder / GENOME)) if reads_dna else None
-    tables = read_tables(locate(embeddings), shards.manifest) if embeddings else None
-    stored = ray.put(tables) if tables else None
-    return Data(shards.manifest, train, val, genome, embeddings=stored)
+    embeddings = tracks = None
+    if bins is not None and bins.dna_embeddings:
+        embeddings = ray.put(read_tables(locate(bins.dna_embeddings), shards.manifest))
+    if bins is not None and bins.tracks:
+        tracks = ray.put(read_tracks(bins, shards.manifest))
+    return Data(shards.manifest, train, val, genome, embeddings=embeddings, tracks=tracks)
 
 
 def sweep(

@@ -62,8 +62,8 @@ def trial_name(trial: TrialConfig, plan: str) -> str:
 
 
 def arm(trial: TrialConfig) -> str:
-    """Return seq, noseq, or the control's name."""
-    named = {"on": "seq", "off": "noseq"}
+    """Return seq, noseq, seq+tracks, or the name of the arm itself."""
+    named = {"on": "seq", "off": "noseq", "on+tracks": "seq+tracks"}
     return named.get(trial.model.sequence, trial.model.sequence)
 
 

@@ -98,6 +98,16 @@ class GenomeTables(NamedTuple):
     shuffled: BinTable | None = None
 
 
+class BinTables(NamedTuple):
+    """What windows bring of every bin: stored embeddings of its DNA, tracks, or neither."""
+
+    embeddings: GenomeTables | None = None
+    tracks: GenomeTables | None = None
+
+
+NO_TABLES = BinTables()
+
+
 def as_floats(
     stored: Shaped[np.ndarray, "strands bins channels"],
 ) -> Float[Tensor, "strands bins channels"]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from hicray.io.ahead import ahead
-from hicray.windows.batches import Batch, Collate
+from hicray.windows.batches import Batch
+from hicray.windows.collate import Collate
 
 
 def decoded(

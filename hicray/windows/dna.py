@@ -63,8 +63,8 @@ class DnaReader:
 
 
 @dataclass(frozen=True)
-class EmbeddingReader:
-    """Reads stored embeddings of the DNA of windows.
+class BinReader:
+    """Reads what a table holds of the bins of windows: embeddings of their DNA, or tracks.
 
     Attributes:
         tables: Of the genome, by the map's chromosomes.
@@ -79,7 +79,7 @@ class EmbeddingReader:
     def read(
         self, chroms: Sequence[str], starts: Sequence[int], dna: Whose = "own"
     ) -> Float[Tensor, "batch strands bins channels"]:
-        """Return embeddings of windows that start at ``starts`` bp, 0 beyond chromosomes' ends.
+        """Return the values of windows that start at ``starts`` bp, 0 beyond chromosomes' ends.
 
         Args:
             chroms: Name of each window's chromosome.
@@ -87,7 +87,7 @@ class EmbeddingReader:
             dna: Whose are read: the windows' own, or a control's.
 
         Raises:
-            ValueError: No shuffled DNA was embedded.
+            ValueError: There is no shuffled table.
         """
         table = self.tables.shuffled if dna == "shuffled" else self.tables.own
         if table is None:

@@ -25,7 +25,8 @@ from hicray.windows.scales import (
 
 DNA = ("row_bases", "col_bases", "row_embeddings", "col_embeddings")
 """What windows bring of their DNA."""
-HEAD = ("base", "expected", "evidence", "diagonal", *DNA)
+TRACKS = ("row_tracks", "col_tracks")
+HEAD = ("base", "expected", "evidence", "diagonal", *DNA, *TRACKS)
 """Arguments of what follows a contact encoder, beside its tokens."""
 EVIDENCE = 5
 """Channels of ``evidence``."""
@@ -59,6 +60,8 @@ class CoarseWindows:
         col_bases: Of the columns; None where they are the rows'.
         row_embeddings: Stored embeddings of the rows' bins, or None where they are not read.
         col_embeddings: Of the columns' bins; None where they are the rows'.
+        row_tracks: Measured tracks of the rows' bins, or None where they are not read.
+        col_tracks: Of the columns' bins; None where they are the rows'.
     """
 
     counts: Int[Tensor, "batch pixels"]
@@ -76,6 +79,8 @@ class CoarseWindows:
     col_bases: UInt8[Tensor, "batch bases"] | None = None
     row_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
     col_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
+    row_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
+    col_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +102,8 @@ class Inputs:
         col_bases: Of the columns; None where they are the rows'.
         row_embeddings: Stored embeddings of the rows' bins, or None where they are not read.
         col_embeddings: Of the columns' bins; None where they are the rows'.
+        row_tracks: Measured tracks of the rows' bins, or None where they are not read.
+        col_tracks: Of the columns' bins; None where they are the rows'.
     """
 
     image: Float[Tensor, "batch 3 rows cols"]
@@ -110,6 +117,8 @@ class Inputs:
     col_bases: UInt8[Tensor, "batch bases"] | None = None
     row_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
     col_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
+    row_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
+    col_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
 
     def arguments(self) -> dict[str, Tensor]:
         """Return the arguments of the whole network."""
@@ -140,7 +149,7 @@ def decode_coarse(windows: CoarseWindows, factor: int) -> Inputs:
         evidence=evidence_of(windows, coarse, coarse_mean, factor),
         total_reads=windows.total_reads,
         diagonal=windows.diagonal,
-        **given(windows, *DNA),
+        **given(windows, *DNA, *TRACKS),
     )
 
 

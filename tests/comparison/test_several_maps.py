@@ -19,7 +19,7 @@ from hicray.predict.network import NetworkFile
 from hicray.predict.preflight import check
 from hicray.predict.request import Enhance
 from hicray.predict.tiler import in_process
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.shards import prepare
 from tests.trained import write_checkpoint

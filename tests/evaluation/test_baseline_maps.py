@@ -19,7 +19,7 @@ from hicray.evaluation.rivals import FILTERS, fit
 from hicray.evaluation.score_maps import evaluate
 from hicray.evaluation.window_set import HeldOutWindows
 from hicray.maps.expected import smoothed
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.shards import prepare
 from hicray.windows.sources import open_sources
 from tests.maps.test_bands import dense

@@ -12,7 +12,7 @@ from hicray.evaluation import rivals
 from hicray.evaluation.filters import bilinear, gaussian, mean_log, noise_aware
 from hicray.evaluation.ridge import Ridge, RidgeSums
 from hicray.evaluation.window_set import HeldOutWindows, WindowScores
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.inputs import USABLE
 from hicray.windows.scales import NATS, from_network, to_network
 

@@ -22,7 +22,7 @@ from hicray.model.trained import trained_on
 from hicray.predict.enhance import enhance
 from hicray.predict.locus import measure
 from hicray.predict.tiler import Job, in_process
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.scales import from_network
 from hicray.windows.shards import prepare

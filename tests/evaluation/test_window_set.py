@@ -21,7 +21,7 @@ from hicray.predict.predictors import model_predictor
 from hicray.training.data import Data
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Worker
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.scales import from_network
 from hicray.windows.shards import prepare
 from hicray.windows.stream import open_windows

@@ -24,7 +24,8 @@ from hicray.model.trained import trained_on
 from hicray.predict.locus import Dna, Loci, measure
 from hicray.predict.network import Network, PublishedNetwork
 from hicray.training import losses
-from hicray.windows.batches import Collate, complement
+from hicray.windows.batches import complement
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import GENOME
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.scales import triangle_index

@@ -25,7 +25,7 @@ from hicray.predict.preflight import check
 from hicray.predict.request import Enhance
 from hicray.predict.tiler import Job, in_process
 from hicray.tracking import logged
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import GENOME
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.tiles import furthest, tiling

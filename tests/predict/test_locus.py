@@ -11,7 +11,7 @@ from hicray.model.trained import trained_on
 from hicray.predict.locus import Loci, measure
 from hicray.predict.preflight import check
 from hicray.predict.request import Enhance
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import SPARSE_CAP
 from tests import oracles
 from tests.alone import prepare_alone

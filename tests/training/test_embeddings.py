@@ -22,7 +22,7 @@ from hicray.training.embeddings import NOTE, embed
 from hicray.training.optimizer import make_optimizer
 from hicray.training.train import Loop, Worker, network
 from hicray.training.trial import trial_name
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import GENOME, ShardSet
 from hicray.windows.reading import columns, read_rows, shard_at
 from hicray.windows.stream import Files, Reader, open_windows, whole_slice

@@ -24,7 +24,7 @@ from hicray.predict.network import find
 from hicray.predict.preflight import dna_of, require_ablatable
 from hicray.training.sweep import train_alone
 from hicray.windows.bin_table import read_note
-from hicray.windows.dna import EmbeddingReader
+from hicray.windows.dna import BinReader
 from hicray.windows.genome_tables import SHUFFLED as SHUFFLED_FOLDER
 from hicray.windows.genome_tables import read_tables, resolved
 from hicray.windows.manifest import GENOME
@@ -83,7 +83,7 @@ def data(alone_shards, table, monkeypatch):
 
 
 @dataclass(frozen=True)
-class Anew(EmbeddingReader):
+class Anew(BinReader):
     """Runs the model whenever a window is read."""
 
     genome: object = None

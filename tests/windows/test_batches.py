@@ -16,7 +16,7 @@ from hicray.config import DataConfig
 from hicray.maps.expected import smoothed
 from hicray.maps.genome import read_packed
 from hicray.maps.write import write_cool
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.manifest import GENOME
 from hicray.windows.scales import LOG_MAX, from_network
 from hicray.windows.shards import prepare

@@ -15,7 +15,7 @@ from hicray.config import DataConfig
 from hicray.maps.bins import parse_split
 from hicray.maps.expected import smoothed
 from hicray.maps.split import grid_of, split_sets
-from hicray.windows.batches import Collate
+from hicray.windows.collate import Collate
 from hicray.windows.dna import elsewhere, has_elsewhere
 from hicray.windows.enough import most_windows
 from hicray.windows.manifest import GENOME
