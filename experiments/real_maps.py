@@ -17,7 +17,7 @@ from pathlib import Path
 
 import tyro
 
-from hicray.cli.data_set import prepare_shards
+from hicray.cli.data_set import checked, prepare_shards
 from hicray.cli.defaults import REAL
 from hicray.cli.guard import guarded, say
 from hicray.cli.main import Flat
@@ -32,6 +32,7 @@ from hicray.training.space import started
 from hicray.training.sweep import open_data, require_seeds, sweep
 from hicray.training.trial import arm
 from hicray.windows.manifest import ShardSet
+from hicray.windows.track_table import require_tracks, scaled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,9 @@ class Options:
 
 def train(options: Options, shards: ShardSet, size: int) -> dict[str, list[Path]]:
     """Train every arm with every seed at one gap; return the checkpoints of each arm."""
-    model = started(options.model, options.data)
+    model = scaled(started(checked(options.model, options.data), options.data), options.data)
     reads_dna = any(replace(model, sequence=own).reads_dna for own in options.arms)
-    data = open_data(shards, size, reads_dna=reads_dna)
+    data = open_data(shards, size, reads_dna=reads_dna, bins=model)
     trials = {
         (own, seed): TrialConfig(
             coarse_bin_size=size,
@@ -80,6 +81,7 @@ def main(options: Options) -> None:
     """Train and judge every arm at every gap."""
     require_seeds(options.seeds)
     require_genome(options.data, options.arms)
+    require_tracks(options.model, options.arms)
     shards = prepare_shards(options.data, Run(storage=options.storage))
     windows = shards.manifest.num_windows("train")
     options = replace(options, train=fitted(options.train, windows))

@@ -23,10 +23,8 @@ Precision = Literal["bf16", "fp32", "none"]
 Context = Literal["dilated", "attention"]
 CoarsePath = Literal["on", "off"]
 Loss = Literal["likelihood", "correlation", "report"]
-
 _LATER: Mapping[str, bool] = {"later": True}
-"""Marks settings that came later: one that is left alone changes no digest, so that what was made
-before is found again by its name."""
+"""Marks settings that came later: left alone, they change no digest of what was made before."""
 TAKEN_HOME: tuple[SequenceMode, ...] = ("off", "on", "tracks", "on+tracks")
 """Arms that sharpen maps; the others are controls."""
 CONTEXT_HEADS = 4
@@ -95,12 +93,12 @@ class ModelConfig:
     embeddings: Precision = "bf16"
     """How a frozen encoder's output is kept between epochs; none runs it anew in each."""
     sequence: SequenceMode = "on"
-    """DNA on; off (no DNA modules); or a control: blank (all modules, a learned constant for DNA),
-    composition (GC, N and cut sites per bin in place of DNA), elsewhere (another locus' DNA); or
-    measured tracks in place of DNA (tracks), or beside it (on+tracks)."""
+    """DNA on; off (no DNA modules); a control: blank (all modules, a learned constant for DNA),
+    composition (GC, N, cut sites per bin), elsewhere (another locus' DNA); or measured tracks in
+    place of DNA (tracks) or beside it (on+tracks)."""
     dna: DnaEncoder = "tower"
-    """One embedding per bin (tower), one for the whole window (pooled, the report's CNN), or those
-    of a model of DNA that was run once (embeddings), alone or added to the tower's."""
+    """One embedding per bin (tower) or per window (pooled, the report's CNN), or stored ones of a
+    model that was run once (embeddings), alone or added to the tower's."""
     depth: int = 3
     """Convolution blocks of the DNA tower."""
     dna_channels: int = 32
@@ -128,9 +126,8 @@ class ModelConfig:
     dna_embeddings: str = field(default="", metadata=_LATER)
     """Table of a model of DNA, the --out folder of `hicray embed-dna`."""
     embedding_channels: int = field(default=0, metadata=_LATER)
-    """Values of a bin in that table; found out from it."""
+    """Values of a bin in that table; found out from it, as is the digest of its model."""
     embedding_model: str = field(default="", metadata=_LATER)
-    """Digest of the model that made the table, whatever the genome; found out from it."""
 
     tracks: tuple[str, ...] = field(default=(), metadata=_LATER)
     """Measured tracks as NAME=FILE.bw, for the arms tracks and on+tracks."""
@@ -299,8 +296,6 @@ def _plain(config: Any) -> Any:
     """Return nested dataclasses as dictionaries, without later settings that were left alone."""
     if not is_dataclass(config) or isinstance(config, type):
         return config
-    return {
-        leaf.name: _plain(getattr(config, leaf.name))
-        for leaf in fields(config)
-        if not ("later" in leaf.metadata and getattr(config, leaf.name) == leaf.default)
-    }
+    values = [(leaf, getattr(config, leaf.name)) for leaf in fields(config)]
+    told = ((k, v) for k, v in values if "later" not in k.metadata or v != k.default)
+    return {leaf.name: _plain(value) for leaf, value in told}

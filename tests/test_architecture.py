@@ -43,7 +43,7 @@ HOMES = {
         "training.data", "training.embeddings", "training.gaps", "training.halving",
         "training.record", "training.searcher", "training.state", "training.sweep",
         "training.train", "training.trial", "training.tune",
-        "predict.actors", "dna_models.embed",
+        "predict.actors", "dna_models.actors",
     },
 }  # fmt: skip
 TORCH_ROOMS = {

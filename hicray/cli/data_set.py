@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
-    """Check a network and how its windows are laid out; return it with its weights' full path.
+    """Check a network and how its windows are laid out; return it with full paths.
+
+    Of a table of stored embeddings it then knows the width and the model.
 
     Workers have working folders of their own.
 
     Raises:
-        UserError: Something cannot be, or published weights do not fit.
+        UserError: Something cannot be, published weights do not fit, or there is no such table.
     """
     from hicray.maps.check import check_model
     from hicray.windows.genome_tables import resolved as embeddings_resolved
@@ -29,7 +31,7 @@ def checked(model: ModelConfig, data: DataConfig) -> ModelConfig:
 
     check_model(model)
     layout_of(data)
-    model = embeddings_resolved(model, data)
+    model = embeddings_resolved(model)
     if model.encoder == "scratch":
         return model
     from hicray.model.build import check_weights

@@ -57,9 +57,11 @@ def _search(what: Any, run: Run, data: DataConfig, storage: Location, *, refitte
     from hicray.maps.bins import nothing_held_out
     from hicray.windows.dna import require_elsewhere
     from hicray.windows.enough import most_windows, require_step
+    from hicray.windows.genome_tables import require_table
     from hicray.windows.track_table import scaled
 
     require_step(most_windows(data), what.train)
+    require_table(what.model, data)
     what = replace(what, model=scaled(what.model, data))
     connect(run, what.train.workers)
     # What takes seconds to import comes after what can be refused at once.

@@ -31,7 +31,7 @@ from hicray.comparison.results import (
     GapResult,
     Row,
 )
-from hicray.config import TrialConfig
+from hicray.config import ModelConfig, TrialConfig, UserError
 from hicray.evaluation.baselines import baselines
 from hicray.evaluation.rivals import CEILING, Rivals, ceiling, fit
 from hicray.evaluation.window_set import (
@@ -56,7 +56,7 @@ from hicray.training.data import SEARCHED
 from hicray.training.embeddings import find
 from hicray.training.examples import loci
 from hicray.windows.batches import Batch
-from hicray.windows.bin_table import BinTables
+from hicray.windows.bin_table import BinTables, GenomeTables, read_note
 from hicray.windows.collate import Collate
 from hicray.windows.dna import Whose
 from hicray.windows.genome_tables import read_tables
@@ -170,15 +170,30 @@ def windows_of(
     # Each model cuts what it reads out of the widest flanks; a search's encoder is one.
     flank = max((model.flank_bins for model in models), default=0)
     kept = find(models[0], shards, size) if models else None
-    stored = [model for model in models if model.reads_embeddings]
-    measured = [model for model in models if model.reads_tracks]
-    bins = BinTables(
-        read_tables(locate(stored[0].dna_embeddings), shards.manifest) if stored else None,
-        read_tracks(measured[0], shards.manifest) if measured else None,
-    )
+    bins = BinTables(_embeddings(models, shards), _tracks(models, shards))
     form = kept.form if kept else None
     collate = Collate(shards.manifest, size, genome, flank, form, bins=bins)
     return HeldOutWindows(shards.folder, split, collate, size, kept.folder if kept else None)
+
+
+def _embeddings(models: Sequence[ModelConfig], shards: ShardSet) -> GenomeTables | None:
+    """Return the stored embeddings that networks read, those of shuffled DNA with them."""
+    reading = [model for model in models if model.reads_embeddings]
+    if not reading:
+        return None
+    folder = locate(reading[0].dna_embeddings)
+    made_by = read_note(folder).model_digest
+    if any(model.embedding_model != made_by for model in reading):
+        raise UserError(
+            f"{folder} holds other embeddings than these networks were trained with; put back the "
+            "table, or train anew"
+        )
+    return read_tables(folder, shards.manifest, shuffled=True)
+
+
+def _tracks(models: Sequence[ModelConfig], shards: ShardSet) -> GenomeTables | None:
+    reading = [model for model in models if model.reads_tracks]
+    return read_tracks(reading[0], shards.manifest) if reading else None
 
 
 def _plain_windows(shards: ShardSet, size: int, split: SplitName) -> HeldOutWindows:

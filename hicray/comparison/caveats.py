@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from hicray.config import TrialConfig, UserError
 from hicray.evaluation.window_set import HeldOutWindows
+from hicray.io.storage import locate
 from hicray.maps.assembly import HUMAN, human_assembly
 from hicray.maps.bins import SplitName, bare
+from hicray.windows.bin_table import read_note
 from hicray.windows.dna import has_elsewhere
 from hicray.windows.manifest import Manifest
 
@@ -15,8 +17,13 @@ _HELD_OUT = frozenset({"4", "5", "11", "14"})
 
 def no_elsewhere(windows: HeldOutWindows) -> str:
     """Say so where windows of a set cannot be shown another locus' DNA; else nothing."""
-    reader = windows.collate.reader
-    flank = reader.flank_bins if reader else 0
+    collate = windows.collate
+    flanks = [
+        reader.flank_bins
+        for reader in (collate.reader, collate.embeddings, collate.tracks)
+        if reader is not None
+    ]
+    flank = max(flanks, default=0)
     if has_elsewhere(windows.collate.manifest, windows.split, flank):
         return ""
     return (
@@ -55,11 +62,20 @@ def refuse_refits(trials: Mapping[str, Sequence[TrialConfig]]) -> None:
 def leak(trials: Sequence[TrialConfig], manifest: Manifest, split: SplitName) -> str:
     """Return what published weights may have seen of a set; empty where nothing.
 
+    A published model of DNA was trained on parts of the whole genome.
+
     Args:
         trials: Configurations that are compared.
         manifest: Of the shard set.
         split: Set that is scored.
     """
+    stored = {trial.model.dna_embeddings for trial in trials if trial.model.reads_embeddings}
+    if stored:
+        name = read_note(locate(stored.pop())).identity.get("model", "a model of DNA")
+        return (
+            f"leak: {name}, whose embeddings are read, may have been trained on the DNA of these "
+            "chromosomes, and on what was measured there"
+        )
     if all(trial.model.encoder == "scratch" for trial in trials):
         return ""
     chroms = list(dict.fromkeys(region.chrom for region in manifest.regions_of(split)))

@@ -18,11 +18,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from hicray.dna_models.contract import DnaModel, margin
+from hicray.dna_models.contract import DnaModel, Sizes, margin
 from hicray.maps.genome import Codes, N, PackedSequence, reverse_complement, unpack
 from hicray.model.run import autocast
 from hicray.windows.dna import shuffle_dinucleotides
 
+WINDOWS, LEAST_BINS = 8, 512
+"""Windows of a stretch, and its bins, at least."""
 SHUFFLED_BASES = 1 << 20
 """Bases among which a control's dinucleotides are shuffled."""
 
@@ -42,19 +44,19 @@ class Stretch(NamedTuple):
 
 
 def stretches(
-    chrom: str, length: int, bin_size: int, model: DnaModel, windows: int
+    chrom: str, length: int, bin_size: int, model: Sizes, least_bins: int = LEAST_BINS
 ) -> list[Stretch]:
-    """Split a chromosome into stretches that a few windows' positions cover.
+    """Split a chromosome into stretches, the pieces of work, that a few windows or more cover.
 
     Args:
         chrom: Its name.
         length: In bp.
         bin_size: In bp.
         model: Whose windows are meant.
-        windows: Of a stretch at most, where a bin is no longer than those.
+        least_bins: Of a stretch but the last, where windows are short.
     """
     bins = -(-length // bin_size)
-    each = max(1, windows * model.positions * model.stride // bin_size)
+    each = max(least_bins, WINDOWS * model.positions * model.stride // bin_size)
     return [Stretch(chrom, first, min(first + each, bins)) for first in range(0, bins, each)]
 
 

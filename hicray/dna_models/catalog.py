@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from hicray.config import UserError
-from hicray.dna_models.contract import DnaModel
+from hicray.dna_models.contract import DnaModel, Sizes, sizes_of
+from hicray.dna_models.cost import operations
 from hicray.io.copies import local
 from hicray.maps.genome import N
 from hicray.model.checkpoint import weights_digest
@@ -28,12 +29,19 @@ def require_model(name: str, weights: str) -> None:
     Raises:
         UserError: It is one of these.
     """
-    if name not in (*PUBLISHED, TORCHSCRIPT) and not all(name.partition(":")):
+    if not takes_file(name) and not all(name.partition(":")):
         raise UserError(f"--model {name} is no model of DNA; give {_NAMES}")
-    if name in (*PUBLISHED, TORCHSCRIPT) and not weights:
+    if not takes_file(name):
+        return
+    if not weights:
         raise UserError(f"--model {name} needs a file; give it by --weights FILE")
-    if weights and not local(weights).is_file():
+    if not local(weights).is_file():
         raise UserError(f"--weights {weights} does not exist; give the file of the model's weights")
+
+
+def takes_file(name: str) -> bool:
+    """Tell whether a model's weights are a file; a function may take a folder, or a hub's name."""
+    return name in (*PUBLISHED, TORCHSCRIPT)
 
 
 def open_model(name: str, weights: str, device: torch.device | str = "cpu") -> DnaModel:
@@ -58,28 +66,32 @@ def open_model(name: str, weights: str, device: torch.device | str = "cpu") -> D
     return opened
 
 
-def outline(name: str, weights: str) -> DnaModel:
-    """Return a model for its sizes alone: a published one without values, and without its file.
+def sizes(name: str, weights: str) -> tuple[Sizes, float]:
+    """Return a model's sizes and a window's operations, in tera: 0 where they are not counted.
+
+    A published one needs no file for that, and its operations are counted.
 
     Raises:
         UserError: As ``open_model``.
     """
     if name not in PUBLISHED:
-        return open_model(name, weights)
+        return sizes_of(open_model(name, weights)), 0.0
     with torch.device("meta"):
         network: Any = getattr(_published(name), PUBLISHED[name])()
     # What is computed rather than loaded has values even so.
     model: DnaModel = network.to("meta")
-    return model
+    return sizes_of(model), operations(model)
 
 
 def identity(name: str, weights: str) -> dict[str, Any]:
     """Return what tells one model's embeddings from another's, by content."""
     code = ""
-    if name not in (*PUBLISHED, TORCHSCRIPT):
+    if not takes_file(name):
         origin = _spec(name).origin
         code = hashlib.sha256(Path(origin).read_bytes()).hexdigest() if origin else ""
-    return {"model": name, "weights": weights_digest(weights) if weights else "", "code": code}
+    by_content = takes_file(name) or (weights and local(weights).is_file())
+    known = weights_digest(weights) if by_content else weights
+    return {"model": name, "weights": known, "code": code}
 
 
 def _open(name: str, weights: str) -> Any:
@@ -87,7 +99,7 @@ def _open(name: str, weights: str) -> Any:
         return _published(name).load(weights)
     if name == TORCHSCRIPT:
         try:
-            # Operations alone: unlike a pickle, TorchScript cannot reach files or processes.
+            # No pickle, but a program even so: its operations may write files.
             return torch.jit.load(str(local(weights)), map_location="cpu")  # type: ignore[no-untyped-call]  # torch
         except (RuntimeError, ValueError) as error:
             raise UserError(

@@ -8,7 +8,7 @@ Axis names: ``bases`` are those of a window; ``positions`` those that it gives s
 ``channels`` what it gives.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -44,7 +44,21 @@ class DnaModel(Protocol):
         ...
 
 
-def margin(model: DnaModel) -> int:
+class Sizes(NamedTuple):
+    """Those of a model, without the model; as ``DnaModel`` has them."""
+
+    window: int
+    stride: int
+    positions: int
+    channels: int
+
+
+def sizes_of(model: DnaModel) -> Sizes:
+    """Return the sizes of a model."""
+    return Sizes(model.window, model.stride, model.positions, model.channels)
+
+
+def margin(model: DnaModel | Sizes) -> int:
     """Return the bases at either end of a window that no position lies on."""
     return (model.window - model.positions * model.stride) // 2
 

@@ -1,35 +1,42 @@
 """A pass of a model of DNA over a genome: an embedding for each bin and strand, kept as a table.
 
-The folder belongs to one job, which is known by content: the model's weights or code, the genome,
-the bin size, the precision. Chromosomes that are finished are kept when an interrupted pass runs
-again, and a pass over further chromosomes adds theirs.
+    out/
+        embed.json               whose the folder is
+        all_channels/            a file for each chromosome, as the model gave it
+        components/              the same, projected; where components are kept
+        projection.safetensors   by what
+        bins.json                which of the two is the table; written last
+        shuffled/                the same of shuffled DNA: a control
+
+The folder belongs to one job, known by content: the model's weights or code, the genome, the bin
+size, the precision, the components. Chromosomes that are finished are kept when an interrupted
+pass runs again, and a pass over further chromosomes adds theirs.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
 
-import numpy as np
-import ray.data
-import torch
-
-from hicray.cluster import connection
 from hicray.config import UserError, digest
-from hicray.dna_models import catalog, projection
-from hicray.dna_models.binned import Stretch, embed_stretch, shuffled, stretches
-from hicray.dna_models.contract import DnaModel
+from hicray.dna_models import actors, catalog, projection
+from hicray.dna_models.binned import stretches
+from hicray.dna_models.contract import Sizes
 from hicray.dna_models.options import EmbedDna
 from hicray.io.copies import fingerprint
+from hicray.io.lock import exclusive
 from hicray.io.notes import refuse_others, write_json
 from hicray.io.progress import tqdm
 from hicray.io.storage import Location, locate, remove_leftovers
 from hicray.maps.bins import Region, parse_split
-from hicray.maps.genome import Genome, PackedSequence, pack
-from hicray.maps.split import Grid, split_sets
+from hicray.maps.genome import Genome
+from hicray.maps.split import Grid, region_name, split_sets
+from hicray.model.run import in_bf16
 from hicray.windows.bin_table import (
-    STRANDS,
     TableNote,
     as_floats,
     as_stored,
     read_chrom,
+    read_note,
     write_chrom,
     write_note,
 )
@@ -37,101 +44,223 @@ from hicray.windows.genome_tables import SHUFFLED
 
 VERSION = 1
 """To be raised when the same inputs would give other embeddings."""
-_CLAIM, ALL_CHANNELS = "embed.json", "all_channels"
-WINDOWS = 8
-"""Windows of a stretch, which is the piece that an actor returns."""
+ALL_CHANNELS, COMPONENTS = "all_channels", "components"
+_CLAIM = "embed.json"
 
 
-class _Job(NamedTuple):
-    """What every actor of a pass knows."""
-
-    options: EmbedDna
-    cpus: int
-
-
-class ToEmbed(NamedTuple):
-    """A FASTA, and which of its sequences are embedded."""
-
-    fasta: Genome
-    chroms: tuple[str, ...]
-
-    @property
-    def lengths(self) -> dict[str, int]:
-        """Length of each, in bp."""
-        sizes = self.fasta.chromsizes
-        return {chrom: sizes[chrom] for chrom in self.chroms}
-
-
-def identity(options: EmbedDna) -> dict[str, Any]:
-    """Return all that embeddings depend on, by content."""
-    return {
-        **catalog.identity(options.model, options.weights),
-        "genome": fingerprint(options.genome),
-        "bin_size": options.bin_size,
-        "shuffled": options.shuffled,
-        "precision": options.precision,
-        "version": VERSION,
-    }
-
-
-def embed(options: EmbedDna, model: DnaModel, genome: ToEmbed) -> TableNote:
-    """Embed what is missing; return what the table holds, all channels of the model.
+class Pass:
+    """A pass, checked as far as it can be before any work.
 
     Args:
-        options: What is embedded.
-        model: For its sizes alone; actors open their own.
-        genome: The genome.
-    """
-    out = folder_of(options)
-    folder = out / ALL_CHANNELS if _projects(options) else out
-    folder.mkdir(parents=True, exist_ok=True)
-    known = identity(options)
-    refuse_others(
-        folder / _CLAIM,
-        digest(known),
-        problem="holds other embeddings",
-        differs="another model, genome, bin size or precision",
-        option="--out folder",
-    )
-    write_json(folder / _CLAIM, {"digest": digest(known), **known})
-    files = {chrom: f"{i:05d}.parquet" for i, chrom in enumerate(genome.fasta.chromsizes)}
-    missing = [chrom for chrom in genome.chroms if not (folder / files[chrom]).exists()]
-    if missing:
-        _run(options, model, genome, {chrom: folder / files[chrom] for chrom in missing})
-        remove_leftovers(folder)
-    done = {chrom: name for chrom, name in files.items() if (folder / name).exists()}
-    note = TableNote(
-        bin_size=options.bin_size,
-        channels=model.channels,
-        precision=options.precision,
-        files=done,
-        identity=known,
-        digest=digest(known),
-    )
-    write_note(folder, note)
-    return note
-
-
-def folder_of(options: EmbedDna) -> Location:
-    """Return where a table goes; one of shuffled DNA lies within that of the genome's own."""
-    out = locate(str(options.out))
-    return out / SHUFFLED if options.shuffled else out
-
-
-def _projects(options: EmbedDna) -> bool:
-    """Tell whether components are kept: shuffled DNA has those of the genome's own table."""
-    own = locate(str(options.out)) / projection.FILE
-    return bool(options.components or options.projection or (options.shuffled and own.exists()))
-
-
-def open_genome(options: EmbedDna) -> ToEmbed:
-    """Open the FASTA, and find the chromosomes that are asked for.
+        options: What a user asks for.
+        sizes: Of the model.
 
     Raises:
-        UserError: It cannot be read, or has no such chromosome.
+        UserError: Chromosomes, components, projection or folder do not fit.
     """
-    fasta = Genome(options.genome)
-    sizes = fasta.chromsizes
+
+    def __init__(self, options: EmbedDna, sizes: Sizes) -> None:
+        self.options, self.sizes = resolved(options), sizes
+        self.table = locate(options.out)
+        self.out = self.table / SHUFFLED if options.shuffled else self.table
+        self.fasta = Genome(options.genome)
+        self.lengths = chromosomes(options)
+        self._check_numbers()
+        self.source = self._projection_source()
+        self.fitted_on: list[Region] = []
+        if options.components and not options.shuffled:
+            self.fitted_on = self._training()
+
+    @property
+    def projects(self) -> bool:
+        """Whether components are kept."""
+        return bool(self.options.components) or self.source is not None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """All that embeddings of all channels depend on, by content."""
+        options = self.options
+        half = options.use_gpu and in_bf16("cuda")
+        return {
+            **catalog.identity(options.model, options.weights),
+            "genome": fingerprint(options.genome),
+            "bin_size": options.bin_size,
+            "shuffled": options.shuffled,
+            "precision": options.precision,
+            "computed_in": "bf16" if half else "fp32",
+            "version": VERSION,
+        }
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File of each chromosome of the FASTA."""
+        return {chrom: f"{i:05d}.parquet" for i, chrom in enumerate(self.fasta.chromsizes)}
+
+    def run(self) -> TableNote:
+        """Embed and project what is missing; return what the table holds.
+
+        Raises:
+            UserError: The folder is another job's, or another run works there.
+        """
+        with exclusive(self.table, "--out"):
+            self._claim()
+            self._embed()
+            note = self._project() if self.projects else self._note(ALL_CHANNELS, self.identity)
+            write_note(self.out, note)
+        return note
+
+    def explained(self) -> float:
+        """Return the share of the variance, where they were fitted, that the components hold."""
+        return projection.read(self.source or self.out).explained
+
+    def _claim(self) -> None:
+        settings = {
+            **self.identity,
+            "components": self.options.components,
+            "fitted_on": self._fitted_names(),
+            "projection": "" if self.source is None else read_note(self.source).model_digest,
+        }
+        refuse_others(
+            self.out / _CLAIM,
+            digest(settings),
+            problem="holds other embeddings",
+            differs="another model, genome, bin size, precision, or other components",
+            option="--out folder",
+        )
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(self.out / _CLAIM, {"digest": digest(settings), **settings})
+
+    def _embed(self) -> None:
+        folder = self.out / ALL_CHANNELS
+        folder.mkdir(parents=True, exist_ok=True)
+        targets = {chrom: folder / self.files[chrom] for chrom in self.lengths}
+        missing = {chrom: target for chrom, target in targets.items() if not target.exists()}
+        if missing:
+            pieces = {
+                chrom: stretches(chrom, self.lengths[chrom], self.options.bin_size, self.sizes)
+                for chrom in missing
+            }
+            actors.run(self.options, self.sizes.channels, pieces, missing)
+            remove_leftovers(folder)
+
+    def _note(self, folder: str, identity: dict[str, Any], channels: int = 0) -> TableNote:
+        """Return what the finished files of a folder are; they may be more than were asked for."""
+        files = {chrom: f"{folder}/{name}" for chrom, name in self.files.items()}
+        return TableNote(
+            bin_size=self.options.bin_size,
+            channels=channels or self.sizes.channels,
+            precision=self.options.precision,
+            files={c: file for c, file in files.items() if (self.out / file).exists()},
+            identity=identity,
+            digest=digest(identity),
+        )
+
+    def _project(self) -> TableNote:
+        whole = self._note(ALL_CHANNELS, self.identity)
+        found = self._projection(whole)
+        (self.out / COMPONENTS).mkdir(exist_ok=True)
+        for chrom, file in tqdm(whole.files.items(), desc="project", unit="chrom"):
+            target = self.out / file.replace(ALL_CHANNELS, COMPONENTS)
+            if target.exists():
+                continue
+            values = found.apply(as_floats(read_chrom(self.out, whole, chrom)))
+            with write_chrom(target, values.shape[-1], self.options.precision) as write:
+                write(as_stored(values, self.options.precision))
+        axes = digest([found.mean.tolist(), found.axes.tolist()])
+        identity = {**self.identity, "projection": axes, "fitted_on": found.fitted_on}
+        return self._note(COMPONENTS, identity, found.axes.shape[1])
+
+    def _projection(self, whole: TableNote) -> projection.Projection:
+        """Return the components: another table's, those that were fitted before, or new ones."""
+        if self.source is not None:
+            return projection.read(self.source)
+        if not (self.out / projection.FILE).exists():
+            found = projection.fit(self.out, whole, self.fitted_on, self.options.components)
+            projection.write(found._replace(fitted_on=self._fitted_names()), self.out)
+        return projection.read(self.out)
+
+    def _fitted_names(self) -> tuple[str, ...]:
+        sizes = self.fasta.chromsizes
+        return tuple(region_name(region, sizes) for region in self.fitted_on)
+
+    def _training(self) -> list[Region]:
+        """Return the regions that components are fitted on: the split's, of the whole FASTA."""
+        options, sizes = self.options, self.fasta.chromsizes
+        grid = Grid(options.bin_size, options.bin_size)
+        sets = split_sets(parse_split(options.split), sizes, grid)
+        regions = [region for region, split in sets.items() if split == "train"]
+        absent = [
+            region.chrom
+            for region in regions
+            if region.chrom not in self.lengths
+            and not (self.out / ALL_CHANNELS / self.files[region.chrom]).exists()
+        ]
+        if absent:
+            raise UserError(
+                f"--components {options.components} are fitted on all training chromosomes of "
+                f"--split {options.split}, and {absent[0]} is not among --chroms; embed that too"
+            )
+        return regions
+
+    def _check_numbers(self) -> None:
+        options = self.options
+        if not 0 <= options.components <= self.sizes.channels:
+            raise UserError(
+                f"--components {options.components} cannot be: {options.model} has "
+                f"{self.sizes.channels:,} channels; give as many at most, or 0 for all"
+            )
+        if options.bin_size < self.sizes.stride:
+            raise UserError(
+                f"--bin-size {options.bin_size} is less than the {self.sizes.stride} bases of one "
+                f"position of {options.model}; give {self.sizes.stride} or more"
+            )
+        if options.batch_size < 1:
+            raise UserError(f"--batch-size {options.batch_size} reads nothing; give 1 or more")
+        if options.components and options.projection:
+            raise UserError(
+                f"--components {options.components} and --projection {options.projection} both "
+                "say which components are kept; give one of them"
+            )
+
+    def _projection_source(self) -> Location | None:
+        """Return the table whose components are taken; shuffled DNA takes its own table's."""
+        if self.options.shuffled:
+            note = read_note(self.table)
+            own = {**note.identity, "shuffled": True}
+            if any(own.get(name) != value for name, value in self.identity.items()):
+                raise UserError(
+                    f"{self.table} holds the embeddings of another model, genome, bin size or "
+                    "precision; give --shuffled together with the options that made that table"
+                )
+            return self.table if (self.table / projection.FILE).exists() else None
+        if not self.options.projection:
+            return None
+        source = locate(self.options.projection)
+        own = {**read_note(source).identity}
+        if any(own.get(name) != self.identity[name] for name in ("model", "weights", "code")):
+            raise UserError(
+                f"--projection {self.options.projection} was fitted on another model's channels; "
+                "give a table of the same model"
+            )
+        projection.require(source)
+        return source
+
+
+def resolved(options: EmbedDna) -> EmbedDna:
+    """Return options with full paths: actors work in folders of their own."""
+    weights = options.weights
+    if catalog.takes_file(options.model):
+        weights = str(locate(weights))
+    return replace(options, genome=str(locate(options.genome)), weights=weights)
+
+
+def chromosomes(options: EmbedDna) -> dict[str, int]:
+    """Return the length of each chromosome that is to be embedded, in bp.
+
+    Raises:
+        UserError: The FASTA cannot be read, or has no such chromosome.
+    """
+    sizes = Genome(options.genome).chromsizes
     chroms = options.chroms or tuple(chrom for chrom, length in sizes.items() if length)
     absent = [chrom for chrom in chroms if not sizes.get(chrom)]
     if absent:
@@ -139,119 +268,4 @@ def open_genome(options: EmbedDna) -> ToEmbed:
             f"{options.genome} has no bases of {absent[0]}; give --chroms from the names that it "
             "has, exactly"
         )
-    return ToEmbed(fasta, chroms)
-
-
-def _run(options: EmbedDna, model: DnaModel, genome: ToEmbed, targets: dict[str, Location]) -> None:
-    pieces = [
-        stretch
-        for chrom in targets
-        for stretch in stretches(chrom, genome.lengths[chrom], options.bin_size, model, WINDOWS)
-    ]
-    connection.connect()
-    pool = connection.pool(len(pieces), use_gpu=options.use_gpu)
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.print_on_execution_start = False
-    embedded = ray.data.from_items(
-        [stretch._asdict() for stretch in pieces], override_num_blocks=len(pieces)
-    ).map(
-        _Embedder,
-        fn_constructor_args=(_Job(options, pool.cpus),),
-        compute=ray.data.ActorPoolStrategy(size=pool.size),
-        num_cpus=pool.cpus,
-        num_gpus=1 if options.use_gpu else 0,
-    )
-    rows = iter(embedded.iter_rows())
-    total = sum(stretch.end_bin - stretch.first_bin for stretch in pieces)
-    with tqdm(total=total, desc=f"embed {options.model}", unit="bin") as bar:
-        for chrom, target in targets.items():
-            own = sum(stretch.chrom == chrom for stretch in pieces)
-            with write_chrom(target, model.channels, options.precision) as write:
-                for _ in range(own):
-                    stored = _stored(next(rows), model.channels, options)
-                    write(stored)
-                    bar.update(stored.shape[1])
-
-
-def _stored(row: dict[str, Any], channels: int, options: EmbedDna) -> np.ndarray:
-    kind = np.uint16 if options.precision == "bf16" else np.float32
-    return np.frombuffer(row["values"], dtype=kind).reshape(len(STRANDS), -1, channels)
-
-
-class _Embedder:
-    """One actor: the model, and the chromosome that it read last."""
-
-    def __init__(self, job: _Job) -> None:
-        torch.set_num_threads(job.cpus)
-        self.options = job.options
-        self.device = torch.device("cuda" if job.options.use_gpu else "cpu")
-        self.model = catalog.open_model(job.options.model, job.options.weights, self.device)
-        self.genome = Genome(job.options.genome)
-        self.last: tuple[str, PackedSequence] | None = None
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return a stretch's embeddings, as they are stored."""
-        stretch = Stretch(**row)
-        values = embed_stretch(
-            self.model,
-            self._sequence(stretch.chrom),
-            stretch,
-            self.options.bin_size,
-            batch_size=self.options.batch_size,
-            device=self.device,
-        )
-        return {"values": as_stored(values, self.options.precision).tobytes()}
-
-    def _sequence(self, chrom: str) -> PackedSequence:
-        if self.last is None or self.last[0] != chrom:
-            codes = self.genome.codes(chrom, 0, self.genome.chromsizes[chrom])
-            self.last = chrom, pack(shuffled(codes) if self.options.shuffled else codes)
-        return self.last[1]
-
-
-def project(options: EmbedDna, note: TableNote, genome: ToEmbed) -> tuple[TableNote, float] | None:
-    """Keep a table's principal components in a table of their own, where they are asked for.
-
-    Args:
-        options: How many, and what they are fitted on.
-        note: Of the table of all channels.
-        genome: The genome.
-
-    Returns:
-        The note of that table, and the share of the variance that it holds; None where all
-        channels are kept.
-    """
-    if not _projects(options):
-        return None
-    out = folder_of(options)
-    if options.shuffled:
-        found = projection.read(locate(str(options.out)))
-    elif options.projection:
-        found = projection.read(locate(options.projection))
-    else:
-        regions = _training(options, genome)
-        found = projection.fit(out / ALL_CHANNELS, note, regions, options.components)
-    projection.write(found, out)
-    for chrom, name in tqdm(note.files.items(), desc="project", unit="chrom"):
-        values = found.apply(as_floats(read_chrom(out / ALL_CHANNELS, note, chrom)))
-        with write_chrom(out / name, values.shape[-1], options.precision) as write:
-            write(as_stored(values, options.precision))
-    axes = digest([found.mean.tolist(), found.axes.tolist()])
-    known = {**note.identity, "projection": axes}
-    kept = TableNote(
-        bin_size=note.bin_size,
-        channels=found.axes.shape[1],
-        precision=options.precision,
-        files=note.files,
-        identity=known,
-        digest=digest(known),
-    )
-    write_note(out, kept)
-    return kept, found.explained
-
-
-def _training(options: EmbedDna, genome: ToEmbed) -> list[Region]:
-    grid = Grid(options.bin_size, options.bin_size)
-    sets = split_sets(parse_split(options.split), genome.lengths, grid)
-    return [region for region, split in sets.items() if split == "train"]
+    return {chrom: sizes[chrom] for chrom in chroms}

@@ -1,7 +1,6 @@
 """What a user may say about a model of DNA that is run over a genome; light to import."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from hicray.config import StoredPrecision
 
@@ -14,7 +13,7 @@ class EmbedDna:
     """enformer, borzoi, torchscript, or MODULE:FUNCTION that returns a model of one's own."""
     genome: str
     """FASTA, plain or BGZF."""
-    out: Path
+    out: str
     """Folder for the table: one embedding for each bin and strand."""
     bin_size: int = 4_000
     """Fine bins of the maps, in bp."""

@@ -3,13 +3,15 @@
 Axis names: ``channels`` are a model's; ``components`` those that are kept.
 """
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hicray.config import UserError
@@ -20,6 +22,7 @@ from hicray.maps.bins import Region
 from hicray.windows.bin_table import TableNote, as_floats, read_chrom
 
 FILE = "projection.safetensors"
+_BINS_AT_ONCE = 4_096
 
 
 class Projection(NamedTuple):
@@ -29,11 +32,13 @@ class Projection(NamedTuple):
         mean: Of each channel.
         axes: A column for each component, divided by its standard deviation.
         explained: Share of the variance that the components hold.
+        fitted_on: Regions that they were fitted on, as splits name them.
     """
 
     mean: Float[Tensor, " channels"]
     axes: Float[Tensor, "channels components"]
     explained: float
+    fitted_on: tuple[str, ...] = ()
 
     def apply(
         self, values: Float[Tensor, "strands bins channels"]
@@ -61,13 +66,15 @@ def fit(
     sums: Float64[np.ndarray, " channels"] = np.zeros(note.channels)
     products: Float64[np.ndarray, "channels channels"] = np.zeros((note.channels, note.channels))
     for region in tqdm(regions, desc="fit components", unit="region"):
-        bins = slice(region.start // note.bin_size, -(-region.end // note.bin_size))
-        stored = read_chrom(folder, note, region.chrom)[:, bins]
-        values = as_floats(stored).flatten(0, 1).double().numpy()
-        values = values[values.any(axis=1)]
-        total += len(values)
-        sums += values.sum(axis=0)
-        products += values.T @ values
+        stored = read_chrom(folder, note, region.chrom)
+        first, end = region.start // note.bin_size, -(-region.end // note.bin_size)
+        for start in range(first, end, _BINS_AT_ONCE):
+            piece = as_floats(stored[:, start : min(start + _BINS_AT_ONCE, end)])
+            values = piece.flatten(0, 1).double().numpy()
+            values = values[values.any(axis=1)]
+            total += len(values)
+            sums += values.sum(axis=0)
+            products += values.T @ values
     if not components <= min(note.channels, total):
         raise UserError(
             f"--components {components} cannot be: the table has {note.channels} channels, the "
@@ -87,13 +94,16 @@ def fit(
 def write(projection: Projection, folder: Location) -> None:
     """Keep a projection with the table that it was fitted on."""
     tensors = {"mean": projection.mean, "axes": projection.axes.contiguous()}
-    tensors["explained"] = torch.tensor(projection.explained)
+    facts = {
+        "explained": repr(projection.explained),
+        "fitted_on": json.dumps(projection.fitted_on),
+    }
     with replaced(folder / FILE) as path:
-        save_file(tensors, path)
+        save_file(tensors, path, metadata=facts)
 
 
-def read(folder: Location) -> Projection:
-    """Read the projection of a table.
+def require(folder: Location) -> None:
+    """Refuse a table without components.
 
     Raises:
         UserError: It has none.
@@ -103,5 +113,17 @@ def read(folder: Location) -> Projection:
             f"{folder} holds no components; give the --out folder of a `hicray embed-dna` with "
             "--components"
         )
-    tensors = load_file(local(folder / FILE))
-    return Projection(tensors["mean"], tensors["axes"], float(tensors["explained"]))
+
+
+def read(folder: Location) -> Projection:
+    """Read the projection of a table.
+
+    Raises:
+        UserError: It has none.
+    """
+    require(folder)
+    with safe_open(local(folder / FILE), framework="pt") as file:
+        facts = file.metadata()
+        mean, axes = (file.get_tensor(name) for name in ("mean", "axes"))
+    fitted_on = tuple(json.loads(facts["fitted_on"]))
+    return Projection(mean, axes, float(facts["explained"]), fitted_on)

@@ -93,7 +93,11 @@ def _cache() -> Path:
 def fingerprint(uri: str) -> str:
     """Return a SHA-256 of a file's size and of 64 MiB spread over it (the whole, if smaller)."""
     path = local(uri.partition("::")[0])
-    size = path.stat().st_size
+    return _fingerprint(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(path: Path, _changed: int, size: int) -> str:
     state = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
         if size <= _SAMPLES * _SAMPLE_BYTES:

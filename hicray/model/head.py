@@ -74,8 +74,8 @@ class Head(nn.Module):
         if config.coarse_path == "on":
             width = config.coarse_channels or size.coarse_channels
             # Without a pixel path nothing would read them.
-            features = size.pixel_channels if config.fusion != "tokens" else 0
-            self.coarse = CoarsePath(width, config.coarse_blocks, factor=factor, features=features)
+            joining = size.pixel_channels if config.fusion != "tokens" else 0
+            self.coarse = CoarsePath(width, config.coarse_blocks, factor=factor, features=joining)
         self.pixels: PixelPath | None = None
         if config.fusion != "tokens":
             self.pixels = PixelPath(size.pixel_channels)
@@ -209,9 +209,8 @@ class Head(nn.Module):
     ) -> Float[Tensor, "batch segments width"]:
         """Return the DNA encoder's embeddings of what it reads."""
         given = {"row_bases": bases, "row_embeddings": stored}
-        wanted = ["row_bases"]
-        if isinstance(self.dna, StoredDna | TowerAndStored):
-            wanted = [*wanted[: isinstance(self.dna, TowerAndStored)], "row_embeddings"]
+        wanted = ["row_embeddings"] if isinstance(self.dna, StoredDna) else ["row_bases"]
+        wanted += ["row_embeddings"] if isinstance(self.dna, TowerAndStored) else []
         if missing := [name for name in wanted if given[name] is None]:
             raise ValueError(f"this model reads DNA, but was given none: pass {missing[0]}")
         assert self.dna is not None

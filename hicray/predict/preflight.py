@@ -1,12 +1,11 @@
 """Whether what a user asks of a network can be had: said before work starts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from hicray.config import UserError
-from hicray.io.copies import fingerprint
 from hicray.io.storage import locate, locate_uri
 from hicray.maps.bins import Region, parse_region
 from hicray.maps.contacts import ContactMap, open_map
@@ -20,6 +19,7 @@ from hicray.predict.network import BinSizes, NetworkFile, find
 from hicray.predict.request import Ablate, Enhance, Request
 from hicray.predict.tiler import Job
 from hicray.windows.bin_table import read_note
+from hicray.windows.genome_tables import check_note, require_chroms
 from hicray.windows.tiles import Tiling, furthest, tiling
 from hicray.windows.track_table import Measured
 
@@ -175,13 +175,15 @@ def dna_of(
         contacts, sizes, chroms, fasta=fasta, match_chr=match_chr,
         option="--chroms with those to enhance",
     )  # fmt: skip
-    _check_embeddings(network, genome, embeddings)
     names = genome_names(chroms, sizes, match_chr=match_chr)
+    _check_embeddings(network, genome, names.values(), embeddings)
     folder = str(locate(embeddings)) if network.embedding_model else ""
     return Dna(fasta, names, network.flank_bins, folder, network.reads_bases)
 
 
-def _check_embeddings(network: NetworkFile, genome: Genome, embeddings: str) -> None:
+def _check_embeddings(
+    network: NetworkFile, genome: Genome, chroms: Collection[str], embeddings: str
+) -> None:
     if not network.embedding_model:
         return
     if not embeddings:
@@ -196,11 +198,8 @@ def _check_embeddings(network: NetworkFile, genome: Genome, embeddings: str) -> 
             f"{network.where} was trained with; run `hicray embed-dna` with that model (and "
             "--projection with the table that it was trained with)"
         )
-    if note.identity.get("genome") != fingerprint(genome.uri):
-        raise UserError(
-            f"{embeddings} was made of another genome than {genome.uri}; run `hicray embed-dna "
-            "--genome` with that"
-        )
+    check_note(note, locate(embeddings), genome.uri, shuffled=False)
+    require_chroms(note, locate(embeddings), chroms)
 
 
 def tracks_of(network: NetworkFile, contacts: ContactMap, words: Sequence[str]) -> Tracks | None:

@@ -92,8 +92,13 @@ def best(what: SearchConfig, searched: ShardSet, coarse_bin_size: int) -> cfg.Tr
             "best is to be refitted; remove them and run the same command again"
         )
     progress = read_progress(folder)
-    # Where the weights lie now: a trial is known by their content.
-    model = replace(progress.trial.model, encoder_weights=what.model.encoder_weights)
+    # Where weights, table and tracks lie now: a trial is known by their content.
+    model = replace(
+        progress.trial.model,
+        encoder_weights=what.model.encoder_weights,
+        dna_embeddings=what.model.dna_embeddings,
+        tracks=what.model.tracks,
+    )
     return replace(progress.trial, model=model, refit_epochs=progress.epoch)
 
 

@@ -108,6 +108,11 @@ class BinTables(NamedTuple):
 NO_TABLES = BinTables()
 
 
+def stored_kind(precision: StoredPrecision) -> np.dtype[Any]:
+    """Return the kind of number that a value is stored as."""
+    return _STORED[precision]
+
+
 def as_floats(
     stored: Shaped[np.ndarray, "strands bins channels"],
 ) -> Float[Tensor, "strands bins channels"]:
@@ -178,17 +183,6 @@ def read_note(folder: Location) -> TableNote:
             "folder of a `hicray embed-dna` that has ended"
         )
     return TableNote(**json.loads((folder / NOTE).read_text()))
-
-
-def read_table(folder: Location) -> BinTable:
-    """Read a whole table, of both strands.
-
-    Raises:
-        UserError: There is none, or a file is damaged.
-    """
-    note = read_note(folder)
-    chroms = {chrom: read_chrom(folder, note, chrom) for chrom in note.files}
-    return BinTable(note.bin_size, note.channels, chroms)
 
 
 def read_chrom(

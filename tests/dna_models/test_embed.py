@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ import torch
 from torch import nn
 
 from hicray.config import UserError
-from hicray.dna_models import catalog, embed, projection
+from hicray.dna_models import actors, catalog, projection
 from hicray.dna_models.binned import Stretch, embed_stretch, shuffled, stretches
+from hicray.dna_models.contract import sizes_of
 from hicray.dna_models.cost import cost
+from hicray.dna_models.embed import ALL_CHANNELS, Pass
 from hicray.dna_models.options import EmbedDna
 from hicray.maps.genome import N, encode, pack, reverse_complement
-from hicray.windows.bin_table import NOTE, as_floats, read_note, read_table
+from hicray.windows.bin_table import NOTE, BinTable, as_floats, as_stored, read_chrom, read_note
+from tests.dna_models.tables import run_alone
 from tests.dna_models.toy import AROUND, POSITIONS, STRIDE, WINDOW, Toy
 
 BIN, LENGTH = 20, 1_003
@@ -88,19 +92,21 @@ def test_the_other_strand_is_the_same_turned_around(sequence):
 
 
 def test_stretches_cover_a_chromosome_once():
-    pieces = stretches("one", LENGTH, BIN, Toy(), windows=2)
+    pieces = stretches("one", LENGTH, BIN, sizes_of(Toy()), least_bins=1)
     assert [piece.first_bin for piece in pieces[1:]] == [piece.end_bin for piece in pieces[:-1]]
     assert (pieces[0].first_bin, pieces[-1].end_bin) == (0, 51)
-    assert all(p.end_bin - p.first_bin <= 2 * POSITIONS * STRIDE // BIN for p in pieces)
+    assert len(pieces) == 3
+    assert len(stretches("one", LENGTH, BIN, sizes_of(Toy()))) == 1
 
 
 def test_a_stretch_is_what_it_is_within_the_whole(sequence):
+    """In bins of two positions, windows begin alike in both."""
     parts = [
-        embed_stretch(Toy().eval(), pack(encode(sequence)), piece, BIN)
-        for piece in stretches("one", LENGTH, BIN, Toy(), windows=2)
+        embed_stretch(Toy().eval(), pack(encode(sequence)), piece, 16)
+        for piece in stretches("one", LENGTH, 16, sizes_of(Toy()), least_bins=1)
     ]
-    joined = torch.cat(parts, dim=1)
-    torch.testing.assert_close(joined[..., :2], whole(sequence)[..., :2], atol=1e-6, rtol=0)
+    assert len(parts) == 2
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole(sequence, 16), atol=0, rtol=0)
 
 
 def test_nothing_is_made_of_unknown_bases(sequence):
@@ -123,14 +129,25 @@ def options(genome, tmp_path_factory):
     return EmbedDna(
         model=TOY,
         genome=str(genome),
-        out=tmp_path_factory.mktemp("table") / "out",
+        out=str(tmp_path_factory.mktemp("table") / "out"),
         bin_size=BIN,
         precision="fp32",
     )
 
 
 def run(options):
-    return embed.embed(options, catalog.outline(TOY, ""), embed.open_genome(options))
+    return Pass(options, catalog.sizes(options.model, options.weights)[0]).run()
+
+
+def read(folder):
+    note = read_note(Path(folder))
+    chroms = {chrom: read_chrom(Path(folder), note, chrom) for chrom in note.files}
+    return BinTable(note.bin_size, note.channels, chroms)
+
+
+def contents(folder):
+    files = [f for f in sorted(Path(folder).rglob("*")) if f.is_file() and f.name != "in-use"]
+    return {f: f.read_bytes() for f in files}
 
 
 @pytest.fixture(scope="module")
@@ -138,83 +155,162 @@ def note(local_ray, options):
     return run(options)
 
 
-def test_a_table_holds_every_chromosome(note, options, sequence):
-    table = read_table(options.out)
-    assert list(table.chroms) == ["one", "two", "three"]
-    assert read_note(options.out) == note
-    joined = torch.cat(
-        [
-            embed_stretch(Toy().eval(), pack(encode(sequence)), piece, BIN)
-            for piece in stretches("one", LENGTH, BIN, Toy(), windows=embed.WINDOWS)
-        ],
-        dim=1,
+def test_actors_write_what_one_process_does(note, alone, options, tmp_path):
+    same = replace(options, out=str(tmp_path / "same"))
+    assert run(same) == note
+    ours, theirs = (
+        {path.relative_to(out): content for path, content in contents(out).items()}
+        for out in (options.out, same.out)
     )
-    torch.testing.assert_close(as_floats(table.chroms["one"]), joined, atol=0, rtol=0)
+    assert ours == theirs
+
+
+def test_a_table_holds_every_chromosome(note, options, sequence):
+    table = read(options.out)
+    assert list(table.chroms) == ["one", "two", "three"]
+    assert read_note(Path(options.out)) == note
+    expected = whole(sequence)
+    torch.testing.assert_close(as_floats(table.chroms["one"]), expected, atol=1e-6, rtol=0)
     rows = table.rows("one", -2, 53)
     assert not rows[:, :2].any()
     assert not rows[:, 53:].any()
-    torch.testing.assert_close(rows[:, 2:53], joined, atol=0, rtol=0)
+    torch.testing.assert_close(rows[:, 2:53], expected, atol=1e-6, rtol=0)
 
 
 def test_a_pass_goes_on_where_it_stopped(note, options):
-    kept, lost = (options.out / note.files[name] for name in ("one", "three"))
+    kept, lost = (Path(options.out) / note.files[name] for name in ("one", "three"))
     before, content = kept.stat().st_mtime_ns, lost.read_bytes()
     lost.unlink()
-    (options.out / NOTE).unlink()
+    (Path(options.out) / NOTE).unlink()
     assert run(options) == note
     assert kept.stat().st_mtime_ns == before
     assert lost.read_bytes() == content
 
 
-def test_a_folder_belongs_to_one_model_genome_and_bin_size(note, options):
+@pytest.mark.parametrize(
+    "change", [{"bin_size": 40}, {"components": 2, "split": "val=two;test=three"}]
+)
+def test_a_folder_belongs_to_one_job(note, options, change):
+    before = contents(options.out)
     with pytest.raises(UserError, match="holds other embeddings"):
-        run(replace(options, bin_size=40))
+        run(replace(options, **change))
+    assert contents(options.out) == before
 
 
 def test_a_damaged_table_is_named(note, options):
-    path = options.out / note.files["two"]
+    path = Path(options.out) / note.files["two"]
     content = path.read_bytes()
     path.write_bytes(content[:200])
     with pytest.raises(UserError, match=re.escape(path.name)):
-        read_table(options.out)
+        read(options.out)
     path.write_bytes(content)
 
 
-def test_components_are_those_of_the_training_chromosomes(local_ray, options, tmp_path):
+def test_stored_in_half_the_bytes_values_keep_their_leading_digits(sequence):
+    values = whole(sequence)
+    torch.testing.assert_close(as_floats(as_stored(values, "bf16")), values, atol=0, rtol=2**-8)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """Passes in this process."""
+    monkeypatch.setattr(actors, "run", run_alone)
+
+
+@pytest.fixture(scope="module")
+def projected(options, tmp_path_factory):
+    asked = replace(
+        options,
+        out=str(tmp_path_factory.mktemp("projected") / "out"),
+        components=2,
+        split="val=two;test=three",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actors, "run", run_alone)
+        return asked, run(asked)
+
+
+def test_components_are_those_of_the_training_chromosomes(projected):
     """Against numpy's singular values; of unit variance on what they were fitted on."""
-    asked = replace(options, out=tmp_path / "pca", components=2, split="val=two;test=three")
-    genome = embed.open_genome(asked)
-    note, explained = embed.project(asked, run(asked), genome)
-    raw = as_floats(read_table(asked.out / embed.ALL_CHANNELS).chroms["one"]).flatten(0, 1)
+    asked, note = projected
+    out = Path(asked.out)
+    whole_note = replace(note, channels=3, files={"one": f"{ALL_CHANNELS}/00000.parquet"})
+    raw = as_floats(read_chrom(out, whole_note, "one")).flatten(0, 1)
     raw = raw[raw.any(dim=1)].double().numpy()
-    centred = raw - raw.mean(axis=0)
-    variances = np.linalg.svd(centred, compute_uv=False) ** 2
+    variances = np.linalg.svd(raw - raw.mean(axis=0), compute_uv=False) ** 2
+    explained = projection.read(out).explained
     assert explained == pytest.approx(variances[:2].sum() / variances.sum(), rel=1e-5)
-    found = as_floats(read_table(asked.out).chroms["one"]).flatten(0, 1)
+    found = as_floats(read(out).chroms["one"]).flatten(0, 1)
     found = found[found.any(dim=1)].double().numpy()
     assert note.channels == 2
+    assert note.identity["fitted_on"] == ("one",)
     np.testing.assert_allclose(np.cov(found.T, bias=True), np.eye(2), atol=1e-4)
-    same = replace(asked, out=tmp_path / "same", components=0, projection=str(asked.out))
-    again, _ = embed.project(same, run(same), genome)
-    assert again.digest == note.digest
-    assert projection.read(same.out).explained == pytest.approx(explained)
+
+
+def test_components_are_fitted_once(projected):
+    asked, note = projected
+    before = contents(asked.out)
+    assert run(asked) == note
+    subset = replace(asked, chroms=("one", "two"))
+    assert run(subset).files == note.files
+    assert contents(asked.out) == before
+
+
+def test_another_table_can_have_the_same_components(projected, alone, options, tmp_path):
+    asked, note = projected
+    same = replace(options, out=str(tmp_path / "same"), projection=asked.out)
+    again = run(same)
+    assert again.model_digest == note.model_digest
+    np.testing.assert_array_equal(read(same.out).chroms["two"], read(asked.out).chroms["two"])
+
+
+def test_shuffled_dna_has_the_components_of_its_own_table(projected, alone):
+    asked, note = projected
+    other = run(replace(asked, shuffled=True))
+    assert {**note.identity, "shuffled": True} == other.identity
+    beside = Path(asked.out) / "shuffled"
+    assert not np.allclose(read(beside).chroms["one"], read(asked.out).chroms["one"])
+    with pytest.raises(UserError, match="holds the embeddings of another model, genome, bin size"):
+        run(replace(asked, shuffled=True, bin_size=40))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"components": 4}, "--components 4 cannot be: .* has 3 channels"),
+        ({"components": -1}, "--components -1 cannot be"),
+        ({"components": 2}, "val chromosome 8"),
+        ({"components": 2, "chroms": ("two",), "split": "val=two;test=three"}, "one is not among"),
+        ({"batch_size": 0}, "--batch-size 0 reads nothing"),
+        ({"bin_size": 4}, "--bin-size 4 is less than the 8 bases of one position"),
+        ({"projection": "/nowhere"}, "/nowhere holds no finished table"),
+        ({"shuffled": True}, "holds no finished table"),
+        ({"chroms": ("four",)}, "has no bases of four"),
+        ({"components": 2, "projection": "x"}, "both say which components are kept"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_pass(options, tmp_path, change, said):
+    with pytest.raises(UserError, match=said):
+        Pass(replace(options, out=str(tmp_path / "out"), **change), sizes_of(Toy()))
+    assert not (tmp_path / "out").exists()
 
 
 def test_cost_is_counted_before_it_is_paid():
-    found = cost(Toy(), {"one": LENGTH, "two": 64}, BIN, 3, "fp32")
+    chroms = {"one": LENGTH, "two": 64}
+    found = cost(sizes_of(Toy()), chroms, BIN, "fp32", components=2)
     assert (found.windows, found.bins) == (2 * (16 + 1), 51 + 4)
-    assert found.bytes == 2 * 55 * 3 * 4
+    assert (found.bytes, found.kept_bytes) == (2 * 55 * 3 * 4, 2 * 55 * 2 * 4)
     assert "GPU-hours" not in str(found)
 
 
 def test_a_published_model_is_planned_without_its_weights():
     chr21, core = 46_709_983, 896 * 128
-    found = cost(catalog.outline("enformer", ""), {"chr21": chr21}, 4_000, 128, "bf16")
+    sizes, operations = catalog.sizes("enformer", "")
+    found = cost(sizes, {"chr21": chr21}, 4_000, "bf16", window_operations=operations)
     assert found.windows == 2 * (chr21 // core + 1)
-    assert found.bins == 11_678
-    assert found.bytes == 2 * 11_678 * 128 * 2
+    assert found.bytes == 2 * 11_678 * 3_072 * 2
     # Of 230 million parameters, each is used for at least one position of 1,536 and more.
-    assert 2 < found.tera_operations / found.windows < 5
+    assert 2 < operations < 5
 
 
 @pytest.mark.parametrize(

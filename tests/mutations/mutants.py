@@ -123,7 +123,7 @@ MUTANTS = (
     ),
     Mutant(
         "the shuffled row of the table shows a window's own DNA",
-        "comparison/arms.py", 'collate, "shuffled")', 'collate, "own")',
+        "comparison/arms.py", 'dna(predict, collate, "shuffled")', 'dna(predict, collate, "own")',
         (_SHOWN_DNA,),
     ),
     Mutant(

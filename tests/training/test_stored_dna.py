@@ -26,7 +26,7 @@ from hicray.training.sweep import train_alone
 from hicray.windows.bin_table import read_note
 from hicray.windows.dna import BinReader
 from hicray.windows.genome_tables import SHUFFLED as SHUFFLED_FOLDER
-from hicray.windows.genome_tables import read_tables, resolved
+from hicray.windows.genome_tables import read_tables, require_table, resolved
 from hicray.windows.manifest import GENOME
 from tests.alone import COARSE, as_references, data_alone
 from tests.dna_models.tables import write_table
@@ -65,11 +65,11 @@ def data_config(tiny_data) -> DataConfig:
 
 
 @pytest.fixture(scope="module")
-def model(table, data_config):
+def model(table):
     asked = ModelConfig(
         dna="embeddings", dna_embeddings=str(table), dna_channels=8, flank_bins=2, depth=1
     )
-    return resolved(asked, data_config)
+    return resolved(asked)
 
 
 def trial_of(model, **train):
@@ -180,20 +180,20 @@ def test_a_trial_is_known_by_what_the_table_holds(model, table, tiny_simulation,
         ({"dna_embeddings": "/nowhere"}, "/nowhere holds no finished table"),
     ],
 )
-def test_networks_and_tables_that_do_not_fit_are_refused(model, data_config, change, said):
+def test_networks_and_tables_that_do_not_fit_are_refused(model, change, said):
     with pytest.raises(UserError, match=re.escape(said)):
-        resolved(replace(model, **change), data_config)
+        resolved(replace(model, **change))
 
 
 def test_a_table_of_another_genome_or_bin_size_is_refused(
     model, data_config, tiny_simulation, tmp_path, alone_shards
 ):
     with pytest.raises(UserError, match="holds embeddings of 128 bp, the fine bins are of 256 bp"):
-        resolved(model, replace(data_config, fine_bin_size=256))
+        require_table(model, replace(data_config, fine_bin_size=256))
     other = tmp_path / "other.fa"
     other.write_text(tiny_simulation.genome.read_text().replace("A", "C", 1))
     with pytest.raises(UserError, match="holds embeddings of another genome"):
-        resolved(model, replace(data_config, genome=str(other)))
+        require_table(model, replace(data_config, genome=str(other)))
     short = tmp_path / "short.fa"
     short.write_text(">chr1\n" + "ACGT" * 500 + "\n")
     table = write_table(tmp_path / "short", Frozen(), short, BIN)
@@ -218,7 +218,9 @@ def test_a_comparison_shows_the_controls_that_can_be_had(
     assert "hicray embed-dna --shuffled" in result.left_out
     own, swapped = (result.rows[name].windows("mse") for name in (SEQ, SWAPPED))
     assert not np.allclose(own, swapped)
-    shuffled = write_table(table / SHUFFLED_FOLDER, Frozen(), tiny_simulation.genome, BIN)
+    shuffled = write_table(
+        table / SHUFFLED_FOLDER, Frozen(), tiny_simulation.genome, BIN, shuffled=True
+    )
     try:
         result = score_arms({SEQ: [trained]}, alone_shards, COARSE)
         # The same table under that name: the row reads it, and scores as seq does.
@@ -273,3 +275,31 @@ def test_training_ends_with_a_checkpoint_that_opens(data, model, tmp_path, alone
     assert opened.embedding_model == model.embedding_model
     assert not opened.reads_bases
     assert build(model, **alone_shards.manifest.layout(COARSE)).head.dna.norm.bias.shape == (6,)
+
+
+def test_components_that_saw_what_is_held_out_are_refused(
+    model, data_config, tiny_simulation, tmp_path
+):
+    for fitted, said in ((["chr1", "chr5"], "fitted on chr5, which --split"), (["chr1"], None)):
+        table = write_table(
+            tmp_path / fitted[-1], Frozen(), tiny_simulation.genome, BIN, fitted_on=fitted
+        )
+        asked = replace(model, dna_embeddings=str(table))
+        if said is None:
+            require_table(asked, data_config)
+        else:
+            with pytest.raises(UserError, match=said):
+                require_table(asked, data_config)
+
+
+def test_shuffled_dna_is_no_genome_and_another_models_is_no_control(
+    model, data_config, alone_shards, tiny_simulation, tmp_path
+):
+    mixed = write_table(tmp_path / "m", Frozen(), tiny_simulation.genome, BIN, shuffled=True)
+    with pytest.raises(UserError, match="holds embeddings of shuffled DNA; give the table of the"):
+        require_table(replace(model, dna_embeddings=str(mixed)), data_config)
+    own = write_table(tmp_path / "own", Frozen(), tiny_simulation.genome, BIN)
+    write_table(own / "shuffled", Frozen(), tiny_simulation.genome, BIN, shuffled=True, version=2)
+    assert read_tables(own, alone_shards.manifest).shuffled is None
+    with pytest.raises(UserError, match="was not made as"):
+        read_tables(own, alone_shards.manifest, shuffled=True)
