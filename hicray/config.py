@@ -29,7 +29,6 @@ TAKEN_HOME: tuple[SequenceMode, ...] = ("off", "on", "tracks", "on+tracks")
 """Arms that sharpen maps; the others are controls."""
 CONTEXT_HEADS = 4
 """Attention heads over the bins of the tower."""
-
 Config = TypeVar("Config")
 
 
