@@ -13,6 +13,7 @@ from hicray.comparison.results import MAPLESS, SHOWN
 from hicray.config import DataConfig, ModelConfig, TrainConfig, TrialConfig, UserError
 from hicray.evaluation.baselines import BASE
 from hicray.evaluation.rivals import CEILING, RIDGE
+from hicray.maps.bins import parse_split
 from hicray.metrics.paired import paired_difference
 from hicray.training.losses import loss
 from hicray.windows.collate import Collate
@@ -267,3 +268,25 @@ def test_the_fields_networks_train_and_are_scored_beside_noseq(
     assert {"noseq", MAPLESS, BASE, RIDGE, CEILING, *FIELD} <= rows.keys()
     scores = {name: float(rows[name][5].split()[0]) for name in (BASE, *FIELD)}
     assert all(0 < abs(scores[name] - scores[BASE]) < 0.2 for name in FIELD)
+
+
+def test_the_encoder_that_is_stored_learnt_from_other_chromosomes():
+    encoders = program("dna_encoders")
+    sets = [parse_split(split) for split in encoders.SPLITS.values()]
+    first, second = (set(split.train) for split in sets)
+    assert len(first) == len(second) == encoders.HALF
+    assert not first & second
+    assert (sets[0].val, sets[0].test) == (sets[1].val, sets[1].test)
+    assert not (first | second) & {*sets[0].val, *sets[0].test}
+    assert len(sets[0].test) == encoders.JUDGED_ON
+
+
+def test_what_a_window_brings_beside_its_maps_is_counted():
+    encoders = program("dna_encoders")
+    stored = ModelConfig(dna="embeddings", dna_embeddings="x", embedding_channels=5, flank_bins=2)
+    found = [
+        encoders.bytes_a_window(model, 64, 128)
+        for model in (ModelConfig(sequence="off"), ModelConfig(), stored)
+    ]
+    # Three bits a base; both strands of every bin in four bytes.
+    assert found == [0, 64 * 128 * 3 // 8, 68 * 2 * 5 * 4]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hicray.config import UserError
+from hicray.dna_models import own_tower
 from hicray.dna_models.contract import DnaModel, Sizes, sizes_of
 from hicray.dna_models.cost import operations
 from hicray.io.copies import local
@@ -18,9 +19,9 @@ from hicray.model.checkpoint import weights_digest
 
 PUBLISHED = {"enformer": "Enformer", "borzoi": "Borzoi"}
 """Published models, each of a module of its name: their class."""
-TORCHSCRIPT = "torchscript"
+TOWER, TORCHSCRIPT = "tower", "torchscript"
 _SIZES = ("window", "stride", "positions", "channels")
-_NAMES = f"{', '.join(PUBLISHED)}, {TORCHSCRIPT} or MODULE:FUNCTION"
+_NAMES = f"{', '.join(PUBLISHED)}, {TOWER}, {TORCHSCRIPT} or MODULE:FUNCTION"
 
 
 def require_model(name: str, weights: str) -> None:
@@ -34,14 +35,14 @@ def require_model(name: str, weights: str) -> None:
     if not takes_file(name):
         return
     if not weights:
-        raise UserError(f"--model {name} needs a file; give it by --weights FILE")
-    if not local(weights).is_file():
+        raise UserError(f"--model {name} needs weights; give their file by --weights")
+    if name != TOWER and not local(weights).is_file():
         raise UserError(f"--weights {weights} does not exist; give the file of the model's weights")
 
 
 def takes_file(name: str) -> bool:
-    """Tell whether a model's weights are a file; a function may take a folder, or a hub's name."""
-    return name in (*PUBLISHED, TORCHSCRIPT)
+    """Tell whether weights are a file, or a checkpoint; a function may take a hub's name."""
+    return name in (*PUBLISHED, TOWER, TORCHSCRIPT)
 
 
 def open_model(name: str, weights: str, device: torch.device | str = "cpu") -> DnaModel:
@@ -89,6 +90,8 @@ def identity(name: str, weights: str) -> dict[str, Any]:
     if not takes_file(name):
         origin = _spec(name).origin
         code = hashlib.sha256(Path(origin).read_bytes()).hexdigest() if origin else ""
+    if name == TOWER:
+        return {"model": name, "weights": weights_digest(own_tower.weights_of(weights)), "code": ""}
     by_content = takes_file(name) or (weights and local(weights).is_file())
     known = weights_digest(weights) if by_content else weights
     return {"model": name, "weights": known, "code": code}
@@ -97,6 +100,8 @@ def identity(name: str, weights: str) -> dict[str, Any]:
 def _open(name: str, weights: str) -> Any:
     if name in PUBLISHED:
         return _published(name).load(weights)
+    if name == TOWER:
+        return own_tower.load(weights)
     if name == TORCHSCRIPT:
         try:
             # No pickle, but a program even so: its operations may write files.

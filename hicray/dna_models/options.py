@@ -10,7 +10,8 @@ class EmbedDna:
     """A model of DNA and the genome that it is run over."""
 
     model: str
-    """enformer, borzoi, torchscript, or MODULE:FUNCTION that returns a model of one's own."""
+    """enformer, borzoi, tower (of a checkpoint of seq), torchscript, or MODULE:FUNCTION that makes
+    a model of one's own."""
     genome: str
     """FASTA, plain or BGZF."""
     out: str
@@ -18,7 +19,7 @@ class EmbedDna:
     bin_size: int = 4_000
     """Fine bins of the maps, in bp."""
     weights: str = ""
-    """File of weights; for torchscript, the file of the model."""
+    """File of weights; for tower, a checkpoint or trial; for torchscript, the file of the model."""
     chroms: tuple[str, ...] = ()
     """Chromosomes to embed; all of the FASTA if not given."""
     shuffled: bool = False

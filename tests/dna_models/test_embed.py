@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from hicray.config import UserError
+from hicray.config import ModelConfig, UserError
 from hicray.dna_models import actors, catalog, projection
 from hicray.dna_models.binned import Stretch, embed_stretch, shuffled, stretches
 from hicray.dna_models.contract import sizes_of
@@ -19,9 +19,12 @@ from hicray.dna_models.cost import cost
 from hicray.dna_models.embed import ALL_CHANNELS, Pass
 from hicray.dna_models.options import EmbedDna
 from hicray.maps.genome import N, encode, pack, reverse_complement
+from hicray.model.opened import open_network
+from hicray.model.trained import trained_on
 from hicray.windows.bin_table import NOTE, BinTable, as_floats, as_stored, read_chrom, read_note
 from tests.dna_models.tables import run_alone
 from tests.dna_models.toy import AROUND, POSITIONS, STRIDE, WINDOW, Toy
+from tests.trained import write_checkpoint
 
 BIN, LENGTH = 20, 1_003
 TOY = "tests.dna_models.toy:toy"
@@ -317,7 +320,8 @@ def test_a_published_model_is_planned_without_its_weights():
     ("name", "weights", "said"),
     [
         ("enfomer", "", "is no model of DNA"),
-        ("enformer", "", "needs a file"),
+        ("enformer", "", "needs weights"),
+        ("tower", "/nowhere", "holds no hicray checkpoint"),
         ("enformer", "gone.bin", "does not exist"),
         ("no_such_module:make", "", "there is no module no_such_module"),
         ("tests.dna_models.toy:none", "", "has no none"),
@@ -352,3 +356,31 @@ def test_torchscript_is_read_without_its_source(tmp_path, sequence):
     path.write_text(json.dumps("no module"))
     with pytest.raises(UserError, match="is no TorchScript module"):
         catalog.open_model("torchscript", str(path))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(alone_shards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own") / "seq"
+    config = ModelConfig(depth=2, dna_channels=8, flank_bins=3, context_layers=1)
+    return write_checkpoint(folder, config, trained_on(alone_shards.manifest, 512))
+
+
+def test_a_trained_tower_gives_what_it_gives_in_its_network(checkpoint, alone_shards, rng):
+    """Far from the ends of what it reads, where flanks or windows' ends change nothing."""
+    model = catalog.open_model("tower", str(checkpoint))
+    codes = torch.from_numpy(rng.integers(0, 4, (1, model.window)).astype(np.uint8))
+    network = open_network(checkpoint, alone_shards.manifest.layout(512))
+    inner = slice((model.window // 128 - model.positions) // 2 * 128, None)
+    around = codes[:, inner.start - 3 * 128 :][:, : (64 + 6) * 128]
+    expected = network.head.dna(around)
+    found = model(codes)[:, :64]
+    torch.testing.assert_close(found[:, 8:-8], expected[:, 8:-8], atol=1e-6, rtol=1e-5)
+    assert catalog.identity("tower", str(checkpoint))["weights"]
+
+
+def test_a_network_without_a_tower_is_refused(alone_shards, tmp_path):
+    trained = trained_on(alone_shards.manifest, 512)
+    for sequence in ("off", "composition"):
+        folder = write_checkpoint(tmp_path / sequence, ModelConfig(sequence=sequence), trained)
+        with pytest.raises(UserError, match="has no tower; give a checkpoint of seq"):
+            catalog.open_model("tower", str(folder))
