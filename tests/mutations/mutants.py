@@ -28,6 +28,8 @@ _WORKER = "training/test_train_worker.py"
 _SEEN = "training/test_windows_seen.py"
 _SEARCH = "training/test_tune.py"
 _PIXELS = "maps/test_pixels.py"
+_STORED = "training/test_stored_dna.py"
+_EMBED = "dna_models/test_embed.py"
 _ZOOMS = "maps/test_write.py::test_a_constant_map_is_constant_at_every_zoom"
 _SHOWN_DNA = (
     "comparison/test_judged_dna.py"
@@ -180,5 +182,36 @@ MUTANTS = (
             "windows/test_parts.py"
             "::test_contigs_that_the_split_does_not_name_are_counted_and_no_more",
         ),
+    ),
+    Mutant(
+        "embeddings seen from the other strand are this strand's",
+        "windows/batches.py", "torch.where(pick, row.flip(1, 2), row)}",
+        "torch.where(pick, row.flip(2), row)}",
+        (f"{_STORED}::test_another_strand_is_the_other_strands_embeddings_in_reverse",),
+    ),
+    Mutant(
+        "hidden windows keep their stored embeddings",
+        "windows/batches.py", "given(self, *DNA).items()", "given(self, *DNA[:2]).items()",
+        (f"{_STORED}::test_hidden_dna_is_no_embedding_and_blank_is_a_constant",),
+    ),
+    Mutant(
+        "the other strand's positions are not turned around",
+        "dna_models/binned.py", "reverse.flip(1)], dim=1", "reverse], dim=1",
+        (f"{_EMBED}::test_bins_hold_the_mean_of_their_own_bases_on_both_strands",),
+    ),
+    Mutant(
+        "a position that lies in two bins counts in the first alone",
+        "dna_models/binned.py", "reached = beyond > 0", "reached = beyond > 1e9",
+        (f"{_EMBED}::test_bins_hold_the_mean_of_their_own_bases_on_both_strands",),
+    ),
+    Mutant(
+        "tracks on the scale of all chromosomes",
+        "windows/track_table.py", 'if name == "train"]', "if name]",
+        ("training/test_tracks.py::test_the_scale_is_that_of_the_training_chromosomes",),
+    ),
+    Mutant(
+        "another model's table is scored with",
+        "comparison/arms.py", "model.embedding_model != made_by", "model.embedding_model is None",
+        (f"{_STORED}::test_a_comparison_refuses_another_models_table",),
     ),
 )  # fmt: skip

@@ -303,3 +303,10 @@ def test_shuffled_dna_is_no_genome_and_another_models_is_no_control(
     assert read_tables(own, alone_shards.manifest).shuffled is None
     with pytest.raises(UserError, match="was not made as"):
         read_tables(own, alone_shards.manifest, shuffled=True)
+
+
+def test_a_comparison_refuses_another_models_table(model, alone_shards, tmp_path):
+    other = replace(model, embedding_model="another")
+    folder = write_checkpoint(tmp_path / "seq", other, trained_on(alone_shards.manifest, COARSE))
+    with pytest.raises(UserError, match="holds other embeddings than these networks were trained"):
+        score_arms({SEQ: [folder]}, alone_shards, COARSE)
