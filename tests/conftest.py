@@ -25,11 +25,11 @@ settings.load_profile("shared")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that share this process's Ray: `make test` runs them beside all others.
 
-    The killed search starts a Ray of its own, and takes as long as half of them.
+    The killed searches start a Ray of their own, and take as long as half of them.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if "local_ray" in fixtures and "searched" not in fixtures:
+        if "local_ray" in fixtures and not fixtures & {"searched", "refitted"}:
             item.add_marker(pytest.mark.ray)
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(1500))

@@ -2,7 +2,6 @@
 
 import pytest
 
-from hicray.cli.defaults import FROM_SCRATCH, PUBLISHED, defaults
 from tests.command_line import words
 from tests.parity import GOLDEN
 from tests.published import published_file
@@ -55,13 +54,6 @@ def test_weights_that_do_not_fit_are_refused_before_work_starts(
 )
 def test_a_tower_that_cannot_be_is_one_sentence(refused, files, verb, options, says):
     assert says in refused(verb, *words(files), *options)
-
-
-def test_published_weights_are_tuned_at_their_own_rate():
-    given = ["hicray", "train", "--contacts", "a.mcool"]
-    assert defaults(given).train.base_learning_rate == FROM_SCRATCH
-    for more in (["--encoder-weights", "w.pth"], ["--encoder-weights=w.pth"]):
-        assert defaults([*given, *more]).train.base_learning_rate == PUBLISHED
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from tests.training.searches import one_gap_search
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_search_trains_and_chooses_on_the_windows_meant_for_it(alone_shards, monkeypatch, split):
     monkeypatch.setattr(stream, "_fits", lambda *_: False)  # files are named, Ray reads nothing
-    folder, manifest = alone_shards
-    inputs = Gaps(cfg.ModelConfig(), folder, manifest, use_gpu=False)
+    manifest = alone_shards.manifest
+    inputs = Gaps(cfg.ModelConfig(), alone_shards, use_gpu=False)
     windows = getattr(inputs.data(Cell(512, "off")), split)
     chroms = {
         chrom

@@ -218,9 +218,9 @@ def mean_by_separation(contacts, factor):
 def test_base_is_coarse_observed_over_expected_times_fine_expected(contacts, decoded):
     factor, _, rows, batch = decoded
     fine, coarse = mean_by_separation(contacts, 1), mean_by_separation(contacts, factor)
-    factor = scale(contacts, factor)
+    to_reads = scale(contacts, factor)
     for row, base in zip(rows[::7], batch.base[::7], strict=True):
-        own = crop(dense(contacts, factor, row["chrom"]), row, factor) * factor
+        own = crop(dense(contacts, factor, row["chrom"]), row, factor) * to_reads
         offset = (row["col_start"] - row["row_start"]) // BIN
         expected = np.zeros((WINDOW, WINDOW))
         for i in range(WINDOW):
