@@ -280,7 +280,7 @@ def describe(trial: TrialConfig) -> str:
     rate = f"base_learning_rate {train.base_learning_rate:g}"
     parts = [f"ssim_weight {train.ssim_weight:g}", rate]
     if model.sequence != "off":
-        if "tower" in model.dna and model.sequence != "composition":
+        if "tower" in model.dna and model.sequence not in ("composition", "tracks"):
             parts.append(f"depth {model.depth}")
         parts.append(f"fusion {model.fusion}")
         if model.reads_dna:

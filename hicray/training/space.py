@@ -73,7 +73,7 @@ class Cell(NamedTuple):
         """Return the choices of each searched setting, the first guess among them.
 
         The loss, the learning rate and the coarse path are searched in every arm; DNA's settings
-        where there is DNA, the depth where there is a tower.
+        where there is DNA, the depth where there is a tower; how they join, for tracks too.
         """
         space: dict[str, tuple[Any, ...]] = {
             "train.ssim_weight": SSIM_WEIGHTS,
@@ -88,9 +88,9 @@ class Cell(NamedTuple):
             space["model.start_width_bins"] = START_WIDTHS_BINS
         if self.sequence != "off":
             space["model.fusion"] = FUSIONS
-            if self.sequence != "blank":
+            if self.first_guess(search).model.reads_dna:
                 space["train.hidden_dna"] = HIDDEN_DNA
-            if "tower" in search.model.dna and self.sequence != "composition":
+            if "tower" in search.model.dna and self.sequence not in ("composition", "tracks"):
                 space["model.depth"] = DEPTHS
         guess = cfg.flatten(self.first_guess(search))
         return {name: tuple(dict.fromkeys((*v, guess[name]))) for name, v in space.items()}

@@ -76,6 +76,14 @@ def test_the_pooled_encoder_has_no_depth_to_search():
     assert "model.depth" not in space(dna="pooled")
 
 
+def test_tracks_have_no_tower_and_hide_no_dna():
+    search = SearchConfig(model=ModelConfig(), train=TrainConfig())
+    alone, beside = (Cell(8_000, arm).space(search) for arm in ("tracks", "on+tracks"))
+    assert not {"model.depth", "train.hidden_dna"} & alone.keys()
+    assert {"model.depth", "train.hidden_dna", "model.fusion"} <= beside.keys()
+    assert "model.fusion" in alone
+
+
 def test_the_first_guess_is_always_among_the_choices():
     found = space(depth=8, ssim_weight=0.3)
     assert found["model.depth"] == (*DEPTHS, 8)
