@@ -25,11 +25,12 @@ settings.load_profile("shared")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that share this process's Ray: `make test` runs them beside all others.
 
-    The killed searches start a Ray of their own, and take as long as half of them.
+    Two searches start a Ray of their own: the killed one takes as long as half of all others, and
+    the one that is refitted is made here.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if "local_ray" in fixtures and not fixtures & {"searched", "refitted"}:
+        if "refitted" in fixtures or ("local_ray" in fixtures and "searched" not in fixtures):
             item.add_marker(pytest.mark.ray)
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(1500))

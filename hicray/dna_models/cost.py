@@ -33,13 +33,17 @@ class Cost(NamedTuple):
     def __str__(self) -> str:
         """Return it as a sentence."""
         text = f"{self.windows:,} windows (both strands), {self.bins:,} bins, "
-        text += f"{self.bytes / 1e9:.2f} GB"
+        text += _size(self.bytes)
         if self.kept_bytes:
-            text += f" of all channels and {self.kept_bytes / 1e9:.2f} GB of components"
+            text += f" of all channels and {_size(self.kept_bytes)} of components"
         if self.tera_operations:
             hours = self.tera_operations / TFLOPS / 3600
             text += f", {hours:.2g} GPU-hours at {TFLOPS:g} TFLOP/s"
         return text
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
 def cost(

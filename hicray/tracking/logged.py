@@ -7,7 +7,8 @@ weights that lies beside it, and runs nothing.
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def log_model(
         store: Where to.
         run_id: Run that it belongs to, which has one model: one that is there is not logged again.
         model: On the host, in eval mode.
-        inputs: Arguments of ``forward`` in their order, of at least two windows.
+        inputs: Arguments of ``forward`` by name, of at least two windows.
         progress: What its checkpoint says of it; kept with it as metadata.
     """
     client, experiment = store.client, store.experiment()
@@ -73,6 +74,23 @@ def log_model(
     if run.outputs is None or not run.outputs.model_outputs:
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return str(logged.model_uri)
+
+
+class _InOrder(torch.nn.Module):
+    """Takes by position what a network takes by name: it may not read all between its inputs."""
+
+    def __init__(self, model: torch.nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+
+        def forward(*inputs: torch.Tensor) -> torch.Tensor:
+            enhanced: torch.Tensor = model(**dict(zip(names, inputs, strict=True)))
+            return enhanced
+
+        # An export asks for a name of each input, to say which sizes may change.
+        parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        forward.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # inspect's
+        self.forward = forward
 
 
 def _upload(
@@ -94,7 +112,7 @@ def _upload(
         warnings.filterwarnings("ignore", message="No complete tensor found")
         # Outside an active run: there, each of its metrics is asked for its whole history.
         mlflow.pytorch.log_model(
-            model,
+            _InOrder(model, list(inputs)).eval(),
             name="model",
             model_id=model_id,
             signature=signature,

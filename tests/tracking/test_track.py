@@ -57,9 +57,9 @@ def test_figures_and_texts_are_kept(store):
     assert names == {"loss_curves.png", "compare.md"}
 
 
-@pytest.mark.parametrize("sequence", ["off", "on"])
+@pytest.mark.parametrize("sequence", ["off", "on", "tracks"])
 def test_a_logged_model_opens_and_predicts_the_same(store, sequence):
-    config = ModelConfig(sequence=sequence, depth=1, dna_channels=8)
+    config = ModelConfig(sequence=sequence, depth=1, dna_channels=8, tracks=("ctcf=c.bw",))
     model = Enhancer(config, window_bins=32, bin_size=16, factor=2).eval()
     inputs = {
         "image": torch.rand(2, 3, 32, 32),
@@ -71,6 +71,8 @@ def test_a_logged_model_opens_and_predicts_the_same(store, sequence):
     }
     if sequence == "on":
         inputs["row_bases"] = torch.randint(0, 5, (2, 32 * 16)).to(torch.uint8)
+    if sequence == "tracks":  # what forward takes before them is not there
+        inputs["row_tracks"] = torch.rand(2, 2, 32, 2)
     torch.nn.init.normal_(model.head.pixels.out.weight, std=0.1)
     run = store.find_or_start(TRIAL, f"model-{sequence}", {}, {})
     uri = log_model(store, run, model, inputs, {"plan": "of this model"})
