@@ -208,13 +208,15 @@ class Head(nn.Module):
         stored: Float[Tensor, "batch bins features"] | None,
     ) -> Float[Tensor, "batch segments width"]:
         """Return the DNA encoder's embeddings of what it reads."""
-        given = {"row_bases": bases, "row_embeddings": stored}
-        wanted = ["row_embeddings"] if isinstance(self.dna, StoredDna) else ["row_bases"]
-        wanted += ["row_embeddings"] if isinstance(self.dna, TowerAndStored) else []
-        if missing := [name for name in wanted if given[name] is None]:
+        wanted: dict[str, Tensor | None] = {}
+        if not isinstance(self.dna, StoredDna):
+            wanted["row_bases"] = bases
+        if isinstance(self.dna, StoredDna | TowerAndStored):
+            wanted["row_embeddings"] = stored
+        if missing := [name for name, values in wanted.items() if values is None]:
             raise ValueError(f"this model reads DNA, but was given none: pass {missing[0]}")
         assert self.dna is not None
-        embedding: Tensor = self.dna(*(given[name] for name in wanted))
+        embedding: Tensor = self.dna(*wanted.values())
         return embedding
 
     def _unknown(

@@ -44,6 +44,7 @@ class Data:
         """Return a trial's collate; reads the genome without copying it."""
         genome: PackedGenome | None = None if self.genome is None else ray.get(self.genome)
         model = trial.model
+        tables = (self.embeddings, self.tracks)
         return Collate(
             self.manifest,
             trial.coarse_bin_size,
@@ -51,12 +52,8 @@ class Data:
             model.flank_bins,
             self.tokens,
             "elsewhere" if model.sequence == "elsewhere" else "own",
-            BinTables(*(None if one is None else ray.get(one) for one in self._bins)),
+            BinTables(*(None if one is None else ray.get(one) for one in tables)),
         )
-
-    @property
-    def _bins(self) -> tuple[Any, Any]:
-        return self.embeddings, self.tracks
 
     def read_by(self, model: ModelConfig) -> "Data":
         """Return it with what a network reads beside maps, and no more."""

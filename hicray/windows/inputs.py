@@ -41,7 +41,28 @@ def given(owner: Any, *names: str) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoarseWindows:
+class BesideMaps:
+    """What windows bring beside their maps, of the bins of each axis.
+
+    Attributes:
+        row_bases: Base codes of the rows, or None where DNA is not read.
+        col_bases: Of the columns; None where they are the rows'.
+        row_embeddings: Stored embeddings of the rows' bins, or None where they are not read.
+        col_embeddings: Of the columns' bins; None where they are the rows'.
+        row_tracks: Measured tracks of the rows' bins, or None where they are not read.
+        col_tracks: Of the columns' bins; None where they are the rows'.
+    """
+
+    row_bases: UInt8[Tensor, "batch bases"] | None = None
+    col_bases: UInt8[Tensor, "batch bases"] | None = None
+    row_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
+    col_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
+    row_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
+    col_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoarseWindows(BesideMaps):
     """Compact windows of a coarse map, with all that a network is told of them.
 
     Attributes:
@@ -56,12 +77,6 @@ class CoarseWindows:
         cap: Of the window's image, as ``caps_of``.
         coarse_expected: Scaled mean contacts of the coarse map by separation of its bins.
         fine_expected: Likewise of the fine map, by separation of fine bins.
-        row_bases: Base codes of the rows, or None where DNA is not read.
-        col_bases: Of the columns; None where they are the rows'.
-        row_embeddings: Stored embeddings of the rows' bins, or None where they are not read.
-        col_embeddings: Of the columns' bins; None where they are the rows'.
-        row_tracks: Measured tracks of the rows' bins, or None where they are not read.
-        col_tracks: Of the columns' bins; None where they are the rows'.
     """
 
     counts: Int[Tensor, "batch pixels"]
@@ -75,16 +90,10 @@ class CoarseWindows:
     cap: Float64[Tensor, " batch"]
     coarse_expected: Float[Tensor, "batch coarse_separations"]
     fine_expected: Float[Tensor, "batch separations"]
-    row_bases: UInt8[Tensor, "batch bases"] | None = None
-    col_bases: UInt8[Tensor, "batch bases"] | None = None
-    row_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
-    col_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
-    row_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
-    col_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class Inputs(BesideMaps):
     """Dense windows without a target.
 
     Maps are in network units, log10(contacts + 1) / log10(1001).
@@ -98,12 +107,6 @@ class Inputs:
             ``evidence_of``.
         total_reads: Raw reads of the whole coarse map.
         diagonal: First column minus first row, in fine bins.
-        row_bases: Base codes of the rows, or None where DNA is not read.
-        col_bases: Of the columns; None where they are the rows'.
-        row_embeddings: Stored embeddings of the rows' bins, or None where they are not read.
-        col_embeddings: Of the columns' bins; None where they are the rows'.
-        row_tracks: Measured tracks of the rows' bins, or None where they are not read.
-        col_tracks: Of the columns' bins; None where they are the rows'.
     """
 
     image: Float[Tensor, "batch 3 rows cols"]
@@ -113,12 +116,6 @@ class Inputs:
     evidence: Float[Tensor, "batch 5 coarse_rows coarse_cols"]
     total_reads: Float[Tensor, " batch"]
     diagonal: Int[Tensor, " batch"]
-    row_bases: UInt8[Tensor, "batch bases"] | None = None
-    col_bases: UInt8[Tensor, "batch bases"] | None = None
-    row_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
-    col_embeddings: Float[Tensor, "batch strands bins channels"] | None = None
-    row_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
-    col_tracks: Float[Tensor, "batch strands bins track_values"] | None = None
 
     def arguments(self) -> dict[str, Tensor]:
         """Return the arguments of the whole network."""
