@@ -9,13 +9,14 @@ def embed_dna(options: EmbedDna) -> None:
     from hicray.dna_models import catalog
     from hicray.dna_models.cost import cost
     from hicray.dna_models.embed import Pass, chromosomes
+    from hicray.maps.genome import Genome
 
     if not options.plan_only:
         catalog.require_model(options.model, options.weights)
     sizes, window_operations = catalog.sizes(options.model, options.weights)
     planned = cost(
         sizes,
-        chromosomes(options),
+        chromosomes(Genome(options.genome), options),
         options.bin_size,
         options.precision,
         components=options.components,

@@ -11,10 +11,10 @@ from jaxtyping import Bool
 
 from hicray.config import DataConfig
 from hicray.maps import check
-from hicray.maps.bins import SplitName, parse_split
+from hicray.maps.bins import SplitName
 from hicray.maps.contacts import ContactMap, open_map
 from hicray.maps.levels import levels
-from hicray.maps.split import Sets, grid_of, split_sets
+from hicray.maps.split import Sets, grid_of, sets_of
 from hicray.metrics.paired import BLOCK_WINDOWS, MIN_BLOCKS
 from hicray.windows.enough import with_stride
 from hicray.windows.plan import (
@@ -150,4 +150,4 @@ def _count(config: DataConfig, name: SplitName, maps: list[_Map]) -> Counted:
 
 
 def _sets(config: DataConfig, maps: list[_Map]) -> Sets:
-    return split_sets(parse_split(config.split), maps[0].fine.chromsizes, grid_of(config))
+    return sets_of(config, maps[0].fine.chromsizes)

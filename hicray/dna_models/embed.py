@@ -64,7 +64,7 @@ class Pass:
         self.table = locate(options.out)
         self.out = self.table / SHUFFLED if options.shuffled else self.table
         self.fasta = Genome(options.genome)
-        self.lengths = chromosomes(options)
+        self.lengths = chromosomes(self.fasta, options)
         self._check_numbers()
         self.source = self._projection_source()
         self.fitted_on: list[Region] = []
@@ -254,13 +254,17 @@ def resolved(options: EmbedDna) -> EmbedDna:
     return replace(options, genome=str(locate(options.genome)), weights=weights)
 
 
-def chromosomes(options: EmbedDna) -> dict[str, int]:
+def chromosomes(fasta: Genome, options: EmbedDna) -> dict[str, int]:
     """Return the length of each chromosome that is to be embedded, in bp.
 
+    Args:
+        fasta: The genome.
+        options: Which chromosomes are asked for, of which file.
+
     Raises:
-        UserError: The FASTA cannot be read, or has no such chromosome.
+        UserError: The FASTA has no such chromosome.
     """
-    sizes = Genome(options.genome).chromsizes
+    sizes = fasta.chromsizes
     chroms = options.chroms or tuple(chrom for chrom, length in sizes.items() if length)
     absent = [chrom for chrom in chroms if not sizes.get(chrom)]
     if absent:

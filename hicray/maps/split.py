@@ -16,7 +16,15 @@ from itertools import combinations
 from typing import NamedTuple
 
 from hicray.config import DataConfig, UserError
-from hicray.maps.bins import SPLIT_NAMES, Region, Split, SplitName, named_chrom, teaching
+from hicray.maps.bins import (
+    SPLIT_NAMES,
+    Region,
+    Split,
+    SplitName,
+    named_chrom,
+    parse_split,
+    teaching,
+)
 
 Sets = dict[Region, SplitName]
 """The set of each region that has one, in the map's order."""
@@ -129,6 +137,16 @@ def split_sets(split: Split, sizes: Mapping[str, int], grid: Grid) -> Sets:
         for region, name in assign(split, sizes, grid).items()
         if name != "train" or (region.chrom in able and region.end - region.start >= grid.window)
     }
+
+
+def sets_of(config: DataConfig, sizes: Mapping[str, int]) -> Sets:
+    """Return the set of each region of a data set, as ``split_sets``.
+
+    Args:
+        config: Of the data set.
+        sizes: Length of each chromosome, in bp.
+    """
+    return split_sets(parse_split(config.split), sizes, grid_of(config))
 
 
 def _resolved(item: str, name: SplitName, sizes: Mapping[str, int], grid: Grid) -> Region:

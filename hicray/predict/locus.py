@@ -288,9 +288,8 @@ class Loci:
         self, table: BinTable, starts: Tensor, flank: int
     ) -> Float[Tensor, "batch strands bins channels"]:
         (chrom,) = table.chroms
-        firsts = (starts // self.trained.fine_bin_size - flank).tolist()
-        length = self.trained.window_bins + 2 * flank
-        return torch.stack([table.rows(chrom, first, first + length) for first in firsts])
+        windows = [(chrom, first) for first in (starts // self.trained.fine_bin_size).tolist()]
+        return table.windows(windows, self.trained.window_bins, flank)
 
     def _bases(self, packed: PackedSequence, starts: Tensor) -> UInt8[Tensor, "batch bases"]:
         size = self.trained.fine_bin_size

@@ -12,7 +12,7 @@ a bin.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -89,6 +89,20 @@ class BinTable:
         if low < high:
             values[:, low - first : high - first] = as_floats(stored[:, low:high])
         return values
+
+    def windows(
+        self, windows: Iterable[tuple[str, int]], length: int, flank: int
+    ) -> Float[Tensor, "batch strands bins channels"]:
+        """Return the values of windows of equal length, 0 where they lie beyond chromosomes.
+
+        Args:
+            windows: Name in the table and first bin of each.
+            length: Of a window, in bins.
+            flank: Bins that are read beyond either end.
+        """
+        return torch.stack(
+            [self.rows(chrom, first - flank, first + length + flank) for chrom, first in windows]
+        )
 
 
 class GenomeTables(NamedTuple):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -92,13 +91,12 @@ class BinReader:
         table = self.tables.shuffled if dna == "shuffled" else self.tables.own
         if table is None:
             raise ValueError("no shuffled DNA was embedded")
-        windows = []
-        for window in zip(chroms, starts, strict=True):
-            chrom, start = locus_of(self.manifest, *window, dna)
-            first = start // self.manifest.fine_bin_size - self.flank_bins
-            length = self.manifest.window_bins + 2 * self.flank_bins
-            windows.append(table.rows(chrom, first, first + length))
-        return torch.stack(windows)
+        loci = (
+            locus_of(self.manifest, chrom, start, dna)
+            for chrom, start in zip(chroms, starts, strict=True)
+        )
+        windows = ((chrom, start // self.manifest.fine_bin_size) for chrom, start in loci)
+        return table.windows(windows, self.manifest.window_bins, self.flank_bins)
 
 
 def locus_of(manifest: Manifest, chrom: str, start: int, dna: Whose) -> tuple[str, int]:

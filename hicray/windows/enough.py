@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hicray.config import DataConfig, TrainConfig, UserError
-from hicray.maps.bins import parse_split
 from hicray.maps.contacts import open_map
-from hicray.maps.split import grid_of, split_sets
+from hicray.maps.split import grid_of, sets_of
 from hicray.windows.plan import count_windows, layout_of
 
 ENOUGH_WINDOWS = 1_000
@@ -44,7 +43,7 @@ def _lengths(config: DataConfig) -> list[Mapping[str, int]]:
 
 
 def _planned(config: DataConfig, lengths: list[Mapping[str, int]]) -> int:
-    sets = split_sets(parse_split(config.split), lengths[0], grid_of(config))
+    sets = sets_of(config, lengths[0])
     return count_windows(lengths, sets, config.fine_bin_size, layout_of(config)).get("train", 0)
 
 

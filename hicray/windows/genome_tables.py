@@ -6,10 +6,10 @@ from dataclasses import replace
 from hicray.config import DataConfig, ModelConfig, UserError
 from hicray.io.copies import fingerprint
 from hicray.io.storage import Location, locate
-from hicray.maps.bins import bare, parse_split
+from hicray.maps.bins import bare
 from hicray.maps.contacts import open_map
 from hicray.maps.names import genome_names
-from hicray.maps.split import grid_of, split_sets
+from hicray.maps.split import sets_of
 from hicray.windows.bin_table import (
     NOTE,
     BinTable,
@@ -70,7 +70,7 @@ def require_table(model: ModelConfig, data: DataConfig) -> None:
             f"{data.fine_bin_size:,} bp; run `hicray embed-dna --bin-size {data.fine_bin_size}`"
         )
     sizes = open_map(data.contacts[0], data.fine_bin_size).chromsizes
-    sets = split_sets(parse_split(data.split), sizes, grid_of(data))
+    sets = sets_of(data, sizes)
     require_chroms(note, folder, {region.chrom for region in sets})
     fitted = {bare(name.partition(":")[0]) for name in note.identity.get("fitted_on", ())}
     held_out = [r.chrom for r, split in sets.items() if split != "train"]

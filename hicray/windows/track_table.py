@@ -17,10 +17,10 @@ from torch import Tensor
 from hicray.config import DataConfig, ModelConfig, UserError
 from hicray.io.progress import tqdm
 from hicray.io.storage import locate
-from hicray.maps.bins import Region, parse_split
+from hicray.maps.bins import Region
 from hicray.maps.contacts import open_map
 from hicray.maps.names import listed
-from hicray.maps.split import grid_of, split_sets
+from hicray.maps.split import sets_of
 from hicray.maps.tracks import BinnedTrack, Track, parse_tracks
 from hicray.windows.bin_table import STRANDS, BinTable, GenomeTables
 from hicray.windows.manifest import Manifest
@@ -86,7 +86,7 @@ def scaled(model: ModelConfig, data: DataConfig) -> ModelConfig:
         return model
     files = {name: str(locate(file)) for name, file in parse_tracks(model.tracks).items()}
     sizes = open_map(data.contacts[0], data.fine_bin_size).chromsizes
-    sets = split_sets(parse_split(data.split), sizes, grid_of(data))
+    sets = sets_of(data, sizes)
     training = [region for region, name in sets.items() if name == "train"]
     scales: list[float] = []
     for file in tqdm(files.values(), desc="scale tracks", unit="track"):
